@@ -1,0 +1,150 @@
+//! What the config directory asks for, checked: the types that the rest of the engine works on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keyferry_plugin::contract::Algorithm;
+use serde_json::Value;
+
+/// Everything that the config directory asks for: the last good version of each file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// `keyferry.toml`.
+    pub daemon: DaemonSettings,
+    /// Accounts by name.
+    pub accounts: BTreeMap<String, Arc<Account>>,
+    /// Keys by name.
+    pub keys: BTreeMap<String, Arc<KeySpec>>,
+    /// Every file seen, sorted by path, with what is wrong with it.
+    pub files: Vec<FileReport>,
+}
+
+/// `keyferry.toml`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DaemonSettings {
+    /// Where plugins are looked for; empty: the built-in places.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// `[agent] socket`.
+    pub agent_socket: Option<PathBuf>,
+    /// `[network]`.
+    pub network: NetworkSettings,
+    /// `[defaults] max_concurrent`: requests in flight per account, 1 to 64.
+    pub max_concurrent: Option<usize>,
+}
+
+/// `[network]` of `keyferry.toml`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NetworkSettings {
+    /// `http://host:port` or `socks5://host:port`.
+    pub proxy: Option<String>,
+    /// Hosts and domain suffixes reached without the proxy.
+    pub no_proxy: Vec<String>,
+    /// PEM file of certificate authorities used instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `accounts/NAME.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// The file's name without `.toml`.
+    pub name: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// Default region.
+    pub region: Option<String>,
+    /// Origin to use instead of the vendor's.
+    pub endpoint: Option<String>,
+    /// Whether plain http to other than loopback is allowed.
+    pub insecure_http: bool,
+    /// `[settings]`, checked against the manifest.
+    pub settings: BTreeMap<String, Value>,
+    /// `[credentials]`.
+    pub credentials: CredentialSource,
+    /// Requests in flight, 1 to 64; none: the daemon's default.
+    pub max_concurrent: Option<usize>,
+}
+
+/// Where an account's credentials come from. References only, never values.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CredentialSource {
+    /// The vendor's own chain, and a profile of it.
+    Chain {
+        /// The profile; none: the chain's default.
+        profile: Option<String>,
+    },
+    /// A program that prints one JSON object of the manifest's field names.
+    Command(Vec<String>),
+    /// Variables of the daemon's environment: field name to variable name.
+    Environment(BTreeMap<String, String>),
+    /// A file of mode 0600 with one JSON object of the manifest's field names.
+    File(PathBuf),
+}
+
+/// `keys/NAME.toml`: one declared key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeySpec {
+    /// The file's name without `.toml`: `[a-z0-9][a-z0-9-]{0,47}`.
+    pub name: String,
+    /// The account's name.
+    pub account: String,
+    /// The key's own region.
+    pub region: Option<String>,
+    /// Where the private half is made.
+    pub generated_by: GeneratedBy,
+    /// The algorithm, resolved against the manifest's lists.
+    pub algorithm: Algorithm,
+    /// What the pair's name at the provider begins with (`name = "..."`); none: `keyferry-KEY`.
+    pub pair_name: Option<String>,
+    /// Whether the file is still there. A key whose file vanished keeps serving.
+    pub present: bool,
+}
+
+/// Where a private half is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GeneratedBy {
+    /// Here; the public half is imported.
+    Keyferry,
+    /// At the provider; the private half is captured once.
+    Provider,
+}
+
+/// One file of the config directory and how it fares.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileReport {
+    /// The path as the user would write it.
+    pub path: PathBuf,
+    /// How it fares.
+    pub state: FileState,
+    /// Line of the first problem, from 1.
+    pub line: Option<u32>,
+    /// Column of the first problem in characters, from 1.
+    pub column: Option<u32>,
+    /// What is wrong and what to do about it.
+    pub message: Option<String>,
+}
+
+/// States of a [`FileReport`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FileState {
+    /// In force.
+    Loaded,
+    /// Wrong; an earlier good version stays in force.
+    Kept,
+    /// Wrong, and there is no earlier version.
+    Refused,
+    /// The file vanished; its last version stays in force.
+    Missing,
+}
+
+impl FileState {
+    /// The name in status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Kept => "kept",
+            Self::Refused => "refused",
+            Self::Missing => "missing",
+        }
+    }
+}

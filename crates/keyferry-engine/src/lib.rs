@@ -1,0 +1,3 @@
+//! Config files, plan, ledger and generations.
+
+pub mod desired;

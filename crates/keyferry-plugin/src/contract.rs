@@ -1,0 +1,590 @@
+//! The messages between keyferry and a plugin: what is asked ([`StepRequest`]) and what is answered ([`Step`]).
+//!
+//! They travel as JSON. Enums are externally tagged with snake_case names, so that a newer minor version can
+//! add fields and variants: a plugin ignores fields it does not know, and keyferry refuses unknown fields only
+//! from a plugin of its own minor version or an older one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::recipe::{Capture, HttpRequest};
+
+/// Major version of the contract. Another major is refused.
+pub const ABI_MAJOR: u16 = 1;
+/// Minor version of the contract. It grows when fields or variants are added.
+pub const ABI_MINOR: u16 = 0;
+
+/// One question to a plugin: what is the next step of this operation?
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct StepRequest {
+    /// What is to be done, with its parameters.
+    pub operation: Operation,
+    /// Time, nonce and the account's settings. A plugin never asks the system for them.
+    pub context: Context,
+    /// What the plugin's previous step asked to be given back; null at the first step.
+    #[serde(default)]
+    pub state: Value,
+    /// What the previous step led to; none at the first step.
+    #[serde(default)]
+    pub reply: Option<Reply>,
+}
+
+/// The operations of the contract. A plugin's manifest lists the ones it has.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Make a pair at the provider; the reply holds the private half, which the courier captures.
+    Create(Create),
+    /// Register a public key under a name.
+    Import(Import),
+    /// List all pairs, page by page.
+    List(List),
+    /// Describe one pair.
+    Get(PairReference),
+    /// Delete pairs.
+    Delete(Delete),
+    /// Bind a pair to instances. Reserved: not asked for in this version.
+    Attach(Attachment),
+    /// Release a pair from instances. Reserved: not asked for in this version.
+    Detach(Attachment),
+    /// Tell which instances name a pair. Reserved: not asked for in this version.
+    ListInstances(PairReference),
+    /// Run a command on an instance through the provider. Reserved: not asked for in this version.
+    RunCommand(RunCommand),
+    /// Obtain the account's credentials from the vendor's own chain.
+    Credentials(Credentials),
+}
+
+impl Operation {
+    /// The operation without its parameters.
+    pub fn kind(&self) -> OperationKind {
+        match self {
+            Self::Create(_) => OperationKind::Create,
+            Self::Import(_) => OperationKind::Import,
+            Self::List(_) => OperationKind::List,
+            Self::Get(_) => OperationKind::Get,
+            Self::Delete(_) => OperationKind::Delete,
+            Self::Attach(_) => OperationKind::Attach,
+            Self::Detach(_) => OperationKind::Detach,
+            Self::ListInstances(_) => OperationKind::ListInstances,
+            Self::RunCommand(_) => OperationKind::RunCommand,
+            Self::Credentials(_) => OperationKind::Credentials,
+        }
+    }
+}
+
+/// The name of an operation, as in the manifest and on the command line.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationKind {
+    /// See [`Operation::Create`].
+    Create,
+    /// See [`Operation::Import`].
+    Import,
+    /// See [`Operation::List`].
+    List,
+    /// See [`Operation::Get`].
+    Get,
+    /// See [`Operation::Delete`].
+    Delete,
+    /// See [`Operation::Attach`].
+    Attach,
+    /// See [`Operation::Detach`].
+    Detach,
+    /// See [`Operation::ListInstances`].
+    ListInstances,
+    /// See [`Operation::RunCommand`].
+    RunCommand,
+    /// See [`Operation::Credentials`].
+    Credentials,
+}
+
+impl OperationKind {
+    /// All operations, in the contract's order.
+    pub const ALL: [Self; 10] = [
+        Self::Create,
+        Self::Import,
+        Self::List,
+        Self::Get,
+        Self::Delete,
+        Self::Attach,
+        Self::Detach,
+        Self::ListInstances,
+        Self::RunCommand,
+        Self::Credentials,
+    ];
+
+    /// The operation's name, as in the JSON form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Import => "import",
+            Self::List => "list",
+            Self::Get => "get",
+            Self::Delete => "delete",
+            Self::Attach => "attach",
+            Self::Detach => "detach",
+            Self::ListInstances => "list_instances",
+            Self::RunCommand => "run_command",
+            Self::Credentials => "credentials",
+        }
+    }
+}
+
+impl std::fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Parameters of [`Operation::Create`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Create {
+    /// The pair's name, already fitted to the manifest's name rules.
+    pub name: String,
+    /// One of the manifest's algorithms for create.
+    pub algorithm: Algorithm,
+}
+
+/// Parameters of [`Operation::Import`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Import {
+    /// The pair's name, already fitted to the manifest's name rules.
+    pub name: String,
+    /// The public key in OpenSSH's one-line form (`ssh-rsa AAAA... [comment]`).
+    pub public_key: String,
+}
+
+/// Parameters of [`Operation::List`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct List {
+    /// Pairs per page; none: the plugin's own choice.
+    #[serde(default)]
+    pub page_size: Option<u32>,
+}
+
+/// Names one pair at the provider.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PairReference {
+    /// The pair's name.
+    pub name: String,
+    /// The provider's own identifier, where it has one and we know it.
+    #[serde(default)]
+    pub id: Option<String>,
+}
+
+/// Parameters of [`Operation::Delete`]. The daemon asks for one pair at a time, with a permit for it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Delete {
+    /// The pairs to delete; never empty.
+    pub pairs: Vec<PairReference>,
+}
+
+/// Parameters of [`Operation::Attach`] and [`Operation::Detach`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Attachment {
+    /// The pair.
+    pub pair: PairReference,
+    /// The provider's identifiers of the instances.
+    pub instances: Vec<String>,
+}
+
+/// Parameters of [`Operation::RunCommand`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RunCommand {
+    /// The provider's identifier of the instance.
+    pub instance: String,
+    /// The script to run, as text for `sh`.
+    pub script: String,
+}
+
+/// Parameters of [`Operation::Credentials`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Credentials {
+    /// The profile of the vendor's chain that the account names; none: the chain's default.
+    #[serde(default)]
+    pub profile: Option<String>,
+}
+
+/// Key algorithms by keyferry's names.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Algorithm {
+    /// Ed25519 (RFC 8709).
+    #[serde(rename = "ed25519")]
+    Ed25519,
+    /// ECDSA on NIST P-256 (RFC 5656).
+    #[serde(rename = "ecdsa-p256")]
+    EcdsaP256,
+    /// ECDSA on NIST P-384 (RFC 5656).
+    #[serde(rename = "ecdsa-p384")]
+    EcdsaP384,
+    /// ECDSA on NIST P-521 (RFC 5656).
+    #[serde(rename = "ecdsa-p521")]
+    EcdsaP521,
+    /// RSA with a modulus of 2048 bits (RFC 8332).
+    #[serde(rename = "rsa-2048")]
+    Rsa2048,
+    /// RSA with a modulus of 3072 bits (RFC 8332).
+    #[serde(rename = "rsa-3072")]
+    Rsa3072,
+    /// RSA with a modulus of 4096 bits (RFC 8332).
+    #[serde(rename = "rsa-4096")]
+    Rsa4096,
+}
+
+impl Algorithm {
+    /// All algorithms, the default choice of a vendor without limits first.
+    pub const ALL: [Self; 7] = [
+        Self::Ed25519,
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::EcdsaP521,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
+
+    /// The name used in config files, status and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaP384 => "ecdsa-p384",
+            Self::EcdsaP521 => "ecdsa-p521",
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::Rsa4096 => "rsa-4096",
+        }
+    }
+
+    /// The algorithm of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a plugin may know about the moment and the account.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Context {
+    /// The time in UTC, RFC 3339 with whole seconds: `2026-11-22T01:36:49Z`.
+    pub time: String,
+    /// 32 lower-case hex digits, new for every step.
+    pub nonce: String,
+    /// 32 lower-case hex digits, the same for every retry of one operation.
+    pub idempotency_token: String,
+    /// Names of the credential fields that are present. Their values never reach a plugin.
+    #[serde(default)]
+    pub credential_fields: Vec<String>,
+    /// The account's region or the key's own, where one is set.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// An origin (`https://host[:port]`) to use instead of the vendor's, where the account names one.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The account's `[settings]`, checked against the manifest.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Value>,
+}
+
+/// What the previous step led to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The provider answered.
+    Response(Response),
+    /// No whole answer came.
+    TransportError(TransportError),
+    /// A source was read ([`Step::Read`]), or a command's output ([`Step::Run`]).
+    Document(Document),
+    /// The time of a [`Step::Wait`] is over.
+    Waited,
+}
+
+/// An HTTP response, after secrets were captured and blanked.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Header names in lower case, in the order received.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The body as UTF-8; other bytes are replaced.
+    pub body: String,
+    /// The captures of the request that were found.
+    #[serde(default)]
+    pub captured: Vec<String>,
+}
+
+/// A request without a whole answer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct TransportError {
+    /// Whether any byte of the request may have reached the provider. If so, the outcome is unknown.
+    pub sent: bool,
+    /// What went wrong, in words.
+    pub message: String,
+}
+
+/// A source as a document. A secret field stands in it as `{"handle": "..."}`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Document {
+    /// The source's name in the manifest.
+    pub source: String,
+    /// Where it was read, for messages: a path, or `environment`.
+    pub location: String,
+    /// Whether it exists. A source that exists and cannot be read fails the operation before the plugin sees it.
+    pub found: bool,
+    /// The fields that the manifest lists; null when not found.
+    #[serde(default)]
+    pub content: Value,
+}
+
+/// A plugin's answer: the next step.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Send this request and ask again with the reply.
+    Http(Box<HttpStep>),
+    /// Ask again after this time.
+    Wait(WaitStep),
+    /// Read a source that the manifest lists; the reply is a [`Document`].
+    Read(ReadStep),
+    /// Run the command that a field of a source holds; the reply is a [`Document`]. Reserved: refused in this version.
+    Run(RunStep),
+    /// The operation succeeded.
+    Done(Box<DoneStep>),
+    /// The operation failed.
+    Fail(FailStep),
+}
+
+/// See [`Step::Http`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct HttpStep {
+    /// The request, as a recipe.
+    pub request: HttpRequest,
+    /// Secrets to lift out of the reply before the plugin sees it.
+    #[serde(default)]
+    pub capture: Vec<Capture>,
+    /// Pairs found so far (a page of `list`); they are streamed on.
+    #[serde(default)]
+    pub emit: Vec<Pair>,
+    /// Given back with the next question.
+    #[serde(default)]
+    pub state: Value,
+}
+
+/// See [`Step::Wait`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WaitStep {
+    /// Milliseconds.
+    pub ms: u64,
+    /// Given back with the next question.
+    #[serde(default)]
+    pub state: Value,
+}
+
+/// See [`Step::Read`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReadStep {
+    /// The source's name in the manifest.
+    pub source: String,
+    /// Given back with the next question.
+    #[serde(default)]
+    pub state: Value,
+}
+
+/// See [`Step::Run`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RunStep {
+    /// The source's name in the manifest.
+    pub source: String,
+    /// JSON pointer (RFC 6901) of the field that holds the command.
+    pub field: String,
+    /// Given back with the next question.
+    #[serde(default)]
+    pub state: Value,
+}
+
+/// See [`Step::Done`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DoneStep {
+    /// What came of the operation.
+    pub outcome: Outcome,
+    /// What a login produced. Reserved: refused in this version.
+    #[serde(default)]
+    pub session: Option<Session>,
+}
+
+/// See [`Step::Fail`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FailStep {
+    /// Why.
+    pub error: ProviderError,
+}
+
+/// What an operation produced.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Of `create`, `import` and `get`.
+    Pair(Pair),
+    /// Of `list`: the pairs that were not yet emitted.
+    Pairs(Vec<Pair>),
+    /// Of `delete`.
+    Deleted,
+    /// Of `credentials`.
+    Credentials(CredentialSet),
+    /// Of `attach` and `detach`. Reserved.
+    Attached(Vec<InstanceResult>),
+    /// Of `list_instances`: the provider's identifiers. Reserved.
+    Instances(Vec<String>),
+    /// Of `run_command`: what it printed. Reserved.
+    Output(String),
+}
+
+/// A generation's entry at the provider, as the provider describes it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Pair {
+    /// Its name.
+    pub name: String,
+    /// The provider's own identifier, where it has one.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The fingerprint as the provider writes it.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// The public key as the provider writes it.
+    #[serde(default)]
+    pub public_key: Option<String>,
+    /// When it was made, as the provider writes it.
+    #[serde(default)]
+    pub created_at: Option<String>,
+}
+
+/// The credentials that a chain led to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CredentialSet {
+    /// Field name of the manifest to its value.
+    pub fields: BTreeMap<String, CredentialValue>,
+    /// Where they came from, in words: `profile "prod" of ~/.aliyun/config.json`.
+    pub source: String,
+    /// When they stop being valid (RFC 3339), where known.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+}
+
+/// One credential field of a [`CredentialSet`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialValue {
+    /// A secret field of a document that was read in this operation.
+    Handle(String),
+    /// A public field's value.
+    Text(String),
+}
+
+/// What a login produced, kept until it expires. Reserved: refused in this version.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Session {
+    /// Names of captures to keep as credential fields.
+    pub captures: Vec<String>,
+    /// Given to later operations.
+    #[serde(default)]
+    pub public: Value,
+    /// When it ends (RFC 3339), where known.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+}
+
+/// How binding or releasing one instance went. Reserved.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct InstanceResult {
+    /// The provider's identifier of the instance.
+    pub instance: String,
+    /// Why it failed; none: it succeeded.
+    #[serde(default)]
+    pub error: Option<ProviderError>,
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ProviderError {
+    /// What happens next depends on this.
+    pub kind: ErrorKind,
+    /// In words, for a person: lower case, no full stop.
+    pub message: String,
+    /// The vendor's code.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// The vendor's request id.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// Milliseconds after which the vendor asks us to try again.
+    #[serde(default)]
+    pub retry_after_ms: Option<u64>,
+    /// Whether the request may have taken effect all the same.
+    #[serde(default)]
+    pub effect: Effect,
+}
+
+/// Kinds of [`ProviderError`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The name is taken.
+    AlreadyExists,
+    /// The pair is bound to an instance.
+    InUse,
+    /// The provider, or the plugin, answered what makes no sense.
+    Internal,
+    /// The request is wrong; repeating it cannot help.
+    Invalid,
+    /// There is no such pair.
+    NotFound,
+    /// The account's limit is reached.
+    Quota,
+    /// Too many requests.
+    Throttled,
+    /// The credentials were refused, or lack a permission.
+    Unauthorized,
+    /// The provider is down, slow or out of reach.
+    Unavailable,
+    /// The plugin cannot do this.
+    Unsupported,
+}
+
+impl ErrorKind {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AlreadyExists => "already_exists",
+            Self::InUse => "in_use",
+            Self::Internal => "internal",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Quota => "quota",
+            Self::Throttled => "throttled",
+            Self::Unauthorized => "unauthorized",
+            Self::Unavailable => "unavailable",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// Whether a failed request took effect.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It did not: the provider said so, or nothing was sent.
+    #[default]
+    None,
+    /// It may have: read back before anything else.
+    Unknown,
+}

@@ -1,0 +1,10 @@
+//! The contract between keyferry and its cloud plugins, and the kit to write one.
+//!
+//! A plugin is a pure function: it is asked for the next [`Step`] of an operation and answers with one. It has no
+//! network, no clock, no files and no secrets.
+
+pub mod contract;
+pub mod manifest;
+pub mod recipe;
+
+pub use contract::{Step, StepRequest};

@@ -1,0 +1,270 @@
+//! What a plugin says about itself before any of its code runs: `manifest.json` of its crate.
+//!
+//! keyferry reads it from the library file, shows it (`keyferry plugin info`), checks config files against it and
+//! holds the plugin to it: hosts, calls, files and variables that it does not list are refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{Algorithm, OperationKind};
+
+/// The manifest.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The plugin's name, as accounts name it: `alibaba-ens`.
+    pub name: String,
+    /// The plugin's version.
+    pub version: String,
+    /// One line for a person.
+    pub title: String,
+    /// Hosts it may send to: `ecs.{region}.aliyuncs.com`. The only placeholder is `{region}`, which stands for one label.
+    pub hosts: Vec<String>,
+    /// Whether an account needs a region.
+    pub region: RegionRule,
+    /// Headers a request may carry besides a call's own; `*` at the end stands for any rest.
+    pub headers: Vec<String>,
+    /// The operations it has.
+    pub operations: BTreeMap<OperationKind, OperationRules>,
+    /// Rules for pair names.
+    pub names: NameRules,
+    /// Algorithms, the preferred first.
+    pub algorithms: AlgorithmRules,
+    /// The vendor's limit on pairs, where known.
+    #[serde(default)]
+    pub quota: Option<Quota>,
+    /// What an account's `[settings]` may hold.
+    #[serde(default)]
+    pub settings: BTreeMap<String, SettingRules>,
+    /// Credential fields by name.
+    pub credentials: BTreeMap<String, CredentialField>,
+    /// Files and variables that `credentials` may read, by the name that [`Step::Read`](crate::contract::Step) uses.
+    #[serde(default)]
+    pub sources: BTreeMap<String, Source>,
+    /// How the vendor makes fingerprints, in the order to try.
+    pub fingerprints: Vec<FingerprintForm>,
+}
+
+/// Whether an account needs a region.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionRule {
+    /// Taken where it is given.
+    Optional,
+    /// An account or a key must name one.
+    Required,
+}
+
+/// The calls of one operation, and what they need.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationRules {
+    /// The calls it may make. `credentials` may have none.
+    #[serde(default)]
+    pub calls: Vec<Call>,
+    /// What the user must be allowed at the vendor: `ens:CreateKeyPair`.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+/// One call. A request must match a call of the operation in progress, entirely.
+///
+/// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value.
+/// With several pairs (a delete that is only shown), `{name}` and `{id}` stand for all of them joined by `","`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The method.
+    pub method: String,
+    /// The path as a template; a placeholder's value is percent-encoded.
+    pub path: String,
+    /// Headers that must be there with exactly this value.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Query parameters that may be there: name (`*` stands for a number: `Tag.*.Key`) to template. Each at most once.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+    /// Query parameters that must be there.
+    #[serde(default)]
+    pub required: Vec<String>,
+}
+
+/// Rules for pair names.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameRules {
+    /// Least number of characters.
+    pub min_length: usize,
+    /// Greatest number of characters.
+    pub max_length: usize,
+    /// Whether the first character must be an ASCII letter.
+    pub starts_with_letter: bool,
+    /// Characters allowed besides ASCII letters and digits.
+    pub punctuation: String,
+    /// Beginnings that are not allowed, in lower case.
+    #[serde(default)]
+    pub forbidden_prefixes: Vec<String>,
+}
+
+impl NameRules {
+    /// Checks a name; the error says in words what is not allowed.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        let length = name.chars().count();
+        if length < self.min_length || length > self.max_length {
+            return Err(format!(
+                "has {length} characters, {} to {} are allowed",
+                self.min_length, self.max_length
+            ));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || self.punctuation.contains(c);
+        if let Some(c) = name.chars().find(|&c| !allowed(c)) {
+            return Err(format!(
+                "contains {c:?}; allowed are letters, digits and {}",
+                self.punctuation.chars().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(" ")
+            ));
+        }
+        if self.starts_with_letter && !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Err("does not start with a letter".to_owned());
+        }
+        let lower = name.to_ascii_lowercase();
+        match self.forbidden_prefixes.iter().find(|prefix| lower.starts_with(prefix.as_str())) {
+            Some(prefix) => Err(format!("starts with {prefix}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Algorithms that the vendor takes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlgorithmRules {
+    /// For `create`.
+    pub create: Vec<Algorithm>,
+    /// For `import`.
+    pub import: Vec<Algorithm>,
+}
+
+/// The vendor's limit on pairs.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// How many pairs.
+    pub pairs: u32,
+    /// Of what: `region`, `account`, `user`, `project`.
+    pub scope: String,
+}
+
+/// One setting of an account.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingRules {
+    /// The value's type.
+    #[serde(rename = "type")]
+    pub kind: SettingType,
+    /// One line for a person.
+    pub help: String,
+}
+
+/// Types of settings.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingType {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A string.
+    String,
+}
+
+/// One credential field.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialField {
+    /// Where it may stand in a recipe.
+    pub class: FieldClass,
+    /// Whether credentials without it are complete.
+    #[serde(default)]
+    pub optional: bool,
+    /// For [`FieldClass::Bearer`]: the places where its bare value may be sent, as `header:NAME` or `query:NAME`, one for each signing scheme.
+    #[serde(default)]
+    pub places: Vec<String>,
+}
+
+/// Where a credential field may stand in a recipe.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldClass {
+    /// Its own places, and the data of an HMAC whose key is an `hmac_key`.
+    Bearer,
+    /// The key of an HMAC, with literal text before or after it.
+    HmacKey,
+    /// Anywhere: an access key id.
+    Public,
+}
+
+/// A place that `credentials` may read.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// Variables of the daemon's environment. The document is an object of those that are set.
+    Environment(EnvironmentSource),
+    /// A file.
+    File(FileSource),
+}
+
+/// Variables. Those of `secret` reach the plugin as handles.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentSource {
+    /// Names whose values the plugin sees.
+    #[serde(default)]
+    pub public: Vec<String>,
+    /// Names whose values it does not see.
+    #[serde(default)]
+    pub secret: Vec<String>,
+}
+
+/// A file. Only the listed fields reach the plugin, those of `secret` as handles.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSource {
+    /// The path; `~/` at the beginning stands for the home directory.
+    pub path: String,
+    /// A variable that names another path, where it is set and not empty.
+    #[serde(default)]
+    pub path_variable: Option<String>,
+    /// How the file is written.
+    pub format: FileFormat,
+    /// JSON pointers of fields that the plugin sees; `*` stands for any one key or index.
+    #[serde(default)]
+    pub public: Vec<String>,
+    /// JSON pointers of fields that it gets as handles.
+    #[serde(default)]
+    pub secret: Vec<String>,
+}
+
+/// File formats of a [`FileSource`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileFormat {
+    /// INI: sections of `name = value`; `#` and `;` begin comments. The document is an object of objects.
+    Ini,
+    /// JSON.
+    Json,
+}
+
+/// How a vendor makes a fingerprint.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FingerprintForm {
+    /// MD5 of the SSH public key blob, hex with or without colons.
+    Md5,
+    /// MD5 of the DER SubjectPublicKeyInfo, hex.
+    Md5Spki,
+    /// SHA-1 of the DER PKCS#8 private key, hex.
+    Sha1Pkcs8,
+    /// SHA-256 of the SSH public key blob, base64.
+    Sha256,
+}

@@ -1,0 +1,142 @@
+//! Requests as recipes: small expressions over bytes that the courier evaluates, so that no secret enters a
+//! plugin and no vendor enters the courier.
+
+use serde::{Deserialize, Serialize};
+
+/// An expression over bytes.
+///
+/// Where a secret may stand depends on its class in the manifest: see [`FieldClass`](crate::manifest::FieldClass).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expr {
+    /// These UTF-8 bytes.
+    Text(String),
+    /// The value of a credential field.
+    Secret(String),
+    /// One after the other.
+    Concat(Vec<Expr>),
+    /// Lower-case hexadecimal.
+    Hex(Box<Expr>),
+    /// Standard base64 with padding (RFC 4648 §4).
+    Base64(Box<Expr>),
+    /// Percent-encoding of everything but `A-Z a-z 0-9 - _ . ~` (RFC 3986), upper-case hex.
+    Percent(Box<Expr>),
+    /// A JSON string with its quotes (RFC 8259 §7).
+    JsonString(Box<Expr>),
+    /// SHA-256, as 32 bytes.
+    Sha256(Box<Expr>),
+    /// HMAC-SHA-256 (RFC 2104), as 32 bytes.
+    HmacSha256(Box<Hmac>),
+    /// HMAC-SHA-1 (RFC 2104), as 20 bytes.
+    HmacSha1(Box<Hmac>),
+    /// HMAC-SHA-512. Reserved: refused in this version.
+    HmacSha512(Box<Hmac>),
+    /// RSASSA-PKCS1-v1_5 with SHA-256. Reserved: refused in this version.
+    RsaSha256(Box<Hmac>),
+}
+
+/// Key and data of an HMAC.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Hmac {
+    /// The key.
+    pub key: Expr,
+    /// The authenticated data.
+    pub data: Expr,
+}
+
+impl Expr {
+    /// These UTF-8 bytes.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The value of a credential field.
+    pub fn secret(name: impl Into<String>) -> Self {
+        Self::Secret(name.into())
+    }
+
+    /// One after the other.
+    pub fn concat(parts: impl IntoIterator<Item = Expr>) -> Self {
+        Self::Concat(parts.into_iter().collect())
+    }
+
+    /// Lower-case hexadecimal of this.
+    pub fn hex(self) -> Self {
+        Self::Hex(Box::new(self))
+    }
+
+    /// Standard base64 of this.
+    pub fn base64(self) -> Self {
+        Self::Base64(Box::new(self))
+    }
+
+    /// Percent-encoding of this.
+    pub fn percent(self) -> Self {
+        Self::Percent(Box::new(self))
+    }
+
+    /// This as a JSON string.
+    pub fn json_string(self) -> Self {
+        Self::JsonString(Box::new(self))
+    }
+
+    /// SHA-256 of this.
+    pub fn sha256(self) -> Self {
+        Self::Sha256(Box::new(self))
+    }
+
+    /// HMAC-SHA-256 of `data`.
+    pub fn hmac_sha256(key: Expr, data: Expr) -> Self {
+        Self::HmacSha256(Box::new(Hmac { key, data }))
+    }
+
+    /// HMAC-SHA-1 of `data`.
+    pub fn hmac_sha1(key: Expr, data: Expr) -> Self {
+        Self::HmacSha1(Box::new(Hmac { key, data }))
+    }
+}
+
+/// An HTTP/1.1 request as a recipe.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct HttpRequest {
+    /// The method, in upper case.
+    pub method: String,
+    /// Scheme, host and port: `https://ecs.cn-hangzhou.aliyuncs.com`. The courier sends the matching `host` header.
+    pub origin: String,
+    /// The path, percent-encoded, beginning with `/`.
+    pub path: String,
+    /// Query parameters in the order they are sent. The courier percent-encodes names and values.
+    #[serde(default)]
+    pub query: Vec<(String, Expr)>,
+    /// Headers besides `host` and `content-length`; names in lower case.
+    #[serde(default)]
+    pub headers: Vec<(String, Expr)>,
+    /// The body; empty text: none.
+    #[serde(default = "empty")]
+    pub body: Expr,
+}
+
+fn empty() -> Expr {
+    Expr::Text(String::new())
+}
+
+/// Where in a reply a secret lies, and what it is called.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Capture {
+    /// `private_key` of a `create`, or a credential field of a login.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// A place in a reply.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// JSON pointer (RFC 6901) into the body.
+    JsonPointer(String),
+    /// A path of element names into an XML body. Reserved: refused in this version.
+    XmlPath(String),
+    /// A header, in lower case. Reserved: refused in this version.
+    Header(String),
+}
