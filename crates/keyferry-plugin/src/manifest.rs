@@ -121,14 +121,22 @@ impl NameRules {
         if let Some(c) = name.chars().find(|&c| !allowed(c)) {
             return Err(format!(
                 "contains {c:?}; allowed are letters, digits and {}",
-                self.punctuation.chars().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(" ")
+                self.punctuation
+                    .chars()
+                    .map(|c| format!("`{c}`"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
             ));
         }
         if self.starts_with_letter && !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return Err("does not start with a letter".to_owned());
         }
         let lower = name.to_ascii_lowercase();
-        match self.forbidden_prefixes.iter().find(|prefix| lower.starts_with(prefix.as_str())) {
+        match self
+            .forbidden_prefixes
+            .iter()
+            .find(|prefix| lower.starts_with(prefix.as_str()))
+        {
             Some(prefix) => Err(format!("starts with {prefix}")),
             None => Ok(()),
         }
