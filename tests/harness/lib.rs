@@ -1,1 +1,12 @@
-//! Stub.
+//! What the end-to-end cases share: the built programs, a daemon in a home of its own, a loopback cloud and the
+//! real OpenSSH tools.
+//!
+//! Everything here waits on a condition with a deadline, stops on drop what it started, and prints the daemon's log
+//! when a case fails.
+
+pub mod build;
+pub mod daemon;
+pub mod home;
+pub mod openssh;
+pub mod processes;
+pub mod wait;
