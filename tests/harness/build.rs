@@ -25,7 +25,11 @@ impl Built {
     /// A plugin's library.
     pub fn plugin(&self, name: &str) -> PathBuf {
         let stem = name.replace('-', "_");
-        self.folder.join(format!("{}keyferry_{stem}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
+        self.folder.join(format!(
+            "{}keyferry_{stem}{}",
+            std::env::consts::DLL_PREFIX,
+            std::env::consts::DLL_SUFFIX
+        ))
     }
 }
 
@@ -38,7 +42,13 @@ pub fn built() -> &'static Built {
     BUILT.get_or_init(|| {
         let folder = target_folder();
         if std::env::var_os("KEYFERRY_BUILT").is_none() {
-            build(&["keyferry", "cloud-sim", "keyferry-alibaba-ecs", "keyferry-alibaba-ens", "keyferry-hostile-plugin"]);
+            build(&[
+                "keyferry",
+                "cloud-sim",
+                "keyferry-alibaba-ecs",
+                "keyferry-alibaba-ens",
+                "keyferry-hostile-plugin",
+            ]);
         }
         Built { folder }
     })
@@ -64,7 +74,10 @@ pub fn build(packages: &[&str]) {
 
 /// The root of the project.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the workspace")
+        .to_owned()
 }
 
 /// The folder of the profile that this program was built with: `target/debug` or `target/release`.

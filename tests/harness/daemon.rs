@@ -54,7 +54,11 @@ impl Daemon {
     #[track_caller]
     pub fn start_with(home: &Home, options: &Options) -> Self {
         let daemon = Self::launch(home, options);
-        assert!(daemon.wait_for_log(" ready", Duration::from_secs(30)), "the daemon is not ready: {}", daemon.log());
+        assert!(
+            daemon.wait_for_log(" ready", Duration::from_secs(30)),
+            "the daemon is not ready: {}",
+            daemon.log()
+        );
         daemon
     }
 
@@ -72,12 +76,18 @@ impl Daemon {
             command.arg(flag).arg(home.path(folder));
         }
         command.args(&options.arguments);
-        command.env_clear().env("HOME", home.root()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env_clear()
+            .env("HOME", home.root())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         if let Some(level) = &options.log {
             command.env("KEYFERRY_LOG", level);
         }
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the daemon can be started");
         let log = Arc::new(Log::default());
         let lines = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
@@ -88,7 +98,11 @@ impl Daemon {
             }
             writer.end();
         });
-        Self { child, log, runtime: home.path("run") }
+        Self {
+            child,
+            log,
+            runtime: home.path("run"),
+        }
     }
 
     /// The number of the worker, which is the process that was started (or the wrapper's).
@@ -103,7 +117,12 @@ impl Daemon {
 
     /// What it logged so far.
     pub fn log(&self) -> String {
-        self.log.state.lock().expect("no thread panics with the log").text.clone()
+        self.log
+            .state
+            .lock()
+            .expect("no thread panics with the log")
+            .text
+            .clone()
     }
 
     /// Waits until the log holds `text`; whether it does.
@@ -216,7 +235,10 @@ impl Drop for Daemon {
 #[track_caller]
 pub fn find(status: &Value, name: &str) -> Value {
     let keys = status["keys"].as_array().expect("keys is a list");
-    keys.iter().find(|key| key["name"] == name).unwrap_or_else(|| panic!("no key {name} in {status:#}")).clone()
+    keys.iter()
+        .find(|key| key["name"] == name)
+        .unwrap_or_else(|| panic!("no key {name} in {status:#}"))
+        .clone()
 }
 
 #[track_caller]
@@ -259,7 +281,9 @@ impl Log {
         let state = self.state.lock().expect("no thread panics with the log");
         let (state, _) = self
             .changed
-            .wait_timeout_while(state, deadline, |state| !state.ended && !state.text.contains(text))
+            .wait_timeout_while(state, deadline, |state| {
+                !state.ended && !state.text.contains(text)
+            })
             .expect("no thread panics with the log");
         state.text.contains(text)
     }

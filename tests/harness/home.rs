@@ -26,13 +26,17 @@ impl Default for Home {
 impl Home {
     /// A home with empty `config/accounts` and `config/keys`.
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("keyferry-").tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::Builder::new()
+            .prefix("keyferry-")
+            .tempdir()
+            .expect("a temporary folder can be made");
         let home = Self { folder };
         for name in ["config/accounts", "config/keys", "run", "state"] {
             fs::create_dir_all(home.path(name)).expect("folders can be made");
         }
         for name in ["run", "state"] {
-            fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o700)).expect("modes can be set");
+            fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o700))
+                .expect("modes can be set");
         }
         home
     }
@@ -65,7 +69,10 @@ impl Home {
     /// Writes a file of the config directory, as an editor does: a new file renamed over the old one.
     pub fn write(&self, below_config: &str, text: &str) {
         let path = self.config().join(below_config);
-        let draft = path.with_file_name(format!(".{}.draft", path.file_name().expect("a file name").to_string_lossy()));
+        let draft = path.with_file_name(format!(
+            ".{}.draft",
+            path.file_name().expect("a file name").to_string_lossy()
+        ));
         fs::write(&draft, text).expect("config files can be written");
         fs::rename(&draft, &path).expect("config files can be renamed");
     }

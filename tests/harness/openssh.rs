@@ -1,7 +1,6 @@
 //! The real OpenSSH tools, and a throw-away sshd.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,12 +31,18 @@ pub fn listed(socket: &Path) -> Vec<String> {
     if !output.status.success() {
         return Vec::new();
     }
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Where sshd is, if it is installed.
 pub fn sshd_path() -> Option<PathBuf> {
-    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"].iter().map(PathBuf::from).find(|path| path.exists())
+    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
 }
 
 /// A throw-away sshd on loopback for the user who runs it. Ended on drop.
@@ -55,7 +60,10 @@ impl Sshd {
     /// When sshd is not installed, or does not come up within 20 s.
     pub fn start(public_keys: &str) -> Self {
         let program = sshd_path().expect("sshd is installed (Debian: openssh-server)");
-        let folder = tempfile::Builder::new().prefix("keyferry-sshd-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("keyferry-sshd-")
+            .tempdir()
+            .expect("a temporary folder");
         // Below a folder for all, so that the login's own user can reach it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("modes can be set");
         let path = |name: &str| folder.path().join(name);
@@ -76,34 +84,37 @@ impl Sshd {
                 path("authorized_keys").display(),
             );
             fs::write(path("sshd_config"), config).expect("a file can be written");
+            let log = path("log");
+            fs::write(&log, "").expect("a file can be written");
             let mut child = Command::new(&program)
-                .args(["-D", "-e", "-f"])
+                .args(["-D", "-E"])
+                .arg(&log)
+                .arg("-f")
                 .arg(path("sshd_config"))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(Stdio::piped())
+                .stderr(Stdio::null())
                 .spawn()
                 .expect("sshd can be started");
-            let mut log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-            let mut line = String::new();
-            let listening = loop {
-                line.clear();
-                match log.read_line(&mut line) {
-                    Ok(0) | Err(_) => break false,
-                    Ok(_) if line.contains("Server listening") => break true,
-                    Ok(_) => {}
-                }
-            };
+            // Another program may have taken the port in the meantime; then it ends and the next port is tried.
+            let listening = wait::until("sshd listens or ends", Duration::from_secs(20), || {
+                let listens = fs::read_to_string(&log).is_ok_and(|text| text.contains("Server listening"));
+                let ended = child.try_wait().ok().flatten().is_some();
+                (listens || ended).then_some(listens)
+            });
             if listening {
-                // Drained, so that a full pipe never stops it.
-                std::thread::spawn(move || std::io::copy(&mut log.by_ref(), &mut std::io::sink()));
                 let host_key = fs::read_to_string(path("host_key.pub")).expect("the host key's public half");
-                fs::write(path("known_hosts"), format!("[127.0.0.1]:{port} {host_key}")).expect("a file can be written");
+                fs::write(path("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))
+                    .expect("a file can be written");
                 return Self { folder, child, port };
             }
-            let _ = child.wait();
         }
         panic!("sshd does not come up");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its port on 127.0.0.1.
@@ -141,7 +152,11 @@ impl Sshd {
             arguments.push("-o".to_owned());
             arguments.push(option);
         }
-        arguments.extend(["-p".to_owned(), self.port.to_string(), format!("{}@127.0.0.1", user())]);
+        arguments.extend([
+            "-p".to_owned(),
+            self.port.to_string(),
+            format!("{}@127.0.0.1", user()),
+        ]);
         arguments
     }
 
@@ -187,5 +202,8 @@ pub fn wait_for_keys(socket: &Path, count: usize, deadline: Duration) -> Vec<Str
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }

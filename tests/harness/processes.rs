@@ -18,7 +18,8 @@ pub struct Process {
 impl Process {
     /// Whether it was started as `keyferry internal ROLE`.
     pub fn is(&self, role: &str) -> bool {
-        self.arguments.iter().any(|argument| argument == "internal") && self.arguments.iter().any(|argument| argument == role)
+        self.arguments.iter().any(|argument| argument == "internal")
+            && self.arguments.iter().any(|argument| argument == role)
     }
 
     /// Ends it at once (SIGKILL).
@@ -32,6 +33,13 @@ pub fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may be gone already: that is what was wanted.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Asks a process to end (SIGTERM).
+pub fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, Signal::TERM);
     }
 }
 
@@ -62,9 +70,15 @@ fn all() -> Vec<Process> {
                 return None;
             }
             let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let arguments =
-                command.split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
-            Some(Process { pid, parent, arguments })
+            let arguments = command
+                .split(|&byte| byte == 0)
+                .map(|part| String::from_utf8_lossy(part).into_owned())
+                .collect();
+            Some(Process {
+                pid,
+                parent,
+                arguments,
+            })
         })
         .collect()
 }

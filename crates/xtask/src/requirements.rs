@@ -1,0 +1,89 @@
+//! What is needed beyond Rust, by the package that brings it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::say;
+
+/// A program that is needed.
+pub(crate) struct Requirement {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// A C compiler for aws-lc and SQLite, and for the plugin written in C.
+pub(crate) const COMPILER: Requirement = Requirement {
+    program: "cc",
+    package: "gcc",
+};
+/// ssh, ssh-add and ssh-keygen.
+pub(crate) const CLIENT: Requirement = Requirement {
+    program: "ssh-add",
+    package: "openssh-client",
+};
+/// The server that logins go to.
+pub(crate) const SERVER: Requirement = Requirement {
+    program: "sshd",
+    package: "openssh-server",
+};
+/// Shows every system call: how the tests look for keys in files.
+pub(crate) const TRACER: Requirement = Requirement {
+    program: "strace",
+    package: "strace",
+};
+
+/// Looks for programs; installs what is missing where that is allowed (root, with apt-get), else names it.
+pub(crate) fn ensure(requirements: &[Requirement]) -> Result<(), String> {
+    let missing = || {
+        requirements
+            .iter()
+            .filter(|requirement| !is_there(requirement.program))
+            .collect::<Vec<_>>()
+    };
+    let wanted = missing();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = wanted.iter().map(|requirement| requirement.package).collect();
+    if rustix::process::geteuid().is_root() && is_there("apt-get") {
+        say(&format!("installing {}", packages.join(" ")));
+        for arguments in [
+            &["update"][..],
+            &["install", "--yes", "--no-install-recommends"][..],
+        ] {
+            let mut command = Command::new("apt-get");
+            command
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .stdout(Stdio::null());
+            if arguments.len() > 1 {
+                command.args(&packages);
+            }
+            // What could not be had shows below, by name.
+            let _ = command.status();
+        }
+    }
+    let wanted = missing();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = wanted
+        .iter()
+        .map(|requirement| format!("{} (Debian package {})", requirement.program, requirement.package))
+        .collect();
+    let packages: Vec<&str> = wanted.iter().map(|requirement| requirement.package).collect();
+    Err(format!(
+        "missing: {}; install with: sudo apt-get install {}",
+        names.join(", "),
+        packages.join(" ")
+    ))
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // sshd is in a folder that is often not on a user's PATH.
+    let usual = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(Into::into);
+    std::env::split_paths(&path)
+        .chain(usual)
+        .any(|folder| Path::new(&folder).join(program).is_file())
+}

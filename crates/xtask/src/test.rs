@@ -1,0 +1,32 @@
+//! `cargo xtask test`: everything that must hold, the fastest check first.
+
+use crate::requirements::{self, CLIENT, COMPILER, SERVER, TRACER};
+use crate::run::cargo;
+
+/// Runs format, lints and all tests. Words after `--` go to the test programs.
+pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
+    requirements::ensure(&[COMPILER, CLIENT, SERVER, TRACER])?;
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ])?;
+    // The programs and libraries that end-to-end cases start; built here, so that no case waits for a build.
+    cargo(&["build", "--workspace"])?;
+    let mut words = vec!["test", "--workspace"];
+    words.extend(arguments);
+    cargo(&words)
+}
+
+/// Runs the long forms: the same cases, with more rounds.
+pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
+    requirements::ensure(&[COMPILER, CLIENT, SERVER, TRACER])?;
+    cargo(&["build", "--workspace"])?;
+    let mut words = vec!["test", "--package", "keyferry-tests"];
+    words.extend(arguments);
+    crate::run::cargo_with(&words, &[("KEYFERRY_SOAK", "1")])
+}
