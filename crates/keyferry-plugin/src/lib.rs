@@ -5,11 +5,14 @@
 
 pub mod abi;
 pub mod contract;
-mod error;
+pub mod error;
 pub mod export;
 pub mod manifest;
 pub mod provider;
 pub mod recipe;
+pub mod reply;
+pub mod signing;
+mod step;
 
 pub use contract::{Step, StepRequest};
 pub use provider::{Answer, Provider, Turn};

@@ -55,9 +55,15 @@ impl Expr {
         Self::Secret(name.into())
     }
 
-    /// One after the other.
+    /// One after the other. Nested ones are taken apart and neighbouring texts joined, so that recipes stay small.
     pub fn concat(parts: impl IntoIterator<Item = Expr>) -> Self {
-        Self::Concat(parts.into_iter().collect())
+        let mut joined = Vec::new();
+        parts.into_iter().for_each(|part| append(&mut joined, part));
+        match joined.len() {
+            0 => Self::text(""),
+            1 => joined.remove(0),
+            _ => Self::Concat(joined),
+        }
     }
 
     /// Lower-case hexadecimal of this.
@@ -96,6 +102,26 @@ impl Expr {
     }
 }
 
+fn append(joined: &mut Vec<Expr>, part: Expr) {
+    match (joined.last_mut(), part) {
+        (_, Expr::Concat(parts)) => parts.into_iter().for_each(|part| append(joined, part)),
+        (Some(Expr::Text(before)), Expr::Text(text)) => before.push_str(&text),
+        (_, part) => joined.push(part),
+    }
+}
+
+impl From<&str> for Expr {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Expr {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
 /// An HTTP/1.1 request as a recipe.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HttpRequest {
@@ -114,6 +140,51 @@ pub struct HttpRequest {
     /// The body; empty text: none.
     #[serde(default = "empty")]
     pub body: Expr,
+}
+
+impl HttpRequest {
+    /// A request without query, headers and body.
+    pub fn new(method: &str, origin: impl Into<String>, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            origin: origin.into(),
+            path: path.to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: empty(),
+        }
+    }
+
+    /// The same with one more query parameter.
+    pub fn with_query(mut self, name: &str, value: impl Into<Expr>) -> Self {
+        self.query.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same with one more header; the name in lower case.
+    pub fn with_header(mut self, name: &str, value: impl Into<Expr>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same with this body.
+    pub fn with_body(self, body: impl Into<Expr>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+
+    /// What the `host` header says (RFC 9110 §7.2): the origin's host, and its port where it is not the scheme's own.
+    pub fn authority(&self) -> &str {
+        let (scheme, authority) = self.origin.split_once("://").unwrap_or(("https", &self.origin));
+        let default_port = if scheme.eq_ignore_ascii_case("http") {
+            ":80"
+        } else {
+            ":443"
+        };
+        authority.strip_suffix(default_port).unwrap_or(authority)
+    }
 }
 
 fn empty() -> Expr {
@@ -139,4 +210,31 @@ pub enum Place {
     XmlPath(String),
     /// A header, in lower case. Reserved: refused in this version.
     Header(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concat_joins_neighbouring_texts() {
+        let nested = Expr::concat([Expr::text("b"), Expr::secret("s"), Expr::text("c")]);
+        let expected = Expr::Concat(vec![Expr::text("ab"), Expr::secret("s"), Expr::text("cd")]);
+        assert_eq!(Expr::concat([Expr::text("a"), nested, Expr::text("d")]), expected);
+        assert_eq!(Expr::concat([Expr::text("a"), Expr::text("b")]), Expr::text("ab"));
+        assert_eq!(Expr::concat([]), Expr::text(""));
+    }
+
+    #[test]
+    fn the_authority_leaves_out_the_default_port_only() {
+        for (origin, authority) in [
+            ("https://ens.aliyuncs.com", "ens.aliyuncs.com"),
+            ("https://ens.aliyuncs.com:443", "ens.aliyuncs.com"),
+            ("https://ens.aliyuncs.com:80", "ens.aliyuncs.com:80"),
+            ("http://127.0.0.1:80", "127.0.0.1"),
+            ("http://[::1]:8731", "[::1]:8731"),
+        ] {
+            assert_eq!(HttpRequest::new("GET", origin, "/").authority(), authority);
+        }
+    }
 }

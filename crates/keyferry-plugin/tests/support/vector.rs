@@ -1,0 +1,102 @@
+//! The requests captured from vendors' SDKs: `tests/vectors`, or the directory that KEYFERRY_VECTORS names.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// One captured request; what a test does not look at is left out.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Vector {
+    pub(crate) id: String,
+    pub(crate) signing: String,
+    pub(crate) credentials: Credentials,
+    pub(crate) request: Request,
+    pub(crate) host: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) signature: Option<String>,
+    pub(crate) derived: Option<Derived>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Credentials {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+    pub(crate) session_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Derived {
+    pub(crate) canonical: String,
+    pub(crate) string_to_sign: String,
+}
+
+impl Vector {
+    /// The path, and the query's decoded names and values.
+    pub(crate) fn target(&self) -> (String, Vec<(String, String)>) {
+        let (path, query) = self
+            .request
+            .target
+            .split_once('?')
+            .unwrap_or((&self.request.target, ""));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        });
+        (path.to_owned(), pairs.collect())
+    }
+}
+
+/// All vectors of these providers (`alibaba-`), sorted by id.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn vectors(prefix: &str) -> Vec<Vector> {
+    let directory = std::env::var_os("KEYFERRY_VECTORS").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors")),
+        PathBuf::from,
+    );
+    let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    let mut vectors: Vec<Vector> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix))
+        .map(|path| {
+            let text = std::fs::read(&path).unwrap();
+            serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        })
+        .collect();
+    assert!(
+        !vectors.is_empty(),
+        "no file {prefix}*.json in {}",
+        directory.display()
+    );
+    vectors.sort_by(|left, right| left.id.cmp(&right.id));
+    vectors
+}
+
+/// Form decoding: `+` is a space, then percent-decoding.
+fn decode(text: &str) -> String {
+    let mut decoded = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match (byte, tail) {
+            (b'+', _) => decoded.push(b' '),
+            (b'%', [high, low, tail @ ..]) => {
+                let hex = [*high, *low];
+                decoded.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
+                rest = tail;
+            }
+            _ => decoded.push(*byte),
+        }
+    }
+    String::from_utf8(decoded).unwrap()
+}
