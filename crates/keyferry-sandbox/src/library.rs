@@ -1,0 +1,230 @@
+//! Plugin libraries as files: finding them, and reading what they say about themselves without running their code.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use keyferry_plugin::abi::{self, ABI_MAJOR, ABI_MINOR};
+use keyferry_plugin::manifest::Manifest;
+use serde::{Deserialize, Serialize};
+
+mod error;
+mod manifest_rules;
+mod object_file;
+
+pub use error::LoadError;
+pub use object_file::NotOurs;
+
+/// The file name of a plugin's library: `libkeyferry_alibaba_ens.so`, on macOS `.dylib`.
+pub fn file_name(plugin: &str) -> String {
+    format!("{PREFIX}{}{SUFFIX}", plugin.replace('-', "_"))
+}
+
+/// The plugin that a file name stands for: the inverse of [`file_name`].
+pub fn plugin_name(file_name: &str) -> Option<String> {
+    let name = file_name
+        .strip_prefix(PREFIX)?
+        .strip_suffix(SUFFIX)?
+        .replace('_', "-");
+    is_plugin_name(&name).then_some(name)
+}
+
+/// The library of a plugin: the first one that these directories hold.
+///
+/// # Errors
+/// [`LoadError::NotFound`] names the file and the directories that were searched.
+pub fn find(directories: &[PathBuf], plugin: &str) -> Result<PathBuf, LoadError> {
+    let missing = || LoadError::NotFound {
+        plugin: plugin.to_owned(),
+        directories: directories.to_vec(),
+    };
+    if !is_plugin_name(plugin) {
+        return Err(missing());
+    }
+    let mut paths = directories
+        .iter()
+        .map(|directory| directory.join(file_name(plugin)));
+    paths
+        .find(|path| path.symlink_metadata().is_ok())
+        .ok_or_else(missing)
+}
+
+/// A library file that [`list`] found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The plugin's name, from the file's name.
+    pub plugin: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// All libraries in these directories, sorted by name. Of one name, the first directory's counts, as in [`find`]. A
+/// directory that is not there or cannot be read holds none.
+pub fn list(directories: &[PathBuf]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for directory in directories {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        for entry in entries {
+            let Some(plugin) = entry.file_name().to_str().and_then(plugin_name) else {
+                continue;
+            };
+            if !found.iter().any(|other| other.plugin == plugin) {
+                found.push(Found {
+                    plugin,
+                    path: entry.path(),
+                });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.plugin.cmp(&b.plugin));
+    found
+}
+
+/// What a library says about itself, and which file said it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LibraryFacts {
+    /// The file, as it was asked for.
+    pub path: PathBuf,
+    /// The plugin's name.
+    pub name: String,
+    /// The plugin's version.
+    pub version: String,
+    /// Major version of the contract that it was built for; always ours.
+    pub major: u16,
+    /// Minor version of the contract that it was built for.
+    pub minor: u16,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Device of the file.
+    pub device: u64,
+    /// Inode of the file.
+    pub inode: u64,
+    /// Bytes of the file.
+    pub size: u64,
+    /// When the file's content was last changed: seconds and nanoseconds since the epoch.
+    pub modified: (i64, i64),
+}
+
+/// Checks a library file and reads what it says about itself. None of its code runs.
+///
+/// # Errors
+/// [`LoadError`] says what is wrong with which file, and what to do about it.
+pub fn inspect(path: &Path) -> Result<LibraryFacts, LoadError> {
+    open(path).map(|(facts, _)| facts)
+}
+
+/// As [`inspect`], and the open file that was looked at.
+pub(crate) fn open(path: &Path) -> Result<(LibraryFacts, File), LoadError> {
+    let owned = || path.to_owned();
+    let io = |source| LoadError::Io {
+        path: owned(),
+        source,
+    };
+    let file_name = path.file_name().and_then(|name| name.to_str());
+    let Some(name) = file_name.and_then(plugin_name) else {
+        return Err(LoadError::FileName { path: owned() });
+    };
+    if !path.is_absolute() || path.to_str().is_none() {
+        return Err(LoadError::NotAbsolute { path: owned() });
+    }
+
+    let target = path.canonicalize().map_err(io)?;
+    let directory = path
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .canonicalize()
+        .map_err(io)?;
+    if target.parent() != Some(&directory) {
+        return Err(LoadError::LinkOutside {
+            path: owned(),
+            target,
+        });
+    }
+    // Without O_NONBLOCK a named pipe would hold us here.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(&target)
+        .map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(LoadError::NotRegular { path: owned() });
+    }
+    if metadata.len() > MAX_LENGTH {
+        return Err(LoadError::TooLong {
+            path: owned(),
+            length: metadata.len(),
+        });
+    }
+    // The path is judged after the file is open: what was judged is then known to be what was opened.
+    keyferry_ownership::check(path)?;
+    if identity(&metadata) != identity(&target.symlink_metadata().map_err(io)?) {
+        return Err(LoadError::Changed { path: owned() });
+    }
+
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    let mut reader = (&mut file).take(MAX_LENGTH);
+    reader.read_to_end(&mut content).map_err(io)?;
+    let (major, minor, manifest) = read_manifest(path, &content)?;
+    manifest_rules::check(&manifest, &name).map_err(|problem| LoadError::Manifest {
+        path: owned(),
+        place: problem.place,
+        problem: problem.words,
+    })?;
+    let facts = LibraryFacts {
+        path: owned(),
+        name,
+        version: manifest.version.clone(),
+        major,
+        minor,
+        manifest,
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+    };
+    Ok((facts, file))
+}
+
+fn read_manifest(path: &Path, content: &[u8]) -> Result<(u16, u16, Manifest), LoadError> {
+    let path = || path.to_owned();
+    let section =
+        object_file::section(content).map_err(|reason| LoadError::ObjectFile { path: path(), reason })?;
+    let (major, minor, json) =
+        abi::manifest_from_section(section).map_err(|source| LoadError::Section { path: path(), source })?;
+    if major != ABI_MAJOR {
+        return Err(LoadError::Major {
+            path: path(),
+            found: major,
+        });
+    }
+    let manifest = serde_json::from_str(json).map_err(|source| LoadError::ManifestJson {
+        path: path(),
+        newer: minor > ABI_MINOR,
+        source,
+    })?;
+    Ok((major, minor, manifest))
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// `[a-z0-9][a-z0-9-]{0,47}`, as for keys and accounts.
+fn is_plugin_name(name: &str) -> bool {
+    let letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.len() <= 48
+        && name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|c| letter(c) || c == b'-')
+}
+
+const PREFIX: &str = "libkeyferry_";
+const SUFFIX: &str = std::env::consts::DLL_SUFFIX;
+
+/// The longest library in bytes: a plugin in a debug build has some 10 MB.
+const MAX_LENGTH: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;
