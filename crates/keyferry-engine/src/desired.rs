@@ -7,6 +7,8 @@ use std::sync::Arc;
 use keyferry_plugin::contract::Algorithm;
 use serde_json::Value;
 
+use crate::config::Problem;
+
 /// Everything that the config directory asks for: the last good version of each file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
@@ -23,9 +25,9 @@ pub struct Desired {
 /// `keyferry.toml`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DaemonSettings {
-    /// Where plugins are looked for; empty: the built-in places.
+    /// Where plugins are looked for, absolute; empty: the built-in places.
     pub plugin_dirs: Vec<PathBuf>,
-    /// `[agent] socket`.
+    /// `[agent] socket`, absolute.
     pub agent_socket: Option<PathBuf>,
     /// `[network]`.
     pub network: NetworkSettings,
@@ -122,6 +124,25 @@ pub struct FileReport {
     pub column: Option<u32>,
     /// What is wrong and what to do about it.
     pub message: Option<String>,
+    /// The problems after the first, in the order of the file: a check names them all at once.
+    pub further: Vec<Problem>,
+}
+
+impl FileReport {
+    /// A report of everything that is wrong with a file; the first problem stands in front.
+    pub fn new(path: PathBuf, state: FileState, problems: Vec<Problem>) -> Self {
+        let mut problems = problems.into_iter();
+        let first = problems.next();
+        let place = first.as_ref().and_then(|problem| problem.place);
+        Self {
+            path,
+            state,
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            message: first.map(|problem| problem.message),
+            further: problems.collect(),
+        }
+    }
 }
 
 /// States of a [`FileReport`].

@@ -1,3 +1,4 @@
 //! Config files, plan, ledger and generations.
 
+pub mod config;
 pub mod desired;

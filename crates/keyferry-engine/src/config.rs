@@ -1,0 +1,210 @@
+//! The config directory: reading and checking its files.
+//!
+//! [`read`] goes through `keyferry.toml`, `accounts/` and `keys/` and gives a [`State`] that holds the last good
+//! version of every file. What is wrong is reported with its place and never takes away what worked before: a file
+//! with an error, a file that vanished and a directory that emptied all stay in force as they were last read.
+//! Reading again opens only what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::desired::{DaemonSettings, Desired, FileReport, KeySpec};
+
+mod account;
+mod daemon;
+mod directory;
+mod entry;
+mod file;
+mod key;
+mod later;
+mod plugins;
+mod problem;
+mod table;
+mod value;
+
+use account::CheckedAccount;
+use directory::Listing;
+use entry::{Entries, Tally};
+use plugins::{Catalogue, Lookup};
+
+pub use file::MAX_FILE_SIZE;
+pub use plugins::{PluginProblem, Plugins};
+pub use problem::{Place, Problem};
+
+/// Reads the config directory. `previous` is what the reading before this one gave: without it nothing is in force
+/// yet.
+pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> State {
+    let fresh = State::default();
+    let before = previous.unwrap_or(&fresh);
+    let mut reports = Vec::new();
+    let mut tally = Tally::default();
+
+    let root = directory::root(dir, previous.is_some_and(State::has_anything), &mut reports);
+    let daemon = entry::refresh(
+        dir,
+        &root,
+        &before.daemon,
+        &mut tally,
+        |_| false,
+        |_, text| daemon::check(text),
+    );
+    let settings = daemon
+        .values()
+        .find_map(|entry| entry.good())
+        .cloned()
+        .unwrap_or_default();
+
+    plugins.search_in(&settings.plugin_dirs);
+    let mut catalogue = Catalogue::new(plugins);
+    let new_plugins: BTreeSet<&str> = before
+        .manifests
+        .iter()
+        .filter(|(name, lookup)| catalogue.look_up(name) != *lookup)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let folder = dir.join("accounts");
+    let accounts = entry::refresh(
+        &folder,
+        &inside(
+            &root,
+            &folder,
+            "account",
+            !before.accounts.is_empty(),
+            &mut reports,
+        ),
+        &before.accounts,
+        &mut tally,
+        |entry| entry.uses().is_some_and(|plugin| new_plugins.contains(plugin)),
+        |name, text| account::check(name, text, &mut catalogue),
+    );
+
+    let names_changed = !accounts.keys().eq(before.accounts.keys());
+    let is_same = |name: &str| {
+        let good =
+            |entries: &Entries<CheckedAccount>| entries.get(name).and_then(|entry| entry.good().cloned());
+        good(&accounts) == good(&before.accounts)
+    };
+    let folder = dir.join("keys");
+    let keys = entry::refresh(
+        &folder,
+        &inside(&root, &folder, "key", !before.keys.is_empty(), &mut reports),
+        &before.keys,
+        &mut tally,
+        |entry| {
+            (names_changed && entry.has_problems()) || entry.uses().is_some_and(|account| !is_same(account))
+        },
+        |name, text| key::check(name, text, &accounts),
+    );
+
+    let used: BTreeSet<&str> = accounts.values().filter_map(|entry| entry.uses()).collect();
+    let mut manifests = catalogue.into_found();
+    manifests.retain(|name, _| used.contains(name.as_str()));
+    reports.extend(daemon.values().map(|entry| entry.report(GONE_SETTINGS)));
+    reports.extend(accounts.values().map(|entry| entry.report(GONE_ACCOUNT)));
+    reports.extend(keys.values().map(|entry| entry.report(GONE_KEY)));
+    reports.sort_by(|one, other| one.path.cmp(&other.path));
+    let desired = Desired {
+        daemon: settings,
+        accounts: accounts
+            .iter()
+            .filter_map(|(name, entry)| Some((name.clone(), Arc::clone(&entry.good()?.account))))
+            .collect(),
+        keys: keys
+            .iter()
+            .filter_map(|(name, entry)| Some((name.clone(), in_force(entry)?)))
+            .collect(),
+        files: reports,
+    };
+    let desired = match *before.desired == desired {
+        true => Arc::clone(&before.desired),
+        false => Arc::new(desired),
+    };
+    State {
+        daemon,
+        accounts,
+        keys,
+        manifests,
+        tally,
+        desired,
+    }
+}
+
+/// Reads a config directory for the first time and says how each file fares: `keyferry check`.
+pub fn check(dir: &Path, plugins: &dyn Plugins) -> Vec<FileReport> {
+    read(dir, plugins, None).desired.files.clone()
+}
+
+/// What is known of the config directory: the versions in force, and enough to read only what changed.
+#[derive(Debug, Default)]
+pub struct State {
+    daemon: Entries<DaemonSettings>,
+    accounts: Entries<CheckedAccount>,
+    keys: Entries<Arc<KeySpec>>,
+    manifests: BTreeMap<String, Lookup>,
+    tally: Tally,
+    desired: Arc<Desired>,
+}
+
+impl State {
+    /// What the files ask for. The same value as before while nothing changed.
+    pub fn desired(&self) -> Arc<Desired> {
+        Arc::clone(&self.desired)
+    }
+
+    /// How many files the reading opened; the others were only looked at.
+    pub fn opened(&self) -> usize {
+        self.tally.opened
+    }
+
+    /// The files that are symbolic links.
+    pub(crate) fn links(&self) -> &[PathBuf] {
+        &self.tally.links
+    }
+
+    fn has_anything(&self) -> bool {
+        !(self.daemon.is_empty() && self.accounts.is_empty() && self.keys.is_empty())
+    }
+}
+
+/// Lists a folder of the config directory, unless the directory itself is gone or closed.
+fn inside(root: &Listing, folder: &Path, kind: &str, known: bool, reports: &mut Vec<FileReport>) -> Listing {
+    match root {
+        Listing::Files(_) => directory::entries(folder, kind, known, reports),
+        Listing::Gone => Listing::Gone,
+        Listing::Closed => Listing::Closed,
+    }
+}
+
+fn in_force(entry: &entry::Entry<Arc<KeySpec>>) -> Option<Arc<KeySpec>> {
+    let good = entry.good()?;
+    if entry.is_present() {
+        return Some(Arc::clone(good));
+    }
+    Some(Arc::new(KeySpec {
+        present: false,
+        ..KeySpec::clone(good)
+    }))
+}
+
+/// Whether a name will do for a key or an account.
+fn is_name(name: &str) -> bool {
+    (1..=48).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.starts_with('-')
+}
+
+const NAME_RULE: &str = "lower-case letters, digits and `-`, at most 48, not beginning with `-`";
+const GONE_SETTINGS: &str =
+    "the file is gone: its settings stay in force until the daemon ends; put it back to change them";
+const GONE_ACCOUNT: &str =
+    "the file is gone: the account stays in force until the daemon ends; put it back to change it";
+const GONE_KEY: &str =
+    "the file is gone: the key stays loaded until the daemon ends; put it back to keep the key longer";
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! `keyferry.toml`.
+
+use super::entry::Checked;
+use super::file::Text;
+use super::table::{Item, Table, Walk, shown};
+use super::value::{Origin, is_host};
+use crate::desired::{DaemonSettings, NetworkSettings};
+
+/// Checks `keyferry.toml`.
+pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
+    let mut walk = Walk::new(text);
+    let mut settings = DaemonSettings::default();
+    let parsed = walk.parse();
+    if let Some(parsed) = &parsed {
+        let root = Table::root(parsed.get_ref());
+        walk.refuse_others(&root, &["agent", "defaults", "network", "plugin_dirs"]);
+        if let Some(item) = root.get("plugin_dirs") {
+            for (element, _) in walk.strings(&item).unwrap_or_default() {
+                settings.plugin_dirs.extend(walk.path(&element));
+            }
+        }
+        if let Some(table) = root.get("agent").and_then(|item| walk.table(&item)) {
+            walk.refuse_others(&table, &["socket"]);
+            settings.agent_socket = table.get("socket").and_then(|item| walk.socket(&item));
+        }
+        if let Some(table) = root.get("network").and_then(|item| walk.table(&item)) {
+            settings.network = walk.network(&table);
+        }
+        if let Some(table) = root.get("defaults").and_then(|item| walk.table(&item)) {
+            walk.refuse_others(&table, &["max_concurrent"]);
+            settings.max_concurrent = table
+                .get("max_concurrent")
+                .and_then(|item| walk.max_concurrent(&item));
+        }
+    }
+    Checked {
+        good: walk.is_fine().then_some(settings),
+        uses: None,
+        problems: walk.into_problems(),
+    }
+}
+
+impl<'t> Walk<'t> {
+    fn socket(&mut self, item: &Item<'t>) -> Option<std::path::PathBuf> {
+        let path = self.path(item)?;
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            self.note_value(
+                item,
+                format!("has {length} bytes, and a socket's path holds at most {MAX_SOCKET_PATH}: name a shorter one"),
+            );
+            return None;
+        }
+        Some(path)
+    }
+
+    fn network(&mut self, table: &Table<'t>) -> NetworkSettings {
+        self.refuse_others(table, &["ca_file", "no_proxy", "proxy"]);
+        let mut network = NetworkSettings::default();
+        if let Some(item) = table.get("proxy")
+            && let Some(value) = self.string(&item)
+        {
+            match Origin::parse(value, &["http", "socks5"]) {
+                Ok(origin) if origin.port.is_some() => network.proxy = Some(value.to_owned()),
+                Ok(_) => self.note_value(
+                    &item,
+                    "names no port: write it, as in `http://proxy.example.com:3128`",
+                ),
+                Err(message) => self.note_value(&item, message),
+            }
+        }
+        if let Some(item) = table.get("no_proxy") {
+            for (element, value) in self.strings(&item).unwrap_or_default() {
+                let bare = value.strip_prefix('.').unwrap_or(value);
+                if is_host(bare) || value.parse::<std::net::IpAddr>().is_ok() {
+                    network.no_proxy.push(value.to_owned());
+                } else {
+                    self.note_value(
+                        &element,
+                        format!(
+                            "{} is no host name and no domain suffix such as `.example.com`",
+                            shown(value)
+                        ),
+                    );
+                }
+            }
+        }
+        network.ca_file = table.get("ca_file").and_then(|item| self.path(&item));
+        network
+    }
+}
+
+/// `sun_path` of unix(7) without the NUL.
+const MAX_SOCKET_PATH: usize = 107;

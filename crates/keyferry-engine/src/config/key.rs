@@ -1,0 +1,196 @@
+//! `keys/NAME.toml`.
+
+use std::sync::Arc;
+
+use keyferry_plugin::contract::{Algorithm, OperationKind};
+use keyferry_plugin::manifest::{Manifest, RegionRule};
+
+use super::account::CheckedAccount;
+use super::entry::{Checked, Entries};
+use super::file::Text;
+use super::problem::{listed, suggestion};
+use super::table::{Item, Table, Walk, shown};
+use super::{NAME_RULE, is_name};
+use crate::desired::{GeneratedBy, KeySpec};
+
+/// Checks a key file. It depends on the account that it names.
+pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>) -> Checked<Arc<KeySpec>> {
+    let mut walk = Walk::new(text);
+    let mut uses = None;
+    let parsed = walk.parse();
+    let good = parsed.as_ref().and_then(|parsed| {
+        let root = Table::root(parsed.get_ref());
+        walk.refuse_others(&root, KNOWN);
+        let named = match root.get("account") {
+            Some(item) => walk.string(&item).map(|account| (item, account)),
+            None if root.misspells("account") => None,
+            None => {
+                let known = suggestion("", accounts.keys().map(String::as_str));
+                walk.note(
+                    0,
+                    format!("a key without `account` is not in this version: add `account = \"...\"`{known}"),
+                );
+                None
+            }
+        };
+        uses = named.map(|(_, account)| account.to_owned());
+        let account = named.and_then(|(item, account)| walk.account(&item, account, accounts));
+        let region = root.get("region").and_then(|item| walk.region(&item));
+        let generated_by = match root.get("generated_by") {
+            Some(item) => walk.choice(
+                &item,
+                &[("keyferry", GeneratedBy::Keyferry), ("provider", GeneratedBy::Provider)],
+            ),
+            None => Some(GeneratedBy::Keyferry),
+        };
+        let choices = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+        let asked = root.get("algorithm");
+        let chosen = asked.and_then(|item| walk.choice(&item, &choices).map(|algorithm| (item, algorithm)));
+        let pair_name = root.get("name").and_then(|item| walk.string(&item).map(|name| (item, name)));
+        if let Some(item) = root.get("on_remove") {
+            walk.on_remove(&item);
+        }
+        let (account, manifest) = account.map(|checked| (&checked.account, &checked.manifest))?;
+        if manifest.region == RegionRule::Required && account.region.is_none() && root.get("region").is_none() {
+            let (item, _) = named?;
+            walk.note(
+                item.at(),
+                format!(
+                    "plugin `{}` needs a region, and neither this key nor accounts/{}.toml names one: add `region = \"...\"`",
+                    manifest.name, account.name
+                ),
+            );
+        }
+        if let Some((item, name)) = pair_name {
+            walk.pair_name(&item, name, manifest);
+        }
+        let algorithm = match asked.is_some() && chosen.is_none() {
+            true => None,
+            false => walk.algorithm(root.get("generated_by"), generated_by?, chosen, manifest),
+        };
+        let (algorithm, generated_by) = (algorithm?, generated_by?);
+        walk.is_fine().then(|| Arc::new(KeySpec {
+            name: name.to_owned(),
+            account: account.name.clone(),
+            region,
+            generated_by,
+            algorithm,
+            pair_name: pair_name.map(|(_, name)| name.to_owned()),
+            present: true,
+        }))
+    });
+    Checked {
+        good,
+        uses,
+        problems: walk.into_problems(),
+    }
+}
+
+impl<'t> Walk<'t> {
+    fn account<'a>(
+        &mut self,
+        item: &Item<'t>,
+        account: &str,
+        accounts: &'a Entries<CheckedAccount>,
+    ) -> Option<&'a CheckedAccount> {
+        let Some(entry) = accounts.get(account) else {
+            let known = suggestion(account, accounts.keys().map(String::as_str));
+            let message = match is_name(account) {
+                true => format!(
+                    "there is no account {}: create accounts/{account}.toml{known}",
+                    shown(account)
+                ),
+                false => format!("{} is no account's name: {NAME_RULE}{known}", shown(account)),
+            };
+            self.note_value(item, message);
+            return None;
+        };
+        if entry.good().is_none() {
+            self.note_value(
+                item,
+                format!("account `{account}` has an error, see accounts/{account}.toml"),
+            );
+        }
+        entry.good()
+    }
+
+    fn on_remove(&mut self, item: &Item<'t>) {
+        match self.string(item) {
+            Some("retire") => self.note_value(
+                item,
+                "`retire` is not in this version: write \"keep\" or take it out; a key whose file is gone stays loaded",
+            ),
+            Some("keep") | None => (),
+            Some(other) => self.note_value(item, format!("unknown value {}; only `keep` is there", shown(other))),
+        }
+    }
+
+    /// Checks the longest name that a pair of this key can get: `-`, 6 hex digits of the installation, `-` and
+    /// the number of the generation follow.
+    fn pair_name(&mut self, item: &Item<'t>, name: &str, manifest: &Manifest) {
+        let longest = format!("{name}-ffffff-999999");
+        if let Err(reason) = manifest.names.check(&longest) {
+            self.note_value(
+                item,
+                format!(
+                    "plugin `{}` does not allow {}: its pairs are named up to {}, which {reason}",
+                    manifest.name,
+                    shown(name),
+                    shown(&longest)
+                ),
+            );
+        }
+    }
+
+    fn algorithm(
+        &mut self,
+        place: Option<Item<'t>>,
+        generated_by: GeneratedBy,
+        chosen: Option<(Item<'t>, Algorithm)>,
+        manifest: &Manifest,
+    ) -> Option<Algorithm> {
+        let (operation, allowed, other) = match generated_by {
+            GeneratedBy::Keyferry => (OperationKind::Import, &manifest.algorithms.import, "provider"),
+            GeneratedBy::Provider => (OperationKind::Create, &manifest.algorithms.create, "keyferry"),
+        };
+        if allowed.is_empty() || !manifest.operations.contains_key(&operation) {
+            let at = place.map_or(0, |item| item.at());
+            self.note(
+                at,
+                format!(
+                    "plugin `{}` cannot {operation} pairs: write `generated_by = \"{other}\"`",
+                    manifest.name
+                ),
+            );
+            return None;
+        }
+        match chosen {
+            None => allowed.first().copied(),
+            Some((_, algorithm)) if allowed.contains(&algorithm) => Some(algorithm),
+            Some((item, algorithm)) => {
+                let names = listed(allowed.iter().map(|algorithm| algorithm.name()));
+                let by = match generated_by {
+                    GeneratedBy::Keyferry => "keyferry",
+                    GeneratedBy::Provider => "provider",
+                };
+                self.note_value(
+                    &item,
+                    format!(
+                        "plugin `{}` does not take `{algorithm}` with generated_by = \"{by}\": {names} can be had",
+                        manifest.name
+                    ),
+                );
+                None
+            }
+        }
+    }
+}
+
+const KNOWN: &[&str] = &[
+    "account",
+    "algorithm",
+    "generated_by",
+    "name",
+    "on_remove",
+    "region",
+];

@@ -1,0 +1,142 @@
+//! Values that several files hold: paths, regions, origins.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use super::table::{Item, Walk, shown};
+
+impl<'t> Walk<'t> {
+    /// An absolute path; `~/` at the beginning stands for the home directory.
+    pub(super) fn path(&mut self, item: &Item<'t>) -> Option<PathBuf> {
+        let value = self.string(item)?;
+        match expand(value) {
+            Ok(path) => Some(path),
+            Err(message) => {
+                self.note_value(item, message);
+                None
+            }
+        }
+    }
+
+    /// A region: one label of a host name.
+    pub(super) fn region(&mut self, item: &Item<'t>) -> Option<String> {
+        let value = self.string(item)?;
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let wrong = if let Some(c) = value.chars().find(|&c| !allowed(c)) {
+            format!("{} contains {c:?}", shown(value))
+        } else if value.len() > MAX_LABEL || value.starts_with('-') || value.ends_with('-') {
+            format!("{} is no region", shown(value))
+        } else {
+            return Some(value.to_owned());
+        };
+        self.note_value(
+            item,
+            format!("{wrong}: write lower-case letters, digits and `-`, as in `cn-hangzhou`"),
+        );
+        None
+    }
+
+    /// Requests in flight per account.
+    pub(super) fn max_concurrent(&mut self, item: &Item<'t>) -> Option<usize> {
+        self.integer(item, 1..=64)
+            .and_then(|value| usize::try_from(value).ok())
+    }
+}
+
+/// Reads a path as a user writes it in a config file.
+pub(super) fn expand(value: &str) -> Result<PathBuf, String> {
+    if let Some(rest) = value.strip_prefix("~/") {
+        return match std::env::home_dir() {
+            Some(home) if home.is_absolute() => Ok(home.join(rest)),
+            _ => {
+                Err("there is no home directory to put in the place of `~`: write the whole path".to_owned())
+            }
+        };
+    }
+    let path = PathBuf::from(value);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err("is not absolute: begin with `/` or `~/`".to_owned()),
+    }
+}
+
+/// Scheme, host and port of a URL that has nothing else.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Origin<'t> {
+    pub(super) scheme: &'t str,
+    pub(super) host: &'t str,
+    pub(super) port: Option<u16>,
+}
+
+impl<'t> Origin<'t> {
+    /// Reads an origin of one of the schemes. The error says what is wrong; it quotes nothing that may be a password.
+    pub(super) fn parse(value: &'t str, schemes: &[&str]) -> Result<Self, String> {
+        let wanted = || {
+            let forms: Vec<String> = schemes
+                .iter()
+                .map(|scheme| format!("`{scheme}://HOST[:PORT]`"))
+                .collect();
+            format!("write {}", forms.join(" or "))
+        };
+        let (scheme, authority) = value
+            .split_once("://")
+            .filter(|(scheme, _)| schemes.contains(scheme))
+            .ok_or_else(|| format!("is no such address: {}", wanted()))?;
+        if authority.contains('@') {
+            return Err(format!(
+                "holds a user name or password, which does not belong in these files: {}",
+                wanted()
+            ));
+        }
+        if authority.contains(['/', '?', '#', '\\']) {
+            return Err(format!(
+                "has something after the host: {}, without `/` at the end",
+                wanted()
+            ));
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let port = match port.map(|digits| (digits, digits.parse::<u16>())) {
+            None => None,
+            Some((digits, Ok(port))) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Some(port),
+            Some(_) => return Err("has a port that is no number from 1 to 65535".to_owned()),
+        };
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let sound = match bracketed {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => is_host(host),
+        };
+        if !sound {
+            return Err(format!("has no sound host name: {}", wanted()));
+        }
+        Ok(Self { scheme, host, port })
+    }
+
+    /// Whether nothing sent there leaves this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        let bare = self.host.trim_matches(['[', ']']);
+        self.host == "localhost"
+            || bare
+                .parse::<Ipv4Addr>()
+                .is_ok_and(|address| address.is_loopback())
+            || bare
+                .parse::<Ipv6Addr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Labels of ASCII letters, digits and `-`, joined by dots.
+pub(super) fn is_host(value: &str) -> bool {
+    value.len() <= 253
+        && value.split('.').all(|label| {
+            (1..=MAX_LABEL).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+/// RFC 1035.
+const MAX_LABEL: usize = 63;
