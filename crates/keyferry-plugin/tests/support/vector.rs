@@ -4,14 +4,19 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// One captured request; what a test does not look at is left out.
+/// One captured request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Vector {
     pub(crate) id: String,
+    pub(crate) provider: String,
+    pub(crate) operation: String,
+    pub(crate) variant: String,
     pub(crate) signing: String,
     pub(crate) credentials: Credentials,
     pub(crate) request: Request,
     pub(crate) host: String,
+    pub(crate) timestamp: String,
+    pub(crate) nonce: String,
     pub(crate) authorization: Option<String>,
     pub(crate) signature: Option<String>,
     pub(crate) derived: Option<Derived>,
@@ -65,11 +70,14 @@ pub(crate) fn vectors(prefix: &str) -> Vec<Vector> {
     );
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut vectors: Vec<Vector> = entries
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("a readable directory").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+        })
         .map(|path| {
-            let text = std::fs::read(&path).unwrap();
+            let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
         })
         .collect();
@@ -91,12 +99,18 @@ fn decode(text: &str) -> String {
         match (byte, tail) {
             (b'+', _) => decoded.push(b' '),
             (b'%', [high, low, tail @ ..]) => {
-                let hex = [*high, *low];
-                decoded.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
+                decoded.push(digit(*high) << 4 | digit(*low));
                 rest = tail;
             }
             _ => decoded.push(*byte),
         }
     }
-    String::from_utf8(decoded).unwrap()
+    String::from_utf8(decoded).expect("vectors are UTF-8")
+}
+
+fn digit(hex: u8) -> u8 {
+    let digit = char::from(hex)
+        .to_digit(16)
+        .expect("two hex digits follow a percent sign");
+    digit as u8
 }
