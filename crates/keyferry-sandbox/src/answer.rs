@@ -1,7 +1,7 @@
 //! A plugin's answer from bytes, believed only after all of it was looked at.
 
 use keyferry_plugin::Step;
-use serde_json::error::Category;
+use serde::de::IgnoredAny;
 
 use crate::error::{Garbage, quoted};
 
@@ -15,12 +15,15 @@ pub(crate) fn parse(answer: &[u8], newer_minor: bool) -> Result<Step, Garbage> {
     let mut unknown = None;
     let mut json = serde_json::Deserializer::from_slice(answer);
     let step = serde_ignored::deserialize(&mut json, |field| {
-        unknown.get_or_insert_with(|| field.to_string());
+        unknown.get_or_insert_with(|| field.to_string().replace("?.", ""));
     })
     .and_then(|step| json.end().map(|()| step))
-    .map_err(|error| match error.classify() {
-        Category::Data => Garbage::NotAStep(quoted(&error.to_string())),
-        Category::Eof | Category::Io | Category::Syntax => Garbage::NotJson(quoted(&error.to_string())),
+    .map_err(|error| {
+        let words = quoted(&error.to_string());
+        match serde_json::from_slice::<IgnoredAny>(answer) {
+            Ok(_) => Garbage::NotAStep(words),
+            Err(_) => Garbage::NotJson(words),
+        }
     })?;
     match unknown {
         Some(field) if !newer_minor => Err(Garbage::UnknownField(quoted(&field))),
@@ -80,7 +83,7 @@ mod tests {
             )
         };
         assert!(parse(deep(100).as_bytes(), false).is_ok());
-        check(&deep(100_000), "not JSON (recursion limit exceeded");
+        check(&deep(100_000), "not a step (recursion limit exceeded");
 
         let expression = |depth| {
             format!(
@@ -90,7 +93,7 @@ mod tests {
             )
         };
         assert!(parse(expression(40).as_bytes(), false).is_ok());
-        check(&expression(100_000), "not JSON (recursion limit exceeded");
+        check(&expression(100_000), "not a step (recursion limit exceeded");
     }
 
     #[test]

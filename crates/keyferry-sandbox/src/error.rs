@@ -94,10 +94,10 @@ pub enum Garbage {
     /// It has no bytes.
     #[error("it is empty")]
     Empty,
-    /// It is not JSON, or too deeply nested.
+    /// It is not JSON.
     #[error("it is not JSON ({0})")]
     NotJson(String),
-    /// It is JSON, but no step.
+    /// It is JSON, but no step, or too deeply nested to be looked at.
     #[error("it is not a step ({0})")]
     NotAStep(String),
     /// It is longer than keyferry reads.

@@ -1,0 +1,284 @@
+//! The list of what can be asked for.
+
+use keyferry_plugin::contract::OperationKind;
+
+/// Defines [`Behaviour`] with its names, so that each one stands in one place.
+macro_rules! behaviours {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal, $rule:expr, $operation:expr;)+) => {
+        /// One way to misbehave: the account's setting `behaviour`.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum Behaviour {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Behaviour {
+            /// All of them, [`Behaviour::None`] first.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The setting's value.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Which rule it breaks.
+            pub fn rule(self) -> Rule {
+                match self {
+                    $(Self::$variant => $rule,)+
+                }
+            }
+
+            /// The operation in which it shows; none: in all of them. Other operations go well.
+            pub fn operation(self) -> Option<OperationKind> {
+                match self {
+                    $(Self::$variant => $operation,)+
+                }
+            }
+        }
+    };
+}
+
+/// Which rule a behaviour breaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Rule {
+    /// None: the answer is allowed.
+    Allowed,
+    /// The plugin answers one step for each request. The sandbox notices.
+    Answer,
+    /// A secret stands only where its class allows it.
+    SecretPlace,
+    /// Requests go to the manifest's hosts or the account's endpoint.
+    Host,
+    /// A request is a call of the operation in progress.
+    Call,
+    /// `create` alone captures a private key, and no recipe uses it.
+    PrivateKey,
+    /// What is derived from a secret is blanked in replies and errors.
+    Echo,
+    /// `delete` deletes the one pair that it was permitted.
+    Permit,
+    /// Text of a provider is not reused.
+    Text,
+    /// Steps, bytes, captures, depth and time are bounded.
+    Cap,
+    /// Steps and expressions that this version refuses, and sources that the manifest does not list.
+    Reserved,
+}
+
+use OperationKind::{Create, Credentials, Delete, Get, Import, List};
+use Rule::{Allowed, Answer, Call, Cap, Echo, Host, Permit, PrivateKey, Reserved, SecretPlace, Text};
+
+behaviours! {
+    /// Behaves.
+    None = "none", Allowed, Option::None;
+    /// Writes to standard output and standard error, then behaves.
+    Print = "print", Allowed, Option::None;
+    /// Tries to write the file of the setting `path`, and fails with what came of it.
+    WriteFile = "write_file", Allowed, Option::None;
+    /// Panics; the plugin kit makes it an error of kind `internal`.
+    Panic = "panic", Allowed, Option::None;
+
+    /// Ends by SIGABRT.
+    Abort = "abort", Answer, Option::None;
+    /// Allocates without end.
+    Allocate = "allocate", Answer, Option::None;
+    /// Answers nothing.
+    Empty = "empty", Answer, Option::None;
+    /// Ends the process with status 0.
+    Exit = "exit", Answer, Option::None;
+    /// Answers bytes that are not JSON.
+    Garbage = "garbage", Answer, Option::None;
+    /// Answers more bytes than are read.
+    Long = "long", Answer, Option::None;
+    /// Computes without end.
+    Loop = "loop", Answer, Option::None;
+    /// Answers JSON that is nested too deeply.
+    Nested = "nested", Answer, Option::None;
+    /// Calls itself without end.
+    Recurse = "recurse", Answer, Option::None;
+    /// Writes to address 0.
+    Segfault = "segfault", Answer, Option::None;
+    /// Sleeps for an hour.
+    Sleep = "sleep", Answer, Option::None;
+    /// Answers a step with a field that the contract does not have.
+    UnknownField = "unknown_field", Answer, Option::None;
+    /// Answers a step that the contract does not have.
+    UnknownStep = "unknown_step", Answer, Option::None;
+    /// Answers a step with a text for a number.
+    WrongTypes = "wrong_types", Answer, Option::None;
+
+    /// The HMAC key as it is, in a header.
+    HmacKeyInText = "hmac_key_in_text", SecretPlace, Some(List);
+    /// The HMAC key in the body.
+    HmacKeyInBody = "hmac_key_in_body", SecretPlace, Some(List);
+    /// The HMAC key through a digest.
+    HmacKeyHashed = "hmac_key_hashed", SecretPlace, Some(List);
+    /// The HMAC key as data of an HMAC whose key is known.
+    HmacKeyAsData = "hmac_key_as_data", SecretPlace, Some(List);
+    /// The HMAC key beside something that is no literal text.
+    HmacKeyWithExpression = "hmac_key_with_expression", SecretPlace, Some(List);
+    /// The HMAC key encoded within an HMAC's key.
+    HmacKeyEncoded = "hmac_key_encoded", SecretPlace, Some(List);
+    /// The bearer in a header that is not its own.
+    BearerInHeader = "bearer_in_header", SecretPlace, Some(List);
+    /// The bearer in the query.
+    BearerInQuery = "bearer_in_query", SecretPlace, Some(List);
+    /// The bearer percent-encoded in the query.
+    BearerInPercent = "bearer_in_percent", SecretPlace, Some(List);
+    /// The bearer as hexadecimal in a header that is not its own.
+    BearerInHex = "bearer_in_hex", SecretPlace, Some(List);
+    /// The bearer in the body.
+    BearerInBody = "bearer_in_body", SecretPlace, Some(List);
+    /// The bearer as data of an HMAC whose key is known.
+    BearerUnderKnownKey = "bearer_under_known_key", SecretPlace, Some(List);
+    /// The bearer as the key of an HMAC.
+    BearerAsKey = "bearer_as_key", SecretPlace, Some(List);
+    /// The bearer in its own header, with text before it.
+    BearerWithText = "bearer_with_text", SecretPlace, Some(List);
+    /// A credential field that the manifest does not have.
+    UnknownSecret = "unknown_secret", SecretPlace, Some(List);
+
+    /// Another host.
+    HostForeign = "host_foreign", Host, Some(List);
+    /// The manifest's host as the beginning of another one.
+    HostSuffix = "host_suffix", Host, Some(List);
+    /// Two labels where the manifest's host has a place for one.
+    HostTwoLabels = "host_two_labels", Host, Some(List);
+    /// Another region than the account's.
+    HostOtherRegion = "host_other_region", Host, Some(List);
+    /// The endpoint's host on another port.
+    HostOtherPort = "host_other_port", Host, Some(List);
+    /// Another loopback address than the endpoint's.
+    HostOtherLoopback = "host_other_loopback", Host, Some(List);
+    /// The manifest's host without TLS.
+    HostPlainHttp = "host_plain_http", Host, Some(List);
+    /// The manifest's host as user name before another one.
+    HostUserinfo = "host_userinfo", Host, Some(List);
+    /// The endpoint as user name before another host.
+    HostEndpointUserinfo = "host_endpoint_userinfo", Host, Some(List);
+    /// The metadata service of AWS and others.
+    HostMetadata = "host_metadata", Host, Some(List);
+    /// The metadata service of Alibaba Cloud, from `credentials`.
+    HostMetadataCredentials = "host_metadata_credentials", Host, Some(Credentials);
+    /// Loopback by its name.
+    HostLoopbackName = "host_loopback_name", Host, Some(List);
+    /// An origin with a path, a query and a fragment.
+    HostWithPath = "host_with_path", Host, Some(List);
+
+    /// In `list`, the call that deletes by path.
+    CallOfDelete = "call_of_delete", Call, Some(List);
+    /// In `list`, the header that names another operation's call.
+    CallOfCreate = "call_of_create", Call, Some(List);
+    /// A parameter that the call does not have.
+    ExtraParameter = "extra_parameter", Call, Some(List);
+    /// A parameter twice.
+    DuplicateParameter = "duplicate_parameter", Call, Some(Get);
+    /// A required parameter left out.
+    MissingParameter = "missing_parameter", Call, Some(Get);
+    /// A parameter for another pair.
+    OtherParameter = "other_parameter", Call, Some(Get);
+    /// The call's name as a parameter, as older APIs take it.
+    ActionInQuery = "action_in_query", Call, Some(List);
+    /// A query in the path.
+    QueryInPath = "query_in_path", Call, Some(List);
+    /// Another path.
+    OtherPath = "other_path", Call, Some(List);
+    /// Another method.
+    OtherMethod = "other_method", Call, Some(List);
+    /// The header that names the call, twice.
+    DuplicateHeader = "duplicate_header", Call, Some(List);
+    /// The header that names the call, left out.
+    MissingHeader = "missing_header", Call, Some(List);
+    /// A header that the manifest does not list.
+    ForeignHeader = "foreign_header", Call, Some(List);
+    /// A `host` header.
+    HostHeader = "host_header", Call, Some(List);
+    /// A line break in a header's value, and another header after it.
+    HeaderBreak = "header_break", Call, Some(List);
+    /// A secret's value decides what the call is.
+    ActionFromCredential = "action_from_credential", Call, Some(List);
+
+    /// A capture of the private key in `list`.
+    CaptureInList = "capture_in_list", PrivateKey, Some(List);
+    /// A capture of the private key in `import`.
+    CaptureInImport = "capture_in_import", PrivateKey, Some(Import);
+    /// After `create`, a second request with the private key in a header.
+    PrivateKeyInRecipe = "private_key_in_recipe", PrivateKey, Some(Create);
+    /// After `create`, a second request with a digest of the private key.
+    PrivateKeyHashed = "private_key_hashed", PrivateKey, Some(Create);
+    /// `create` without the capture, and the reply's body as error message.
+    PrivateKeyUncaptured = "private_key_uncaptured", PrivateKey, Some(Create);
+    /// `create` with a capture at the wrong place, and the reply's body as error message.
+    PrivateKeyElsewhere = "private_key_elsewhere", PrivateKey, Some(Create);
+    /// A capture of the reply under a name that is neither the private key's nor a credential's.
+    CaptureUnknown = "capture_unknown", PrivateKey, Some(Create);
+
+    /// Asks the server to repeat the request's headers, and fails with the reply's body as message. The headers hold the
+    /// bearer, in its own place, and the signature.
+    EchoSecrets = "echo_secrets", Echo, Some(List);
+    /// The same, with the reply's body as a pair's name.
+    EchoInPair = "echo_in_pair", Echo, Some(List);
+
+    /// Deletes another name.
+    DeleteOtherName = "delete_other_name", Permit, Some(Delete);
+    /// Deletes the permitted name and another one.
+    DeleteTwoNames = "delete_two_names", Permit, Some(Delete);
+    /// Deletes by the manifest's other call, with another id.
+    DeleteOtherId = "delete_other_id", Permit, Some(Delete);
+    /// Deletes by the manifest's other call, with the name where the id belongs.
+    DeleteNameAsId = "delete_name_as_id", Permit, Some(Delete);
+    /// Deletes by the manifest's other call, with an id that leads out of its path segment.
+    DeletePathEscape = "delete_path_escape", Permit, Some(Delete);
+    /// Deletes the permitted pair, then another one.
+    DeleteSecond = "delete_second", Permit, Some(Delete);
+
+    /// A public key whose comment is a second line with a command.
+    CommentInKey = "comment_in_key", Text, Some(Get);
+    /// A name and a message with control characters for a terminal.
+    ControlCharacters = "control_characters", Text, Some(Get);
+
+    /// Never comes to an end: the same request again and again.
+    EndlessSteps = "endless_steps", Cap, Some(List);
+    /// Never comes to an end: short waits again and again.
+    EndlessWaits = "endless_waits", Cap, Some(List);
+    /// Waits for a year.
+    LongWait = "long_wait", Cap, Some(List);
+    /// An expression of many levels.
+    DeepRecipe = "deep_recipe", Cap, Some(List);
+    /// An expression that doubles its length at every level.
+    LargeOutput = "large_output", Cap, Some(List);
+    /// A thousand captures.
+    ManyCaptures = "many_captures", Cap, Some(Create);
+    /// A hundred thousand headers.
+    ManyHeaders = "many_headers", Cap, Some(List);
+    /// A million bytes of state.
+    LargeState = "large_state", Cap, Some(List);
+
+    /// Reads a source that the manifest does not list.
+    ReadUnlisted = "read_unlisted", Reserved, Some(Credentials);
+    /// Reads a source outside of `credentials`.
+    ReadInList = "read_in_list", Reserved, Some(List);
+    /// Runs a command.
+    Run = "run", Reserved, Some(Credentials);
+    /// Keeps a session.
+    Session = "session", Reserved, Some(List);
+    /// Captures from a header.
+    CaptureHeader = "capture_header", Reserved, Some(Create);
+    /// An HMAC-SHA-512.
+    HmacSha512 = "hmac_sha512", Reserved, Some(List);
+    /// Credentials with a handle that was never given.
+    ForeignHandle = "foreign_handle", Reserved, Some(Credentials);
+    /// Another operation's outcome.
+    OtherOutcome = "other_outcome", Reserved, Some(List);
+}
+
+impl Behaviour {
+    /// The behaviour of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|behaviour| behaviour.name() == name)
+    }
+}
