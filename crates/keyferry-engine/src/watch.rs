@@ -65,7 +65,9 @@ async fn run_with(
             Err(error) => {
                 // What is in force stays in force, but nobody watches any more.
                 if error.is_panic() {
-                    tracing::error!("reading the config directory failed: changes need a restart of the daemon");
+                    tracing::error!(
+                        "reading the config directory failed: changes need a restart of the daemon"
+                    );
                 }
                 return;
             }
@@ -117,7 +119,12 @@ struct Reading {
 
 impl Reading {
     fn new(dir: PathBuf, plugins: SharedPlugins, watcher: Watcher) -> Self {
-        Self { dir, plugins, watcher, state: None }
+        Self {
+            dir,
+            plugins,
+            watcher,
+            state: None,
+        }
     }
 
     /// Reads, and reads again while the folders to watch change: what happened before a watch was there would be
@@ -142,10 +149,17 @@ impl Reading {
         let Some(trouble) = self.watcher.trouble() else {
             return desired;
         };
-        let message = format!("changes are looked for every {} s only: {trouble}", POLL.as_secs());
+        let message = format!(
+            "changes are looked for every {} s only: {trouble}",
+            POLL.as_secs()
+        );
         let mut desired = Desired::clone(&desired);
         let problem = Problem { place: None, message };
-        desired.files.push(FileReport::new(self.dir.clone(), FileState::Loaded, vec![problem]));
+        desired.files.push(FileReport::new(
+            self.dir.clone(),
+            FileState::Loaded,
+            vec![problem],
+        ));
         desired.files.sort_by(|one, other| one.path.cmp(&other.path));
         Arc::new(desired)
     }

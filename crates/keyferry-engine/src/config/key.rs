@@ -128,7 +128,9 @@ impl<'t> Walk<'t> {
     /// Checks the longest name that a pair of this key can get: 6 hex digits of the installation and the number of
     /// the generation follow, joined as [`pair_name`](crate::naming::pair_name) joins them.
     fn pair_name(&mut self, item: &Item<'t>, name: &str, manifest: &Manifest) {
-        let separator = ['-', '_', '.', ':'].into_iter().find(|&c| manifest.names.punctuation.contains(c));
+        let separator = ['-', '_', '.', ':']
+            .into_iter()
+            .find(|&c| manifest.names.punctuation.contains(c));
         let joint = separator.unwrap_or('x');
         let longest = format!("{name}{joint}ffffff{joint}999999");
         if let Err(reason) = manifest.names.check(&longest) {

@@ -1,3 +1,4 @@
 mod keeping;
 mod messages;
+mod shipped;
 mod trust;

@@ -49,7 +49,10 @@ impl Places {
 
     /// Whether a change of that path may change what is read.
     pub(super) fn matter(&self, path: &Path) -> bool {
-        let inside = match (path.parent().and_then(|folder| self.0.get(folder)), path.file_name()) {
+        let inside = match (
+            path.parent().and_then(|folder| self.0.get(folder)),
+            path.file_name(),
+        ) {
             (Some(Interest::Everything), _) => true,
             (Some(Interest::Names(names)), Some(name)) => names.contains(name),
             _ => false,
@@ -96,7 +99,10 @@ impl Places {
     }
 
     fn name(&mut self, folder: &Path, name: &OsStr) {
-        let interest = self.0.entry(folder.to_owned()).or_insert_with(|| Interest::Names(BTreeSet::new()));
+        let interest = self
+            .0
+            .entry(folder.to_owned())
+            .or_insert_with(|| Interest::Names(BTreeSet::new()));
         if let Interest::Names(names) = interest {
             names.insert(name.to_owned());
         }
@@ -135,10 +141,16 @@ mod tests {
             .0
             .iter()
             .map(|(folder, interest)| {
-                let folder = folder.strip_prefix(&root).expect("all lies below the temporary folder");
+                let folder = folder
+                    .strip_prefix(&root)
+                    .expect("all lies below the temporary folder");
                 let names = match interest {
                     Interest::Everything => "everything".to_owned(),
-                    Interest::Names(names) => names.iter().map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(" "),
+                    Interest::Names(names) => names
+                        .iter()
+                        .map(|name| name.to_string_lossy())
+                        .collect::<Vec<_>>()
+                        .join(" "),
                 };
                 format!("{}: {names}", folder.display())
             })
@@ -152,13 +164,26 @@ mod tests {
             fs::create_dir_all(root.join("config/keys")).unwrap();
             fs::create_dir_all(root.join("config/accounts")).unwrap();
         };
-        check(prepare, &[], &[": config", "config: everything", "config/accounts: everything", "config/keys: everything"]);
+        check(
+            prepare,
+            &[],
+            &[
+                ": config",
+                "config: everything",
+                "config/accounts: everything",
+                "config/keys: everything",
+            ],
+        );
     }
 
     #[test]
     fn where_nothing_is_yet_the_place_where_it_would_appear() {
         check(|_| (), &[], &[": config"]);
-        check(|root| fs::create_dir(root.join("config")).unwrap(), &[], &[": config", "config: everything"]);
+        check(
+            |root| fs::create_dir(root.join("config")).unwrap(),
+            &[],
+            &[": config", "config: everything"],
+        );
     }
 
     #[test]
@@ -171,17 +196,25 @@ mod tests {
             symlink("../store/now/keys", root.join("config/keys")).unwrap();
             symlink("web.toml", root.join("store/v1/keys/link.toml")).unwrap();
         };
-        check(prepare, &["config/keys/link.toml"], &[
-            ": config",
-            "config: everything",
-            "store: now",
-            "store/v1: keys",
-            "store/v1/keys: everything",
-        ]);
+        check(
+            prepare,
+            &["config/keys/link.toml"],
+            &[
+                ": config",
+                "config: everything",
+                "store: now",
+                "store/v1: keys",
+                "store/v1/keys: everything",
+            ],
+        );
     }
 
     #[test]
     fn links_in_a_circle_end() {
-        check(|root| symlink("config", root.join("config")).unwrap(), &[], &[": config"]);
+        check(
+            |root| symlink("config", root.join("config")).unwrap(),
+            &[],
+            &[": config"],
+        );
     }
 }

@@ -30,9 +30,18 @@ impl Watching {
         let (rescan, requests) = mpsc::channel(8);
         let changed = Arc::new(Notify::new());
         let ear = Ear::new(Arc::clone(&changed));
-        let reading = Reading::new(dir, Arc::new(Manifests::new()), Watcher::new(Arc::clone(&ear), open));
+        let reading = Reading::new(
+            dir,
+            Arc::new(Manifests::new()),
+            Watcher::new(Arc::clone(&ear), open),
+        );
         let task = tokio::spawn(async move { run_with(reading, &changed, tx, requests).await });
-        Self { desired, rescan, ear, task }
+        Self {
+            desired,
+            rescan,
+            ear,
+            task,
+        }
     }
 
     /// Waits until the files ask for what is expected.
@@ -40,8 +49,14 @@ impl Watching {
     fn until(&mut self, what: &str, condition: impl Fn(&Desired) -> bool) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();
         async move {
-            if timeout(DEADLINE, self.desired.wait_for(|desired| condition(desired))).await.is_err() {
-                panic!("{place}: {what} did not come; there is {:#?}", self.desired.borrow());
+            if timeout(DEADLINE, self.desired.wait_for(|desired| condition(desired)))
+                .await
+                .is_err()
+            {
+                panic!(
+                    "{place}: {what} did not come; there is {:#?}",
+                    self.desired.borrow()
+                );
             }
         }
     }
@@ -58,7 +73,10 @@ impl Watching {
     async fn rescan(&self) {
         let (answer, answered) = oneshot::channel();
         self.rescan.send(answer).await.unwrap();
-        timeout(DEADLINE, answered).await.expect("a rescan is answered").unwrap();
+        timeout(DEADLINE, answered)
+            .await
+            .expect("a rescan is answered")
+            .unwrap();
     }
 }
 
@@ -69,7 +87,12 @@ impl Drop for Watching {
 }
 
 fn region_is(key: &str, region: &str) -> impl Fn(&Desired) -> bool {
-    move |desired| desired.keys.get(key).is_some_and(|key| key.region.as_deref() == Some(region))
+    move |desired| {
+        desired
+            .keys
+            .get(key)
+            .is_some_and(|key| key.region.as_deref() == Some(region))
+    }
 }
 
 fn key_in(region: &str) -> String {
@@ -87,9 +110,13 @@ async fn a_new_file_a_change_and_a_removal_are_seen() {
     directory.write("keys/b.toml", key_in("cn-beijing"));
     watching.until("the region", region_is("b", "cn-beijing")).await;
     directory.write("keyferry.toml", "defaults.max_concurrent = 3");
-    watching.until("the setting", |desired| desired.daemon.max_concurrent == Some(3)).await;
+    watching
+        .until("the setting", |desired| desired.daemon.max_concurrent == Some(3))
+        .await;
     directory.remove("keys/b.toml");
-    watching.until("the removal", |desired| !desired.keys["b"].present).await;
+    watching
+        .until("the removal", |desired| !desired.keys["b"].present)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +127,11 @@ async fn saving_by_rename_is_seen() {
     watching.keys(&["a"]).await;
     for region in ["r1", "r2", "r3"] {
         directory.write("keys/.a.toml.tmp", key_in(region));
-        fs::rename(directory.path().join("keys/.a.toml.tmp"), directory.path().join("keys/a.toml")).unwrap();
+        fs::rename(
+            directory.path().join("keys/.a.toml.tmp"),
+            directory.path().join("keys/a.toml"),
+        )
+        .unwrap();
         watching.until(region, region_is("a", region)).await;
     }
 }
@@ -110,9 +141,13 @@ async fn folders_that_appear_later_are_seen() {
     let directory = Directory::new();
     let dir = directory.beside("not/yet/there");
     let mut watching = Watching::start(dir.clone());
-    watching.until("the first report", |desired| desired.files.len() == 1).await;
+    watching
+        .until("the first report", |desired| desired.files.len() == 1)
+        .await;
     fs::create_dir_all(&dir).unwrap();
-    watching.until("the directory", |desired| desired.files.is_empty()).await;
+    watching
+        .until("the directory", |desired| desired.files.is_empty())
+        .await;
     fs::create_dir(dir.join("accounts")).unwrap();
     fs::write(dir.join("accounts/aliyun.toml"), ACCOUNT).unwrap();
     fs::create_dir(dir.join("keys")).unwrap();
@@ -128,9 +163,13 @@ async fn a_directory_that_vanishes_and_comes_back_goes_on() {
     watching.keys(&["a"]).await;
     for round in 0..5 {
         fs::rename(directory.path(), directory.beside("away")).unwrap();
-        watching.until("the vanishing", |desired| !desired.keys["a"].present).await;
+        watching
+            .until("the vanishing", |desired| !desired.keys["a"].present)
+            .await;
         fs::rename(directory.beside("away"), directory.path()).unwrap();
-        watching.until("the return", |desired| desired.keys["a"].present).await;
+        watching
+            .until("the return", |desired| desired.keys["a"].present)
+            .await;
         // Made anew under its old name, perhaps with its old inode number.
         fs::remove_dir_all(directory.path().join("keys")).unwrap();
         directory.write("keys/a.toml", KEY);
@@ -148,7 +187,11 @@ async fn a_link_that_is_swapped_is_seen() {
     // As Kubernetes does it: files link through `..data`, which is swapped as a whole.
     let publish = |version: &str| {
         fs::create_dir(keys.join(version)).unwrap();
-        fs::write(keys.join(version).join("web.toml"), key_in(version.trim_start_matches('.'))).unwrap();
+        fs::write(
+            keys.join(version).join("web.toml"),
+            key_in(version.trim_start_matches('.')),
+        )
+        .unwrap();
         symlink(version, keys.join("..next")).unwrap();
         fs::rename(keys.join("..next"), keys.join("..data")).unwrap();
     };
@@ -176,7 +219,9 @@ async fn a_config_directory_behind_links_is_watched() {
     fs::rename(directory.beside("next"), &link).unwrap();
     watching.until("the second", region_is("a", "new")).await;
     directory.write("../other/keys/a.toml", key_in("newer"));
-    watching.until("a change behind the second", region_is("a", "newer")).await;
+    watching
+        .until("a change behind the second", region_is("a", "newer"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +233,9 @@ async fn a_thousand_files_at_once_are_all_seen() {
     for n in 0..1000 {
         directory.write(&format!("keys/k{n}.toml"), KEY);
     }
-    watching.until("a thousand keys", |desired| desired.keys.len() == 1000).await;
+    watching
+        .until("a thousand keys", |desired| desired.keys.len() == 1000)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +309,11 @@ async fn a_queue_that_overflowed_is_a_full_rescan() {
     let mut watching = Watching::start_with(directory.path(), |_| Ok(Box::new(Deaf)));
     watching.keys(&["a"]).await;
     directory.write("keys/b.toml", KEY);
-    assert!(watching.ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+    assert!(
+        watching
+            .ear
+            .hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)))
+    );
     watching.keys(&["a", "b"]).await;
 }
 
@@ -286,7 +337,11 @@ async fn a_queue_that_really_overflows_loses_nothing() {
         Ok(Box::new(watcher))
     });
     watching.keys(&["a"]).await;
-    let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
     *GATE.0.lock().unwrap() = false;
     let noise = directory.path().join("keys/noise.tmp");
     for _ in 0..limit / 2 + 100 {
@@ -300,11 +355,19 @@ async fn a_queue_that_really_overflows_loses_nothing() {
     *GATE.0.lock().unwrap() = true;
     GATE.1.notify_all();
     watching.keys(&["a", "b"]).await;
-    watching.until("the account", |desired| desired.files.iter().all(|file| file.state == FileState::Loaded)).await;
+    watching
+        .until("the account", |desired| {
+            desired.files.iter().all(|file| file.state == FileState::Loaded)
+        })
+        .await;
     watching.rescan().await;
     assert!(OVERFLOWS.load(Ordering::Relaxed) > 0);
     directory.write("accounts/later.toml", ACCOUNT);
-    watching.until("a change after the overflow", |desired| desired.accounts.len() == 2).await;
+    watching
+        .until("a change after the overflow", |desired| {
+            desired.accounts.len() == 2
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,9 +378,15 @@ async fn where_nothing_can_be_watched_it_is_said_and_files_are_seen_all_the_same
     let mut watching = Watching::start_with(directory.path(), refuse);
     watching.keys(&["a"]).await;
     let files = watching.desired.borrow().files.clone();
-    let report = files.iter().find(|report| report.path == directory.path()).expect("the directory has a report");
+    let report = files
+        .iter()
+        .find(|report| report.path == directory.path())
+        .expect("the directory has a report");
     let message = report.message.clone().unwrap_or_default();
-    assert!(message.contains("every 2 s") && message.contains("max_user_watches"), "{message}");
+    assert!(
+        message.contains("every 2 s") && message.contains("max_user_watches"),
+        "{message}"
+    );
     directory.write("keys/b.toml", KEY);
     watching.keys(&["a", "b"]).await;
 }
@@ -342,10 +411,19 @@ async fn reading_wakes_nobody() {
         watching.rescan().await;
     }
     // Reports keep their order: when this one is heard, those of the readings have been.
-    fs::rename(directory.path().join("keys/a.toml"), directory.path().join("keys/z.toml")).unwrap();
-    watching.until("the rename", |desired| desired.keys.contains_key("z")).await;
+    fs::rename(
+        directory.path().join("keys/a.toml"),
+        directory.path().join("keys/z.toml"),
+    )
+    .unwrap();
+    watching
+        .until("the rename", |desired| desired.keys.contains_key("z"))
+        .await;
     let reports = REPORTS.lock().unwrap();
-    assert!(!reports.is_empty() && reports.iter().all(|report| report.contains("Name(")), "{reports:#?}");
+    assert!(
+        !reports.is_empty() && reports.iter().all(|report| report.contains("Name(")),
+        "{reports:#?}"
+    );
 }
 
 const DEADLINE: Duration = Duration::from_secs(30);

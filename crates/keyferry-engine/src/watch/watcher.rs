@@ -37,7 +37,13 @@ type Identity = (u64, u64);
 
 impl Watcher {
     pub(super) fn new(ear: Arc<Ear>, open: Open) -> Self {
-        Self { ear, open, system: None, watched: BTreeMap::new(), trouble: None }
+        Self {
+            ear,
+            open,
+            system: None,
+            watched: BTreeMap::new(),
+            trouble: None,
+        }
     }
 
     /// Makes the watches those of `places`. Says whether a folder is watched now that was not before: what happened
@@ -55,8 +61,10 @@ impl Watcher {
                 }
             },
         };
-        let wanted: BTreeMap<&PathBuf, Option<Identity>> =
-            places.folders().map(|folder| (folder, identity(folder))).collect();
+        let wanted: BTreeMap<&PathBuf, Option<Identity>> = places
+            .folders()
+            .map(|folder| (folder, identity(folder)))
+            .collect();
         self.watched.retain(|folder, known| {
             let stays = wanted.get(folder) == Some(&Some(*known)) && !doubtful.include(folder);
             if !stays {
@@ -72,7 +80,8 @@ impl Watcher {
             }
             match system.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.watched.extend(identity.map(|identity| (folder.clone(), identity)));
+                    self.watched
+                        .extend(identity.map(|identity| (folder.clone(), identity)));
                     is_new = true;
                 }
                 // It went away just now: looking again shows where to watch instead.
@@ -134,7 +143,10 @@ impl Doubtful {
 
 impl Ear {
     pub(super) fn new(changed: Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self { changed, attention: Mutex::default() })
+        Arc::new(Self {
+            changed,
+            attention: Mutex::default(),
+        })
     }
 
     /// Hears one report; says whether it mattered.
