@@ -222,7 +222,7 @@ pub enum Source {
     File(FileSource),
 }
 
-/// Variables. Those of `secret` reach the plugin as handles.
+/// Variables. Those of `secret` reach the plugin as handles; an empty one counts as not set.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentSource {
@@ -234,7 +234,7 @@ pub struct EnvironmentSource {
     pub secret: Vec<String>,
 }
 
-/// A file. Only the listed fields reach the plugin, those of `secret` as handles.
+/// A file. Only the listed fields reach the plugin, those of `secret` as handles; an empty secret counts as missing.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
@@ -257,7 +257,8 @@ pub struct FileSource {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileFormat {
-    /// INI: sections of `name = value`; `#` and `;` begin comments. The document is an object of objects.
+    /// INI: sections of `name = value`, names in lower case. A line that begins with `#` or `;` is a comment, and a `#` ends
+    /// a value. The document is an object of objects.
     Ini,
     /// JSON.
     Json,

@@ -1,6 +1,8 @@
 //! Requests as recipes: small expressions over bytes that the courier evaluates, so that no secret enters a
 //! plugin and no vendor enters the courier.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Serialize};
 
 /// An expression over bytes.
@@ -175,15 +177,28 @@ impl HttpRequest {
         }
     }
 
-    /// What the `host` header says (RFC 9110 §7.2): the origin's host, and its port where it is not the scheme's own.
-    pub fn authority(&self) -> &str {
-        let (scheme, authority) = self.origin.split_once("://").unwrap_or(("https", &self.origin));
-        let default_port = if scheme.eq_ignore_ascii_case("http") {
-            ":80"
-        } else {
-            ":443"
+    /// What the `host` header says (RFC 9110 §7.2): the origin's host in lower case, and its port where it is not the
+    /// scheme's own. Signatures cover it, so both sides must write it alike.
+    pub fn authority(&self) -> String {
+        let origin = self.origin.to_ascii_lowercase();
+        let (scheme, authority) = origin.split_once("://").unwrap_or(("https", &origin));
+        let own_port = if scheme == "http" { 80 } else { 443 };
+        let (host, port) = match authority.rsplit_once(':') {
+            // Not the last colon of an address in brackets.
+            Some((host, port)) if !port.contains(']') => match port.parse::<u16>() {
+                Ok(port) => (host, Some(port)),
+                Err(_) => return authority.to_owned(),
+            },
+            _ => (authority, None),
         };
-        authority.strip_suffix(default_port).unwrap_or(authority)
+        let address = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']')?.parse::<Ipv6Addr>().ok());
+        let host = address.map_or_else(|| host.to_owned(), |address| format!("[{address}]"));
+        match port {
+            Some(port) if port != own_port => format!("{host}:{port}"),
+            _ => host,
+        }
     }
 }
 
@@ -226,13 +241,16 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_leaves_out_the_default_port_only() {
+    fn the_authority_is_the_host_header() {
         for (origin, authority) in [
             ("https://ens.aliyuncs.com", "ens.aliyuncs.com"),
             ("https://ens.aliyuncs.com:443", "ens.aliyuncs.com"),
             ("https://ens.aliyuncs.com:80", "ens.aliyuncs.com:80"),
             ("http://127.0.0.1:80", "127.0.0.1"),
             ("http://[::1]:8731", "[::1]:8731"),
+            ("http://[0:0::1]:80", "[::1]"),
+            ("http://[::1]", "[::1]"),
+            ("HTTPS://ENS.aliyuncs.com:0443", "ens.aliyuncs.com"),
         ] {
             assert_eq!(HttpRequest::new("GET", origin, "/").authority(), authority);
         }

@@ -64,7 +64,7 @@ fn signed_headers(request: &HttpRequest) -> String {
 
 /// Lower-case names and trimmed values, sorted by name.
 fn canonical_headers(request: &HttpRequest) -> Vec<(String, Expr)> {
-    let mut headers = vec![("host".to_owned(), Expr::text(request.authority()))];
+    let mut headers = vec![("host".to_owned(), Expr::Text(request.authority()))];
     headers.extend(request.headers.iter().map(|(name, value)| {
         let value = match value {
             Expr::Text(text) => Expr::text(text.trim()),

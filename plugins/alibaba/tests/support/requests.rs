@@ -167,10 +167,24 @@ pub(crate) fn check_manifest(
     }
 }
 
-/// The manifest is one, and says the crate's own name and version.
+/// The manifest is one, says the crate's own name and version, and has what the shared code relies on.
 pub(crate) fn manifest(json: &str, package: &str, version: &str) -> Manifest {
     let manifest: Manifest = serde_json::from_str(json).expect("the manifest is one");
     assert_eq!(format!("keyferry-{}", manifest.name), package);
     assert_eq!(manifest.version, version);
+    assert!(
+        manifest
+            .sources
+            .keys()
+            .eq(["config", "credentials_ini", "environment"]),
+        "{:?}",
+        manifest.sources
+    );
+    let fields = ["access_key_id", "access_key_secret", "security_token"];
+    assert!(
+        manifest.credentials.keys().eq(fields),
+        "{:?}",
+        manifest.credentials
+    );
     manifest
 }
