@@ -22,8 +22,7 @@ mod places;
 mod watcher;
 
 use places::Places;
-pub use watcher::Watcher;
-use watcher::{Ear, open};
+use watcher::{Ear, Watcher, open};
 
 /// Plugins as the watching task holds them.
 pub type SharedPlugins = Arc<dyn Plugins + Send + Sync>;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::places::Places;
 
 /// Watches folders and says when one may have changed what is read.
-pub struct Watcher {
+pub(super) struct Watcher {
     ear: Arc<Ear>,
     open: Open,
     system: Option<Box<dyn notify::Watcher + Send>>,

@@ -1,36 +1,9 @@
-//! Every kind of problem, word for word and with its place.
+//! Every other kind of problem, word for word and with its place.
 
+use super::{check, said};
 use crate::config::fixture::{Directory, Manifests};
 use crate::config::{check as check_directory, read};
-use crate::desired::{CredentialSource, FileReport, FileState, GeneratedBy};
-
-/// All that is said about one file, as `LINE:COLUMN: MESSAGE` lines.
-fn said(reports: &[FileReport], directory: &Directory, file: &str) -> Vec<String> {
-    let path = directory.path().join(file);
-    let report = reports
-        .iter()
-        .find(|report| report.path == path)
-        .expect("the file has a report");
-    let mut lines = Vec::new();
-    if let Some(message) = &report.message {
-        lines.push(match (report.line, report.column) {
-            (Some(line), Some(column)) => format!("{line}:{column}: {message}"),
-            _ => message.clone(),
-        });
-    }
-    lines.extend(report.further.iter().map(ToString::to_string));
-    assert_eq!(report.state == FileState::Loaded, lines.is_empty(), "{report:?}");
-    lines
-}
-
-/// Puts a file beside a good account and compares all that is said about it.
-#[track_caller]
-fn check(file: &str, content: impl AsRef<[u8]>, expected: &[&str]) {
-    let directory = Directory::new();
-    directory.write(file, content);
-    let reports = check_directory(&directory.path(), &Manifests::new());
-    assert_eq!(said(&reports, &directory, file), expected);
-}
+use crate::desired::{CredentialSource, FileState, GeneratedBy};
 
 #[track_caller]
 fn key(content: &str, expected: &[&str]) {
@@ -201,21 +174,6 @@ fn an_account_must_exist_and_be_sound() {
 }
 
 #[test]
-fn a_missing_plugin_says_where_it_was_looked_for() {
-    account(
-        "region = \"cn-hangzhou\"\nplugin = \"alibaba-esc\"",
-        &[
-            "2:10: `plugin`: `alibaba-esc` is in none of the plugin directories: /one/plugins, /two/plugins; did you \
-           mean `alibaba-ecs`?",
-        ],
-    );
-    account(
-        "",
-        &["1:1: names no plugin: add `plugin = \"...\"`; known here: `alibaba-ecs`, `alibaba-ens`, `bare`"],
-    );
-}
-
-#[test]
 fn algorithms_follow_the_manifest() {
     key(
         "account = \"aliyun\"\nalgorithm = \"ed25519\"",
@@ -300,167 +258,6 @@ fn regions_are_labels_and_may_be_required() {
     ];
     assert_eq!(said(&reports, &directory, "keys/web.toml"), expected);
     assert_eq!(said(&reports, &directory, "keys/here.toml"), [""; 0]);
-}
-
-#[test]
-fn settings_follow_the_manifest() {
-    account(
-        "plugin = \"alibaba-ecs\"\n[settings]\nresource_grup = \"x\"\ndry = 1\npage_size = 1.0\nresource_group = \"rg\"",
-        &[
-            "3:1: unknown setting `resource_grup` of plugin `alibaba-ecs`; did you mean `resource_group`?",
-            "4:7: `settings.dry`: expected a boolean, found an integer",
-            "5:13: `settings.page_size`: expected an integer, found a float",
-        ],
-    );
-}
-
-#[test]
-fn credentials_have_one_source() {
-    let account = |credentials: &str, expected: &[&str]| {
-        account(&format!("plugin = \"alibaba-ecs\"\n{credentials}"), expected);
-    };
-    account(
-        "[credentials]\nfile = \"/x\"\ncommand = [\"a\"]",
-        &["4:1: `file`, `command`: one account has one source, keep exactly one of them"],
-    );
-    account(
-        "[credentials]",
-        &[
-            "2:2: [credentials] is empty: name one of `profile`, `env`, `file` and `command`, or take the table out \
-           for the vendor's own chain",
-        ],
-    );
-    account(
-        "[credentials]\nprofil = \"a\"",
-        &["3:1: unknown key `profil` in [credentials]; did you mean `profile`?"],
-    );
-    account(
-        "credentials.command = []",
-        &["2:23: `credentials.command`: is empty: name a program and its arguments"],
-    );
-    account(
-        "credentials.command = [\"./a\"]",
-        &["2:24: `credentials.command`: is not absolute: begin with `/` or `~/`"],
-    );
-    account(
-        "[credentials.env]\naccess_key_di = \"A\"\naccess_key_secret = \"B\"",
-        &[
-            "2:14: `env` lacks `access_key_id`: name a variable for each",
-            "3:1: unknown credential field `access_key_di` of plugin `alibaba-ecs`; did you mean `access_key_id`?",
-        ],
-    );
-}
-
-#[test]
-fn a_plugin_without_a_chain_needs_credentials() {
-    account(
-        "plugin = \"bare\"",
-        &[
-            "1:1: the plugin knows no place to look for credentials: add [credentials] with `env`, `file` or `command`",
-        ],
-    );
-    account(
-        "plugin = \"bare\"\ncredentials.profile = \"x\"",
-        &["2:13: the plugin knows no profiles: name `env`, `file` or `command` instead"],
-    );
-}
-
-#[test]
-fn credentials_are_never_values_and_never_shown() {
-    let secret = "LTAI5tHUSHhush7777";
-    for (text, place) in [
-        (
-            "access_key_secret = \"SECRET\"",
-            "2:1: `access_key_secret` looks like a credential",
-        ),
-        (
-            "[settings]\npassword = \"SECRET\"",
-            "3:1: `password` looks like a credential",
-        ),
-        (
-            "[credentials]\naccess_key_secret = \"SECRET\"",
-            "3:1: `access_key_secret` must not be written here",
-        ),
-        (
-            "[credentials.env]\naccess_key_id = \"SECRET\"\naccess_key_secret = \"B\"",
-            "3:17: `env.access_key_id`: must be the name of an environment variable",
-        ),
-        ("access_key_secret = SECRET", "2:21: not TOML"),
-        (
-            "endpoint = \"https://li:SECRET@x\"",
-            "2:12: `endpoint`: holds a user name or password",
-        ),
-    ] {
-        let directory = Directory::new();
-        let text = format!("plugin = \"alibaba-ecs\"\n{}", text.replace("SECRET", secret));
-        directory.write("accounts/other.toml", text);
-        let state = read(&directory.path(), &Manifests::new(), None);
-        let lines = said(&state.desired().files, &directory, "accounts/other.toml");
-        assert!(
-            lines[0].starts_with(place),
-            "{lines:?} should start with {place:?}"
-        );
-        assert!(
-            !format!("{:?}", state.desired()).contains(secret),
-            "{:?}",
-            state.desired()
-        );
-    }
-}
-
-#[test]
-fn an_endpoint_is_an_origin() {
-    let account = |endpoint: &str, expected: &[&str]| {
-        account(
-            &format!("plugin = \"alibaba-ecs\"\nendpoint = \"{endpoint}\""),
-            expected,
-        );
-    };
-    for fine in [
-        "https://example.com",
-        "https://a.b:8443",
-        "http://127.0.0.1:8731",
-        "http://[::1]:1",
-        "http://localhost",
-    ] {
-        account(fine, &[]);
-    }
-    let wanted = "write `https://HOST[:PORT]` or `http://HOST[:PORT]`";
-    account(
-        "ftp://x",
-        &[&format!("2:12: `endpoint`: is no such address: {wanted}")],
-    );
-    account(
-        "https://u@x",
-        &[&format!(
-            "2:12: `endpoint`: holds a user name or password, which does not belong in these files: {wanted}"
-        )],
-    );
-    for rest in ["/", "/api", "?x", "#x"] {
-        let expected =
-            format!("2:12: `endpoint`: has something after the host: {wanted}, without `/` at the end");
-        account(&format!("https://x{rest}"), &[&expected]);
-    }
-    for port in ["0", "65536", "+1", "x", ""] {
-        account(
-            &format!("https://x:{port}"),
-            &["2:12: `endpoint`: has a port that is no number from 1 to 65535"],
-        );
-    }
-    for host in ["", "a..b", "-a", "a b", "[::g]", "é"] {
-        account(
-            &format!("https://{host}"),
-            &[&format!("2:12: `endpoint`: has no sound host name: {wanted}")],
-        );
-    }
-    let insecure =
-        "plain http shows every request to the network: use https, or write `insecure_http = true`";
-    account("http://10.0.0.1", &[&format!("2:12: `endpoint`: {insecure}")]);
-    account(
-        "http://127.0.0.1.example.com",
-        &[&format!("2:12: `endpoint`: {insecure}")],
-    );
-    account("http://10.0.0.1\"\ninsecure_http = true # \"", &[]);
 }
 
 #[test]
