@@ -1,0 +1,275 @@
+//! Key pairs of ECS, version 2014-05-26.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::inventory::{CreatedBy, Inventory, Pair, UnknownDelete};
+use crate::keys::{NewKey, fingerprint};
+use crate::refusal::Refusal;
+use crate::rules::{Parameters, is_latin_or_chinese, is_pair_name, matches_wildcard, public_key};
+
+/// Does what the action says, all of it or nothing. A key is taken out of `key` only where a pair is made of it.
+pub(crate) fn perform(
+    action: &str,
+    parameters: &Parameters,
+    inventory: &mut Inventory,
+    now: SystemTime,
+    key: &mut Option<NewKey>,
+) -> Result<Value, Refusal> {
+    let region = region(parameters)?;
+    match action {
+        "CreateKeyPair" => create(parameters, region, inventory, now, key),
+        "ImportKeyPair" => import(parameters, region, inventory, now),
+        "DescribeKeyPairs" => describe(parameters, region, inventory),
+        "DeleteKeyPairs" => delete(parameters, region, inventory),
+        _ => Err(Refusal::new(
+            404,
+            "InvalidAction.NotFound",
+            "There is no such action.",
+        )),
+    }
+}
+
+/// The answer to one pair too many.
+pub(crate) fn quota_exceeded() -> Refusal {
+    Refusal::new(
+        403,
+        "QuotaExceed.KeyPair",
+        "The region has as many key pairs as it may have.",
+    )
+}
+
+fn create(
+    parameters: &Parameters,
+    region: &str,
+    inventory: &mut Inventory,
+    now: SystemTime,
+    key: &mut Option<NewKey>,
+) -> Result<Value, Refusal> {
+    let name = new_name(parameters, region, inventory, &[], is_latin_or_chinese)?;
+    let mut pair = new_pair(parameters, region, name, inventory, now)?;
+    let private_key_form = inventory.settings.private_key_form;
+    let body = key
+        .as_ref()
+        .and_then(|key| key.private_key_body(private_key_form).ok());
+    let (Some(body), Some(key)) = (body, key.take()) else {
+        return Err(Refusal::new(500, "InternalError", "No key could be made."));
+    };
+    pair.fingerprint = key.fingerprint;
+    pair.public_key = key.public_key;
+    let answer = json!({
+        "KeyPairId": pair.id,
+        "KeyPairName": pair.name,
+        "KeyPairFingerPrint": pair.fingerprint,
+        "PrivateKeyBody": body,
+    });
+    inventory.pairs.push(pair);
+    Ok(answer)
+}
+
+fn import(
+    parameters: &Parameters,
+    region: &str,
+    inventory: &mut Inventory,
+    now: SystemTime,
+) -> Result<Value, Refusal> {
+    let body = parameters.required("PublicKeyBody")?;
+    let name = new_name(parameters, region, inventory, &['.'], char::is_alphabetic)?;
+    let fingerprint = public_key(body, &["ssh-rsa", "ssh-dss", "ecdsa-sha2-"])
+        .and_then(|key| fingerprint(&key).ok())
+        .ok_or_else(|| {
+            Refusal::new(
+                400,
+                "InvalidPublicKeyBody.Malformed",
+                "The public key is malformed or not supported.",
+            )
+        })?;
+    let mut pair = new_pair(parameters, region, name, inventory, now)?;
+    pair.fingerprint = fingerprint;
+    pair.public_key = body.trim().to_owned();
+    pair.created_by = CreatedBy::Import;
+    let answer = json!({ "KeyPairName": pair.name, "KeyPairFingerPrint": pair.fingerprint });
+    inventory.pairs.push(pair);
+    Ok(answer)
+}
+
+fn describe(parameters: &Parameters, region: &str, inventory: &Inventory) -> Result<Value, Refusal> {
+    let page = parameters.page()?;
+    let tags = parameters.tags()?;
+    let with_public_key = match parameters.get("IncludePublicKey") {
+        None => false,
+        Some(text) if text.eq_ignore_ascii_case("true") => true,
+        Some(text) if text.eq_ignore_ascii_case("false") => false,
+        Some(_) => return Err(Refusal::invalid("IncludePublicKey")),
+    };
+    let found: Vec<&Pair> = inventory
+        .of_region(Some(region))
+        .filter(|pair| {
+            parameters
+                .get("KeyPairName")
+                .is_none_or(|pattern| matches_wildcard(pattern, &pair.name))
+        })
+        .filter(|pair| {
+            parameters
+                .get("KeyPairFingerPrint")
+                .is_none_or(|wanted| wanted == pair.fingerprint)
+        })
+        .filter(|pair| {
+            parameters
+                .get("ResourceGroupId")
+                .is_none_or(|wanted| pair.resource_group.as_deref() == Some(wanted))
+        })
+        .filter(|pair| {
+            tags.iter().all(|wanted| {
+                pair.tags.iter().any(|tag| {
+                    tag.key == wanted.key && (wanted.value.is_empty() || tag.value == wanted.value)
+                })
+            })
+        })
+        .collect();
+    let items: Vec<Value> = page
+        .of(&found)
+        .iter()
+        .map(|pair| item(pair, with_public_key))
+        .collect();
+    Ok(json!({
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.len(),
+        "KeyPairs": { "KeyPair": items },
+    }))
+}
+
+fn delete(parameters: &Parameters, region: &str, inventory: &mut Inventory) -> Result<Value, Refusal> {
+    let names: Vec<String> = serde_json::from_str(parameters.required("KeyPairNames")?)
+        .ok()
+        .filter(|names: &Vec<String>| !names.is_empty())
+        .ok_or_else(|| {
+            Refusal::new(
+                400,
+                "InvalidKeyPairNames.ValueNotSupported",
+                "KeyPairNames is not a JSON array of names.",
+            )
+        })?;
+    if names.len() > MAX_NAMES_IN_DELETE {
+        return Err(Refusal::new(
+            403,
+            "InstanceKeyPairLimitExceeded",
+            "At most 100 pairs are deleted at once.",
+        ));
+    }
+    let unknown = names.iter().any(|name| !inventory.has(Some(region), name));
+    if unknown && inventory.settings.unknown_delete == UnknownDelete::Refuse {
+        return Err(Refusal::new(
+            404,
+            "InvalidKeyPair.NotFound",
+            "A named key pair does not exist.",
+        ));
+    }
+    inventory
+        .pairs
+        .retain(|pair| pair.region.as_deref() != Some(region) || !names.contains(&pair.name));
+    Ok(json!({}))
+}
+
+fn region(parameters: &Parameters) -> Result<&str, Refusal> {
+    let region = parameters.required("RegionId")?;
+    let well_formed = region.contains('-')
+        && region.split('-').all(|part| {
+            !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        });
+    if well_formed {
+        Ok(region)
+    } else {
+        Err(Refusal::new(
+            404,
+            "InvalidRegionId.NotFound",
+            "There is no such region.",
+        ))
+    }
+}
+
+fn new_name<'a>(
+    parameters: &'a Parameters,
+    region: &str,
+    inventory: &Inventory,
+    also: &[char],
+    first: fn(char) -> bool,
+) -> Result<&'a str, Refusal> {
+    let name = parameters.required("KeyPairName")?;
+    if !is_pair_name(name, also, first) {
+        return Err(Refusal::new(
+            400,
+            "InvalidKeyPairName.Malformed",
+            "The key pair name is not valid.",
+        ));
+    }
+    if inventory.has(Some(region), name) {
+        return Err(Refusal::new(
+            400,
+            "KeyPair.AlreadyExist",
+            "There is a key pair of that name.",
+        ));
+    }
+    if inventory.is_full(Some(region)) {
+        return Err(quota_exceeded());
+    }
+    Ok(name)
+}
+
+/// A pair that still lacks its key.
+fn new_pair(
+    parameters: &Parameters,
+    region: &str,
+    name: &str,
+    inventory: &Inventory,
+    now: SystemTime,
+) -> Result<Pair, Refusal> {
+    let resource_group = parameters.get("ResourceGroupId");
+    if resource_group.is_some_and(|group| !group.starts_with("rg-")) {
+        return Err(Refusal::new(
+            404,
+            "InvalidResourceGroup.NotFound",
+            "There is no such resource group.",
+        ));
+    }
+    Ok(Pair {
+        region: Some(region.to_owned()),
+        name: name.to_owned(),
+        id: inventory.new_id(),
+        fingerprint: String::new(),
+        public_key: String::new(),
+        created_by: CreatedBy::Create,
+        created_at: now,
+        resource_group: resource_group.map(str::to_owned),
+        tags: parameters.tags()?,
+    })
+}
+
+fn item(pair: &Pair, with_public_key: bool) -> Value {
+    let tags: Vec<Value> = pair
+        .tags
+        .iter()
+        .map(|tag| json!({ "TagKey": tag.key, "TagValue": tag.value }))
+        .collect();
+    let mut item = json!({
+        "KeyPairName": pair.name,
+        "KeyPairFingerPrint": pair.fingerprint,
+        "CreationTime": creation_time(pair),
+        "ResourceGroupId": pair.resource_group.as_deref().unwrap_or_default(),
+        "Tags": { "Tag": tags },
+    });
+    if with_public_key {
+        item["PublicKey"] = json!(pair.public_key);
+    }
+    item
+}
+
+/// To the minute: `2026-01-02T03:04Z`.
+pub(crate) fn creation_time(pair: &Pair) -> String {
+    let seconds = humantime::format_rfc3339_seconds(pair.created_at).to_string();
+    format!("{}Z", &seconds[.."2026-01-02T03:04".len()])
+}
+
+const MAX_NAMES_IN_DELETE: usize = 100;

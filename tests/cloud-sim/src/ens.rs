@@ -1,0 +1,180 @@
+//! Key pairs of ENS, version 2017-11-10: no regions, one deletion at a time, ssh-rsa only.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::ecs::creation_time;
+use crate::inventory::{CreatedBy, Inventory, Pair, UnknownDelete};
+use crate::keys::{NewKey, fingerprint};
+use crate::refusal::Refusal;
+use crate::rules::{Parameters, is_latin_or_chinese, is_pair_name, matches_wildcard, public_key};
+
+/// Does what the action says, all of it or nothing. A key is taken out of `key` only where a pair is made of it.
+///
+/// A `RegionId`, which the old SDK sends, is ignored.
+pub(crate) fn perform(
+    action: &str,
+    parameters: &Parameters,
+    inventory: &mut Inventory,
+    now: SystemTime,
+    key: &mut Option<NewKey>,
+) -> Result<Value, Refusal> {
+    match action {
+        "CreateKeyPair" => create(parameters, inventory, now, key),
+        "ImportKeyPair" => import(parameters, inventory, now),
+        "DescribeKeyPairs" => describe(parameters, inventory),
+        "DeleteKeyPairs" => delete(parameters, inventory),
+        _ => Err(Refusal::new(
+            404,
+            "InvalidAction.NotFound",
+            "There is no such action.",
+        )),
+    }
+}
+
+/// The answer to one pair too many. ENS publishes no code for it; all its errors are 400.
+pub(crate) fn quota_exceeded() -> Refusal {
+    Refusal::new(
+        400,
+        "QuotaExceed.KeyPair",
+        "The account has as many key pairs as it may have.",
+    )
+}
+
+fn create(
+    parameters: &Parameters,
+    inventory: &mut Inventory,
+    now: SystemTime,
+    key: &mut Option<NewKey>,
+) -> Result<Value, Refusal> {
+    let name = new_name(parameters, inventory)?;
+    let private_key_form = inventory.settings.private_key_form;
+    let body = key
+        .as_ref()
+        .and_then(|key| key.private_key_body(private_key_form).ok());
+    let (Some(body), Some(key)) = (body, key.take()) else {
+        return Err(Refusal::new(400, "ens.interface.error", "No key could be made."));
+    };
+    let pair = new_pair(
+        name,
+        key.fingerprint,
+        key.public_key,
+        CreatedBy::Create,
+        inventory,
+        now,
+    );
+    let answer = json!({
+        "KeyPairId": pair.id,
+        "KeyPairName": pair.name,
+        "KeyPairFingerPrint": pair.fingerprint,
+        "PrivateKeyBody": body,
+    });
+    inventory.pairs.push(pair);
+    Ok(answer)
+}
+
+fn import(parameters: &Parameters, inventory: &mut Inventory, now: SystemTime) -> Result<Value, Refusal> {
+    let body = parameters.required("PublicKeyBody")?;
+    let name = new_name(parameters, inventory)?;
+    let fingerprint = public_key(body, &["ssh-rsa"])
+        .and_then(|key| fingerprint(&key).ok())
+        .ok_or_else(|| Refusal::invalid("PublicKeyBody"))?;
+    let pair = new_pair(
+        name,
+        fingerprint,
+        body.trim().to_owned(),
+        CreatedBy::Import,
+        inventory,
+        now,
+    );
+    let answer = json!({ "KeyPairName": pair.name, "KeyPairFingerPrint": pair.fingerprint });
+    inventory.pairs.push(pair);
+    Ok(answer)
+}
+
+fn describe(parameters: &Parameters, inventory: &Inventory) -> Result<Value, Refusal> {
+    let page = parameters.page()?;
+    let found: Vec<&Pair> = inventory
+        .of_region(None)
+        .filter(|pair| {
+            parameters
+                .get("KeyPairName")
+                .is_none_or(|pattern| matches_wildcard(pattern, &pair.name))
+        })
+        .filter(|pair| parameters.get("KeyPairId").is_none_or(|wanted| wanted == pair.id))
+        .collect();
+    let item = |pair: &&Pair| {
+        json!({
+            "KeyPairId": pair.id,
+            "KeyPairName": pair.name,
+            "KeyPairFingerPrint": pair.fingerprint,
+            "CreationTime": creation_time(pair),
+        })
+    };
+    let items: Vec<Value> = page.of(&found).iter().map(item).collect();
+    Ok(json!({
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.len(),
+        "KeyPairs": { "KeyPair": items },
+    }))
+}
+
+fn delete(parameters: &Parameters, inventory: &mut Inventory) -> Result<Value, Refusal> {
+    let (name, id) = (parameters.get("KeyPairName"), parameters.get("KeyPairId"));
+    if name.is_none() && id.is_none() {
+        return Err(Refusal::missing("KeyPairName"));
+    }
+    // Where both are given, both must be those of one pair.
+    let is_meant =
+        |pair: &Pair| name.is_none_or(|name| pair.name == name) && id.is_none_or(|id| pair.id == id);
+    if !inventory.pairs.iter().any(is_meant) && inventory.settings.unknown_delete == UnknownDelete::Refuse {
+        return Err(Refusal::invalid(if id.is_some() {
+            "KeyPairId"
+        } else {
+            "KeyPairName"
+        }));
+    }
+    inventory.pairs.retain(|pair| !is_meant(pair));
+    Ok(json!({}))
+}
+
+fn new_name<'a>(parameters: &'a Parameters, inventory: &Inventory) -> Result<&'a str, Refusal> {
+    let name = parameters.required("KeyPairName")?;
+    if !is_pair_name(name, &[], is_latin_or_chinese) {
+        return Err(Refusal::invalid("KeyPairName"));
+    }
+    if inventory.has(None, name) {
+        return Err(Refusal::new(
+            400,
+            "PubKeyNameExisted",
+            "There is a key pair of that name.",
+        ));
+    }
+    if inventory.is_full(None) {
+        return Err(quota_exceeded());
+    }
+    Ok(name)
+}
+
+fn new_pair(
+    name: &str,
+    fingerprint: String,
+    public_key: String,
+    created_by: CreatedBy,
+    inventory: &Inventory,
+    now: SystemTime,
+) -> Pair {
+    Pair {
+        region: None,
+        name: name.to_owned(),
+        id: inventory.new_id(),
+        fingerprint,
+        public_key,
+        created_by,
+        created_at: now,
+        resource_group: None,
+        tags: Vec::new(),
+    }
+}

@@ -1,0 +1,340 @@
+//! Requests captured from the vendor's own SDKs: every one is accepted as it is, and refused once a byte of what
+//! it signs has changed.
+//!
+//! They are in `tests/vectors`, or in the directory that `KEYFERRY_VECTORS` names.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use cloud_sim::signature::{Credential, Scheme, verify};
+use cloud_sim::wire::Request;
+use cloud_sim::{CloudSim, Options, Service};
+use serde_json::Value;
+
+use crate::client::send;
+
+#[test]
+fn vectors_include_every_operation_of_every_sdk() {
+    let vectors = captured();
+    if std::env::var_os("KEYFERRY_VECTORS").is_some() {
+        // Another directory may leave some out; `captured` has seen that it holds any.
+        return;
+    }
+    for provider in [
+        "alibaba-ecs",
+        "alibaba-ecs-legacy",
+        "alibaba-ens",
+        "alibaba-ens-legacy",
+    ] {
+        for operation in ["create", "import", "list", "delete"] {
+            let prefix = format!("{provider}-{operation}-");
+            assert!(
+                vectors.iter().any(|vector| vector.id.starts_with(&prefix)),
+                "none of {prefix}"
+            );
+        }
+    }
+}
+
+#[test]
+fn vectors_are_accepted_and_their_texts_are_those_of_the_sdk() {
+    for vector in captured() {
+        let claim = verify(&vector.request, &[vector.credential], vector.time)
+            .unwrap_or_else(|refusal| panic!("{}: {refusal:?}", vector.id));
+        assert_eq!(claim.canonical, vector.canonical, "{}", vector.id);
+        assert_eq!(claim.string_to_sign, vector.string_to_sign, "{}", vector.id);
+    }
+}
+
+#[test]
+fn vectors_are_refused_with_any_byte_changed() {
+    for vector in captured() {
+        let accepts = |request: &Request| {
+            verify(request, std::slice::from_ref(&vector.credential), vector.time).is_ok()
+        };
+        assert!(accepts(&vector.request), "{}", vector.id);
+        let mut changes = 0;
+        for changed in changed_requests(&vector.request) {
+            changes += 1;
+            assert!(
+                !accepts(&changed.request),
+                "{}: {} was accepted",
+                vector.id,
+                changed.what
+            );
+        }
+        // At least as many as the signed text and the signature have bytes that travel.
+        assert!(
+            changes > vector.request.target.len(),
+            "{}: {changes} changes",
+            vector.id
+        );
+    }
+}
+
+#[test]
+fn vectors_are_refused_when_a_signed_part_is_missing_or_added() {
+    for vector in captured() {
+        let accepts = |request: &Request| {
+            verify(request, std::slice::from_ref(&vector.credential), vector.time).is_ok()
+        };
+        let separator = if vector.request.query().is_empty() {
+            '?'
+        } else {
+            '&'
+        };
+        let mut more = vector.request.clone();
+        more.target = format!("{}{separator}OwnerId=1", more.target);
+        assert!(!accepts(&more), "{}: a parameter more", vector.id);
+        for (at, _) in vector
+            .request
+            .query()
+            .split('&')
+            .enumerate()
+            .filter(|(_, pair)| !pair.is_empty())
+        {
+            let mut pairs: Vec<&str> = vector.request.query().split('&').collect();
+            let left_out = pairs.remove(at);
+            let mut less = vector.request.clone();
+            less.target = format!("/?{}", pairs.join("&"));
+            assert!(!accepts(&less), "{}: without {left_out}", vector.id);
+        }
+        if vector.request.header("authorization").is_some() {
+            let mut longer = vector.request.clone();
+            longer.body.push(b'x');
+            assert!(!accepts(&longer), "{}: a longer body", vector.id);
+        }
+        for at in signed_headers(&vector.request) {
+            let mut less = vector.request.clone();
+            let (left_out, _) = less.headers.remove(at);
+            assert!(!accepts(&less), "{}: without {left_out}", vector.id);
+        }
+    }
+}
+
+#[test]
+fn vectors_over_http() {
+    let (cloud, vectors) = cloud_and_vectors();
+    for vector in vectors {
+        let url = cloud.url(vector.service);
+        cloud.add_credential(vector.credential.clone());
+        cloud.set_clock(Some(vector.time));
+        cloud.forget_nonces();
+
+        let mut changed = vector.request.clone();
+        flip_last_byte_of_signature(&mut changed);
+        assert_eq!(
+            send(url, &changed).unwrap().code(),
+            "SignatureDoesNotMatch",
+            "{}",
+            vector.id
+        );
+
+        let reply = send(url, &vector.request).unwrap();
+        let taken = ["KeyPair.AlreadyExist", "PubKeyNameExisted"].contains(&&*reply.code());
+        assert!(reply.status == 200 || taken, "{}: {}", vector.id, reply.body);
+        assert_eq!(
+            send(url, &vector.request).unwrap().code(),
+            "SignatureNonceUsed",
+            "{}",
+            vector.id
+        );
+
+        cloud.forget_nonces();
+        cloud.set_clock(Some(vector.time + Duration::from_secs(15 * 60 + 1)));
+        assert_eq!(
+            send(url, &vector.request).unwrap().code(),
+            "InvalidTimeStamp.Expired",
+            "{}",
+            vector.id
+        );
+    }
+}
+
+/// A request, what it should come to, and when.
+struct Vector {
+    id: String,
+    service: Service,
+    credential: Credential,
+    request: Request,
+    time: SystemTime,
+    canonical: String,
+    string_to_sign: String,
+}
+
+/// Every captured create, import, list and delete of both services, of old and new SDKs.
+fn captured() -> Vec<Vector> {
+    let directory = std::env::var_os("KEYFERRY_VECTORS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors"),
+        PathBuf::from,
+    );
+    let files =
+        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut vectors: Vec<Vector> = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter_map(|path| parse(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
+        .collect();
+    vectors.sort_by(|left, right| left.id.cmp(&right.id));
+    assert!(
+        !vectors.is_empty(),
+        "{}: no captured requests",
+        directory.display()
+    );
+    vectors
+}
+
+fn parse(vector: &Value) -> Option<Vector> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let provider = text(&vector["provider"]);
+    let service = Service::from_name(provider.strip_suffix("-legacy").unwrap_or(&provider))?;
+    if !["create", "import", "list", "delete"].contains(&vector["operation"].as_str().unwrap()) {
+        return None;
+    }
+    let request = &vector["request"];
+    let headers = request["headers"].as_array().unwrap();
+    Some(Vector {
+        id: text(&vector["id"]),
+        service,
+        credential: Credential {
+            access_key: text(&vector["credentials"]["access_key"]),
+            secret_key: text(&vector["credentials"]["secret_key"]),
+            session_token: vector["credentials"]["session_token"].as_str().map(str::to_owned),
+            expires_at: None,
+        },
+        request: Request {
+            method: text(&request["method"]),
+            target: text(&request["target"]),
+            headers: headers
+                .iter()
+                .map(|header| (text(&header[0]), text(&header[1])))
+                .collect(),
+            body: text(&request["body"]).into_bytes(),
+        },
+        time: humantime::parse_rfc3339(vector["timestamp"].as_str().unwrap()).unwrap(),
+        canonical: text(&vector["derived"]["canonical"]),
+        string_to_sign: text(&vector["derived"]["string_to_sign"]),
+    })
+}
+
+fn cloud_and_vectors() -> (CloudSim, Vec<Vector>) {
+    let vectors = captured();
+    let credential = vectors[0].credential.clone();
+    let options = Options {
+        key_stock: 1,
+        ..Options::new(credential.access_key, credential.secret_key)
+    };
+    (CloudSim::start(options).unwrap(), vectors)
+}
+
+struct Changed {
+    what: String,
+    request: Request,
+}
+
+/// The request with one byte changed, for every byte that is signed or is the signature, in two ways.
+fn changed_requests(request: &Request) -> impl Iterator<Item = Changed> {
+    let method = changes(&request.method).map(|(at, method)| Changed {
+        what: format!("byte {at} of the method"),
+        request: Request {
+            method,
+            ..request.clone()
+        },
+    });
+    let target = changes(&request.target).map(|(at, target)| Changed {
+        what: format!("byte {at} of the target, {target}"),
+        request: Request {
+            target,
+            ..request.clone()
+        },
+    });
+    let headers = signed_headers(request).into_iter().flat_map(move |index| {
+        let (name, value) = &request.headers[index];
+        let change = move |what: String, header: (String, String)| {
+            let mut request = request.clone();
+            request.headers[index] = header;
+            Changed { what, request }
+        };
+        let values = changes(value)
+            .map(move |(at, changed)| change(format!("byte {at} of {name}"), (name.clone(), changed)));
+        // The case of a header's name means nothing.
+        let names = changes(name)
+            .filter(move |(_, changed)| !changed.eq_ignore_ascii_case(name))
+            .map(move |(at, changed)| {
+                change(format!("byte {at} of the name {name}"), (changed, value.clone()))
+            });
+        values.chain(names)
+    });
+    method.chain(target).chain(headers)
+}
+
+/// A text with one character changed: to its neighbour and, for letters, to the other case. None of these changes
+/// leaves a decoded request as it was, so the case of an escape's digits is left alone.
+fn changes(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let in_escape = |at: usize| text.as_bytes()[at.saturating_sub(2)..at].contains(&b'%');
+    text.char_indices().flat_map(move |(at, old)| {
+        let neighbour = match old {
+            '9' => '0',
+            'z' => 'a',
+            'Z' => 'A',
+            letter if letter.is_ascii_alphanumeric() => char::from(letter as u8 + 1),
+            _ => 'x',
+        };
+        let other_case = if old.is_ascii_lowercase() {
+            old.to_ascii_uppercase()
+        } else {
+            old.to_ascii_lowercase()
+        };
+        let other_case = Some(other_case).filter(|new| *new != old && !in_escape(at));
+        [Some(neighbour), other_case]
+            .into_iter()
+            .flatten()
+            .map(move |new| {
+                let mut changed = text.to_owned();
+                changed.replace_range(at..at + old.len_utf8(), &new.to_string());
+                (at, changed)
+            })
+    })
+}
+
+/// Where the headers are that V3 signs, and the one with the signature.
+fn signed_headers(request: &Request) -> Vec<usize> {
+    let Some(authorization) = request.header("authorization") else {
+        return Vec::new();
+    };
+    let (_, rest) = authorization.split_once("SignedHeaders=").unwrap();
+    let names: Vec<&str> = rest
+        .split(',')
+        .next()
+        .unwrap()
+        .split(';')
+        .chain(["authorization"])
+        .collect();
+    (0..request.headers.len())
+        .filter(|index| names.contains(&&*request.headers[*index].0.to_ascii_lowercase()))
+        .collect()
+}
+
+fn flip_last_byte_of_signature(request: &mut Request) {
+    let scheme = cloud_sim::signature::claim(request).unwrap().scheme;
+    let text = match scheme {
+        Scheme::Acs3HmacSha256 => {
+            let header = request
+                .headers
+                .iter_mut()
+                .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+            &mut header.unwrap().1
+        }
+        Scheme::HmacSha1 => {
+            // The signature ends in an escaped `=`; the byte before it counts.
+            let at = request.target.rfind("%3D").unwrap();
+            request.target.truncate(at);
+            &mut request.target
+        }
+    };
+    let last = text.pop().unwrap();
+    text.push(if last == '0' { '1' } else { '0' });
+    if scheme == Scheme::HmacSha1 {
+        text.push_str("%3D");
+    }
+}
