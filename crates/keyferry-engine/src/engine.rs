@@ -1,0 +1,264 @@
+//! Acting on the plan: one task that owns ledger view, private halves and requests in flight.
+//!
+//! Invariant: the engine runs no request of its own and opens no library; it does so through [`Clouds`] and [`KeyRing`].
+//! Every event (an answer, a changed file, a command, a deadline) changes what is observed; then it is planned again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keyferry_plugin::manifest::Manifest;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+
+mod acting;
+mod clock;
+mod cloud;
+mod commands;
+mod failure;
+mod outcome;
+mod retrying;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{Clock, Moment, SystemClock};
+pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Permit, SetupKind};
+pub use commands::{EngineHandle, UnknownKey};
+
+use crate::config::{PluginProblem, Plugins};
+use crate::desired::Desired;
+use crate::error::EngineError;
+use crate::ledger::{EffectKind, Ledger, LedgerView, Write};
+use crate::plan::{GenerationId, Observed, Waiting, plan};
+use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
+use crate::snapshot::{Snapshot, StatusError};
+use commands::Command;
+
+/// What the engine works with.
+pub struct Parts {
+    /// The state directory, for public halves.
+    pub state_directory: PathBuf,
+    /// The open ledger, and what it held.
+    pub ledger: (Ledger, LedgerView),
+    /// What the config directory asks for.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// Manifests.
+    pub plugins: Arc<dyn Plugins + Send + Sync>,
+    /// Requests to providers.
+    pub clouds: Arc<dyn Clouds>,
+    /// The agent.
+    pub key_ring: Arc<dyn KeyRing>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The engine: see [`Engine::start`].
+pub struct Engine {
+    state_directory: PathBuf,
+    ledger: Ledger,
+    view: LedgerView,
+    desired: Arc<Desired>,
+    plugins: Arc<dyn Plugins + Send + Sync>,
+    clouds: Arc<dyn Clouds>,
+    key_ring: Arc<dyn KeyRing>,
+    clock: Arc<dyn Clock>,
+    pool: GenerationPool,
+
+    observed: Observed,
+    /// Private halves made here that have no generation yet.
+    ready: BTreeMap<String, PrivateKey>,
+    /// Private halves of generations that are not in the agent yet.
+    halves: BTreeMap<GenerationId, PrivateKey>,
+    /// Generations of which an earlier import may still arrive.
+    repeated: BTreeSet<GenerationId>,
+    manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
+    account_errors: BTreeMap<String, StatusError>,
+    waiting: BTreeMap<String, Waiting>,
+    wake_at: Option<u64>,
+    requests: u64,
+
+    tasks: JoinSet<Finished>,
+    running: HashMap<Id, Task>,
+}
+
+impl Engine {
+    /// Starts the engine on the current tokio runtime. It ends when the last handle is dropped, or with an error when the
+    /// ledger can no longer be relied on; aborting its task is as good as killing it.
+    ///
+    /// # Errors
+    /// When no thread can be started for making keys.
+    pub fn start(parts: Parts) -> io::Result<(EngineHandle, JoinHandle<Result<(), EngineError>>)> {
+        let pool = GenerationPool::start()?;
+        let (ledger, view) = parts.ledger;
+        let mut updates = parts.desired;
+        let desired = Arc::clone(&updates.borrow_and_update());
+        let engine = Self {
+            state_directory: parts.state_directory,
+            ledger,
+            view,
+            desired,
+            plugins: parts.plugins,
+            clouds: parts.clouds,
+            key_ring: parts.key_ring,
+            clock: parts.clock,
+            pool,
+            observed: Observed::default(),
+            ready: BTreeMap::new(),
+            halves: BTreeMap::new(),
+            repeated: BTreeSet::new(),
+            manifests: BTreeMap::new(),
+            account_errors: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            wake_at: None,
+            requests: 0,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        };
+        let (commands, orders) = mpsc::unbounded_channel();
+        let (publish, snapshots) = watch::channel(Arc::new(engine.snapshot()));
+        let task = tokio::spawn(engine.run(updates, orders, publish));
+        Ok((EngineHandle::new(commands, snapshots), task))
+    }
+
+    async fn run(
+        mut self,
+        mut updates: watch::Receiver<Arc<Desired>>,
+        mut orders: mpsc::UnboundedReceiver<Command>,
+        publish: watch::Sender<Arc<Snapshot>>,
+    ) -> Result<(), EngineError> {
+        let mut refreshed: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut files_are_watched = true;
+        loop {
+            self.act().await?;
+            publish.send_replace(Arc::new(self.snapshot()));
+            for asker in refreshed.drain(..) {
+                // Whoever asked may have gone.
+                let _ = asker.send(());
+            }
+
+            let clock = Arc::clone(&self.clock);
+            let wake_at = self.wake_at;
+            let wake = async move {
+                match wake_at {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended).await?,
+                order = orders.recv() => match order {
+                    Some(Command::Refresh { reply }) => refreshed.push(reply),
+                    Some(command) => self.obey(command).await?,
+                    None => return Ok(()),
+                },
+                changed = updates.changed(), if files_are_watched => files_are_watched = changed.is_ok(),
+                () = wake => {}
+            }
+            // Whatever else has happened is planned for together.
+            while let Some(ended) = self.tasks.try_join_next_with_id() {
+                self.ended(ended).await?;
+            }
+            let latest = Arc::clone(&updates.borrow_and_update());
+            if !Arc::ptr_eq(&latest, &self.desired) {
+                self.desired = latest;
+                self.manifests.clear();
+                self.forget_errors_of_changed_accounts();
+            }
+        }
+    }
+
+    /// Begins everything that the plan allows, until it allows nothing more.
+    async fn act(&mut self) -> Result<(), EngineError> {
+        loop {
+            let plan = plan(&self.desired, &self.view, &self.observed, self.clock.now());
+            self.waiting = plan.waiting;
+            self.wake_at = plan.wake_at;
+            if plan.actions.is_empty() {
+                return Ok(());
+            }
+            for action in plan.actions {
+                self.begin(action).await?;
+            }
+        }
+    }
+
+    /// Puts rows into ledger and view. The inner error says why the disk refused: then neither has changed.
+    async fn record(&mut self, write: Write) -> Result<Result<(), String>, EngineError> {
+        match self.ledger.write(write.clone()).await {
+            Ok(()) => {
+                self.view.apply(write);
+                Ok(Ok(()))
+            }
+            Err(EngineError::LedgerStopped) => Err(EngineError::LedgerStopped),
+            Err(error) => {
+                tracing::error!(%error, "the ledger could not be written");
+                Ok(Err(error.to_string()))
+            }
+        }
+    }
+
+    /// A plugin's manifest, asked for once until the files change.
+    fn manifest(&mut self, plugin: &str) -> Result<Arc<Manifest>, PluginProblem> {
+        match self.manifests.get(plugin) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.plugins.manifest(plugin);
+                self.manifests.insert(plugin.to_owned(), found.clone());
+                found
+            }
+        }
+    }
+
+    async fn ended(&mut self, ended: Result<(Id, Finished), JoinError>) -> Result<(), EngineError> {
+        let (id, finished) = match ended {
+            Ok((id, finished)) => (id, finished),
+            Err(error) => {
+                tracing::error!(%error, "a task of the engine ended before its time");
+                (error.id(), Finished::Crashed)
+            }
+        };
+        match self.running.remove(&id) {
+            Some(task) => self.finish(task, finished).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// What runs beside the engine's own task.
+#[derive(Clone, Debug)]
+enum Task {
+    Generate {
+        key: String,
+    },
+    Publish {
+        id: GenerationId,
+    },
+    Request {
+        id: GenerationId,
+        account: String,
+        step: Step,
+    },
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Looking at a pair before it is deleted.
+    Compare,
+    /// Making, registering or deleting: the effect's id and kind.
+    Effect(i64, EffectKind),
+    /// Finding out whether a pair is there.
+    Look,
+}
+
+/// How a [`Task`] ended.
+enum Finished {
+    Answered(Result<JobReply, JobError>),
+    /// It panicked.
+    Crashed,
+    Generated(Result<PrivateKey, PrivateKeyError>),
+    Published(io::Result<()>),
+}

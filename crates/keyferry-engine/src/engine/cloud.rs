@@ -1,0 +1,148 @@
+//! What the engine asks of the rest of the daemon: requests to providers, and a place in the agent.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use keyferry_plugin::contract::{Algorithm, Pair, PairReference, ProviderError};
+use zeroize::Zeroizing;
+
+use crate::desired::Account;
+
+/// Runs requests. The daemon has a courier for each account behind it.
+pub trait Clouds: Send + Sync + 'static {
+    /// Runs one request in an account, in the region given or else the account's. It has a deadline of its own.
+    ///
+    /// The engine keeps to the account's limit. Dropping the future may leave the request under way; its outcome
+    /// is then unknown.
+    fn run(&self, account: Arc<Account>, region: Option<String>, job: Job) -> CloudFuture;
+}
+
+/// See [`Clouds::run`].
+pub type CloudFuture = Pin<Box<dyn Future<Output = Result<JobReply, JobError>> + Send>>;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Job {
+    /// Make a pair.
+    Create {
+        /// The pair's name, fitted to the manifest's rules.
+        name: String,
+        /// One of the manifest's algorithms for create.
+        algorithm: Algorithm,
+        /// 32 lower-case hex digits, the same for every attempt at this generation.
+        idempotency_token: String,
+    },
+    /// Delete a pair. The engine has compared it with the ledger before.
+    Delete {
+        /// The pair.
+        pair: PairReference,
+        /// What the ledger knows of it: the courier allows the deletion of this pair and no other.
+        permit: Permit,
+    },
+    /// Describe a pair.
+    Get(PairReference),
+    /// Register a public key.
+    Import {
+        /// The pair's name, fitted to the manifest's rules.
+        name: String,
+        /// The OpenSSH line.
+        public_key: String,
+        /// As for [`Job::Create`].
+        idempotency_token: String,
+    },
+}
+
+/// What the ledger knows of a pair that is to be deleted.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Permit {
+    /// The provider's identifier.
+    pub id: Option<String>,
+    /// The fingerprint as the provider told it when the pair was made.
+    pub fingerprint: Option<String>,
+}
+
+/// What came of a [`Job`].
+pub enum JobReply {
+    /// Of [`Job::Create`].
+    Created {
+        /// The pair.
+        pair: Pair,
+        /// The private half as the provider wrote it.
+        private_key: Zeroizing<Vec<u8>>,
+    },
+    /// Of [`Job::Delete`].
+    Deleted,
+    /// Of [`Job::Get`].
+    Got(Pair),
+    /// Of [`Job::Import`].
+    Imported(Pair),
+}
+
+impl fmt::Debug for JobReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created { pair, .. } => f
+                .debug_struct("Created")
+                .field("pair", pair)
+                .finish_non_exhaustive(),
+            Self::Deleted => f.write_str("Deleted"),
+            Self::Got(pair) => f.debug_tuple("Got").field(pair).finish(),
+            Self::Imported(pair) => f.debug_tuple("Imported").field(pair).finish(),
+        }
+    }
+}
+
+/// Why a [`Job`] failed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobError {
+    /// The courier or the sandbox ended before the answer: whether the request took effect is unknown.
+    Lost {
+        /// What happened, in words.
+        message: String,
+    },
+    /// The plugin crashed, hung or broke a rule: whether a request took effect is unknown.
+    Plugin {
+        /// What happened, in words.
+        message: String,
+    },
+    /// The plugin says so; its error tells whether the outcome is known.
+    Provider(ProviderError),
+    /// Nothing was sent.
+    Setup {
+        /// What is missing.
+        kind: SetupKind,
+        /// What is wrong, in words.
+        message: String,
+    },
+}
+
+/// What a request lacked before it could be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SetupKind {
+    /// The account's credentials were not found or cannot be read.
+    Credentials,
+    /// The plugin cannot be loaded.
+    Plugin,
+    /// A process could not be started.
+    Process,
+}
+
+/// The agent, as the engine sees it.
+pub trait KeyRing: Send + Sync + 'static {
+    /// Takes a key, in place of the same key's earlier generation. `private_key` is as in `add identity` after the
+    /// message number and without the comment.
+    ///
+    /// # Errors
+    /// In words, when the agent cannot take it: the engine tries again later.
+    fn load(
+        &self,
+        name: &str,
+        generation: u64,
+        private_key: Zeroizing<Vec<u8>>,
+        comment: &str,
+    ) -> Result<(), String>;
+
+    /// Ends a hold: the key lists and signs again.
+    fn resume(&self, name: &str);
+}

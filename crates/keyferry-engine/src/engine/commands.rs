@@ -1,0 +1,160 @@
+//! What others tell the engine.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Engine;
+use crate::error::EngineError;
+use crate::ledger::{GenerationState, KeyRow, Write};
+use crate::snapshot::Snapshot;
+
+/// How the rest of the daemon talks to a running [`Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    commands: mpsc::UnboundedSender<Command>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl EngineHandle {
+    pub(super) fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        Self { commands, snapshots }
+    }
+
+    /// The agent says that the user took a key away (`ssh-add -d`, or `-D` for each). It gets nothing new until
+    /// [`Self::resume`], also after a restart.
+    pub fn held(&self, key: &str) {
+        // An engine that has ended loads nothing either.
+        let _ = self.commands.send(Command::Held { key: key.to_owned() });
+    }
+
+    /// Ends the hold of keys and tries again at once what had failed. No name: all keys.
+    ///
+    /// # Errors
+    /// [`UnknownKey`] when one of the names is no key's; nothing is resumed then.
+    pub async fn resume(&self, keys: Vec<String>) -> Result<(), UnknownKey> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Resume { keys, reply });
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Returns when the engine has seen what the config directory asks for now, and begun what follows from it.
+    pub async fn refresh(&self) {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Refresh { reply });
+        let _ = answer.await;
+    }
+
+    /// What status shows, whenever it changes.
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+}
+
+/// There is no key of that name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("there is no key named {name}")]
+pub struct UnknownKey {
+    /// The name.
+    pub name: String,
+}
+
+pub(super) enum Command {
+    Held {
+        key: String,
+    },
+    Refresh {
+        reply: oneshot::Sender<()>,
+    },
+    Resume {
+        keys: Vec<String>,
+        reply: oneshot::Sender<Result<(), UnknownKey>>,
+    },
+}
+
+impl Engine {
+    pub(super) async fn obey(&mut self, command: Command) -> Result<(), EngineError> {
+        match command {
+            Command::Held { key } => {
+                let held_at = Some(self.clock.now().wall_ms());
+                self.hold(KeyRow {
+                    held_at,
+                    ..self.view.key(&key)
+                })
+                .await
+            }
+            // Planning follows every command, and answers it.
+            Command::Refresh { reply } => {
+                let _ = reply.send(());
+                Ok(())
+            }
+            Command::Resume { keys, reply } => {
+                let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
+                known.extend(self.view.keys.keys().map(String::as_str));
+                if let Some(name) = keys.iter().find(|name| !known.contains(name.as_str())) {
+                    let _ = reply.send(Err(UnknownKey { name: name.clone() }));
+                    return Ok(());
+                }
+                let keys = match keys.is_empty() {
+                    true => known.into_iter().map(str::to_owned).collect(),
+                    false => keys,
+                };
+                for key in keys {
+                    self.resume(&key).await?;
+                }
+                let _ = reply.send(Ok(()));
+                Ok(())
+            }
+        }
+    }
+
+    async fn resume(&mut self, key: &str) -> Result<(), EngineError> {
+        self.observed.retries.retain(|subject, _| subject.key() != key);
+        if self.view.is_held(key) {
+            self.hold(KeyRow {
+                held_at: None,
+                ..self.view.key(key)
+            })
+            .await?;
+            self.key_ring.resume(key);
+        }
+        // Asking also means: look at it again.
+        let blocked = self
+            .view
+            .of_key(key)
+            .filter(|generation| generation.state == GenerationState::Blocked);
+        let generations: Vec<_> = blocked
+            .cloned()
+            .map(|mut generation| {
+                generation.state = GenerationState::Unwanted;
+                generation
+            })
+            .collect();
+        if !generations.is_empty() {
+            // A disk that refuses is shown when the deletion is tried; until then the row stays blocked.
+            let _ = self
+                .record(Write {
+                    generations,
+                    ..Write::default()
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The user's word holds in this process even when the disk refuses it.
+    async fn hold(&mut self, key: KeyRow) -> Result<(), EngineError> {
+        let write = Write {
+            keys: vec![key],
+            ..Write::default()
+        };
+        if self.record(write.clone()).await?.is_err() {
+            self.view.apply(write);
+        }
+        Ok(())
+    }
+}

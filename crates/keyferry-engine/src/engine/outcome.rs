@@ -1,0 +1,491 @@
+//! What comes of what was begun. The rules for unknown outcomes stand here.
+
+use keyferry_plugin::contract::Pair;
+use keyferry_plugin::manifest::FingerprintForm;
+use zeroize::Zeroizing;
+
+use super::failure::{Failure, Outcome, Pace};
+use super::{Engine, Finished, JobError, JobReply, Step, Task};
+use crate::error::EngineError;
+use crate::fingerprint::{self, Comparison};
+use crate::ledger::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, Write};
+use crate::plan::{GenerationId, Subject};
+use crate::private_key::{PrivateKey, PublicKey};
+
+/// When a generation that was not there is looked for again, in milliseconds after it was asked for: a request can be
+/// under way for long.
+const LOOKS: [i64; 3] = [10_000, 60_000, 900_000];
+
+impl Engine {
+    pub(super) async fn finish(&mut self, task: Task, finished: Finished) -> Result<(), EngineError> {
+        match (task, finished) {
+            (Task::Generate { key }, finished) => {
+                self.observed.generating.remove(&key);
+                if let Finished::Generated(generated) = finished {
+                    self.generated(key, generated);
+                }
+                Ok(())
+            }
+            (Task::Publish { id }, finished) => {
+                self.observed.publishing.remove(&id.0);
+                self.published(id, finished);
+                Ok(())
+            }
+            (Task::Request { id, account, step }, finished) => {
+                self.observed.jobs.remove(&id);
+                let result = match finished {
+                    Finished::Answered(result) => result,
+                    _ => Err(JobError::Lost {
+                        message: "the request was given up inside keyferry".to_owned(),
+                    }),
+                };
+                if result.is_ok() {
+                    self.account_errors.remove(&account);
+                }
+                let result = result.map_err(|error| Failure::of_job(error, &account));
+                self.answered(id, step, result).await
+            }
+        }
+    }
+
+    async fn answered(
+        &mut self,
+        id: GenerationId,
+        step: Step,
+        result: Result<JobReply, Failure>,
+    ) -> Result<(), EngineError> {
+        let Some(generation) = self.view.generations.get(&id).cloned() else {
+            return Ok(());
+        };
+        // An answer about another pair, or to another question, is no answer.
+        let result = result.and_then(|reply| match reply.pair() {
+            Some(pair) if pair.name != generation.pair_name => Err(nonsense(format!(
+                "the plugin answered about another pair than {}",
+                generation.pair_name
+            ))),
+            _ => Ok(reply),
+        });
+        match (step, result) {
+            (Step::Effect(effect, EffectKind::Create), Ok(JobReply::Created { pair, private_key })) => {
+                self.created(generation, effect, &pair, private_key).await
+            }
+            (Step::Effect(effect, EffectKind::Import), Ok(JobReply::Imported(pair))) => {
+                self.imported(generation, effect, &pair).await
+            }
+            (Step::Effect(effect, EffectKind::Delete), Ok(JobReply::Deleted)) => {
+                self.deleted(generation, Some(effect)).await
+            }
+            (Step::Look, Ok(JobReply::Got(pair))) => self.found(generation, &pair).await,
+            (Step::Compare, Ok(JobReply::Got(pair))) => self.compared(generation, &pair).await,
+            (Step::Effect(effect, EffectKind::Delete), Err(failure)) => {
+                self.delete_failed(generation, effect, failure).await
+            }
+            (Step::Effect(effect, EffectKind::Create | EffectKind::Import), Err(failure)) => {
+                self.request_failed(generation, effect, failure).await
+            }
+            (Step::Look, Err(failure)) if failure.kind == "not_found" => self.not_found(generation).await,
+            (Step::Compare, Err(failure)) if failure.kind == "not_found" => {
+                self.deleted(generation, None).await
+            }
+            (Step::Look | Step::Compare, Err(failure)) => {
+                self.fail(Subject::Generation(id.0, id.1), &failure);
+                Ok(())
+            }
+            (step, Ok(_)) => {
+                let failure = nonsense("the plugin answered another question".to_owned());
+                match step {
+                    Step::Effect(effect, EffectKind::Delete) => {
+                        self.delete_failed(generation, effect, failure).await
+                    }
+                    Step::Effect(effect, _) => self.request_failed(generation, effect, failure).await,
+                    Step::Look | Step::Compare => {
+                        self.fail(Subject::Generation(id.0, id.1), &failure);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    async fn created(
+        &mut self,
+        mut generation: Generation,
+        effect: i64,
+        pair: &Pair,
+        private_key: Zeroizing<Vec<u8>>,
+    ) -> Result<(), EngineError> {
+        let half = PrivateKey::parse(&private_key);
+        drop(private_key);
+        generation.provider_id = pair.id.clone();
+        generation.provider_fingerprint = pair.fingerprint.clone();
+        let forms = self.forms(&generation.plugin);
+        let problem = match &half {
+            Err(error) => Some(("private_key", error.to_string())),
+            Ok(half) if half.public_key().algorithm() != Some(generation.algorithm) => {
+                let message = format!(
+                    "the provider made another kind of key than {}",
+                    generation.algorithm
+                );
+                Some(("mismatch", message))
+            }
+            Ok(half) => self.mismatch(&generation, pair, &forms, half),
+        };
+        match (problem, half) {
+            (None, Ok(half)) => {
+                generation.blob = Some(half.public_key().blob().to_vec());
+                generation.state = GenerationState::Live;
+                self.hold_half(generation.id(), half);
+            }
+            (problem, _) => {
+                let (kind, message) = problem.unwrap_or(("private_key", String::new()));
+                self.reject(&mut generation, kind, message);
+            }
+        }
+        self.settle(generation, Some((effect, EffectOutcome::Done))).await
+    }
+
+    async fn imported(
+        &mut self,
+        mut generation: Generation,
+        effect: i64,
+        pair: &Pair,
+    ) -> Result<(), EngineError> {
+        generation.provider_id = pair.id.clone();
+        generation.provider_fingerprint = pair.fingerprint.clone();
+        let id = generation.id();
+        let forms = self.forms(&generation.plugin);
+        let problem = match self.halves.get(&id) {
+            Some(half) => self.mismatch(&generation, pair, &forms, half),
+            None => Some(("internal", "the private half is gone".to_owned())),
+        };
+        match problem {
+            None => generation.state = GenerationState::Live,
+            Some((kind, message)) => {
+                self.drop_half(&id);
+                self.reject(&mut generation, kind, message);
+            }
+        }
+        self.settle(generation, Some((effect, EffectOutcome::Done))).await
+    }
+
+    /// A create or an import that failed, or whose answer was lost.
+    async fn request_failed(
+        &mut self,
+        mut generation: Generation,
+        effect: i64,
+        failure: Failure,
+    ) -> Result<(), EngineError> {
+        let id = generation.id();
+        let repeated = self.repeated.contains(&id);
+        let is_taken = failure.kind == "already_exists";
+        // A provider in disorder may have acted before it failed, whatever the plugin makes of it.
+        let unknown = !is_taken && (failure.outcome == Outcome::Unknown || failure.kind == "internal");
+        let outcome = if unknown {
+            EffectOutcome::Unknown
+        } else {
+            EffectOutcome::Refused
+        };
+        if unknown || repeated {
+            // Read back: whether it is there now decides. A repeated import that was refused is sent again,
+            // unless the name is taken: then the earlier one may have arrived after all.
+            if !unknown && !is_taken {
+                self.observed.absent.insert(id.clone());
+            }
+        } else {
+            generation.state = if is_taken {
+                GenerationState::Foreign
+            } else {
+                GenerationState::Absent
+            };
+            generation.note = Some(failure.message.clone());
+            let half = self.drop_half(&id);
+            self.keep_ready(&id.0, half);
+        }
+        if !(is_taken && repeated) {
+            self.fail(Subject::Making(id.0.clone()), &failure);
+        }
+        self.settle(generation, Some((effect, outcome))).await
+    }
+
+    /// A pair was looked for and is there.
+    async fn found(&mut self, mut generation: Generation, pair: &Pair) -> Result<(), EngineError> {
+        let id = generation.id();
+        self.observed.looks.remove(&id);
+        let forms = self.forms(&generation.plugin);
+        let half = self.halves.get(&id);
+        let recorded = generation.blob.as_deref().and_then(PublicKey::from_blob);
+        let ours = half.map(PrivateKey::public_key).or(recorded.as_ref());
+        let comparison = ours.map_or(Comparison::Unknown, |ours| {
+            fingerprint::compare(pair, &forms, ours, half)
+        });
+        if comparison == Comparison::Mismatch {
+            generation.state = GenerationState::Foreign;
+            generation.note = Some("the name is another key's".to_owned());
+            let half = self.drop_half(&id);
+            if generation.made_by == crate::desired::GeneratedBy::Keyferry {
+                self.keep_ready(&id.0, half);
+            }
+            return self.settle(generation, None).await;
+        }
+        generation.provider_id = pair.id.clone().or(generation.provider_id);
+        generation.provider_fingerprint = pair.fingerprint.clone().or(generation.provider_fingerprint);
+        match half {
+            Some(half) => {
+                generation.blob = Some(half.public_key().blob().to_vec());
+                generation.state = GenerationState::Live;
+                self.observed.retries.remove(&Subject::Making(id.0));
+            }
+            None => {
+                generation.state = GenerationState::Unwanted;
+                generation.note = Some("its private half was lost".to_owned());
+            }
+        }
+        self.settle(generation, None).await
+    }
+
+    /// A pair was looked for and is not there.
+    async fn not_found(&mut self, mut generation: Generation) -> Result<(), EngineError> {
+        let id = generation.id();
+        let is_import = generation.made_by == crate::desired::GeneratedBy::Keyferry;
+        if generation.state == GenerationState::Requested && is_import && self.halves.contains_key(&id) {
+            self.observed
+                .retries
+                .remove(&Subject::Generation(id.0.clone(), id.1));
+            self.observed.absent.insert(id);
+            return Ok(());
+        }
+        self.drop_half(&id);
+        let now = self.clock.now();
+        let age = now.wall_ms().saturating_sub(generation.requested_at).max(0);
+        match LOOKS.iter().find(|&&look| look > age) {
+            Some(look) => {
+                let wait = u64::try_from(look - age).unwrap_or_default();
+                self.observed
+                    .looks
+                    .insert(id.clone(), now.uptime.saturating_add(wait));
+                self.observed.retries.remove(&Subject::Generation(id.0, id.1));
+                if generation.state == GenerationState::Doubtful {
+                    return Ok(());
+                }
+                generation.state = GenerationState::Doubtful;
+                generation.note = Some("its answer was lost, and it was not there".to_owned());
+            }
+            None => generation.state = GenerationState::Absent,
+        }
+        self.settle(generation, None).await
+    }
+
+    /// A pair that is to be deleted was looked at.
+    async fn compared(&mut self, mut generation: Generation, pair: &Pair) -> Result<(), EngineError> {
+        let forms = self.forms(&generation.plugin);
+        match disagreement(&generation, pair, &forms) {
+            None => {
+                self.observed
+                    .retries
+                    .remove(&Subject::Generation(generation.key.clone(), generation.n));
+                self.begin_delete(generation).await
+            }
+            Some(what) => {
+                generation.state = GenerationState::Blocked;
+                generation.note = Some(format!(
+                    "pair {} at the provider has another {what} than the one made here, so it is left alone",
+                    generation.pair_name
+                ));
+                self.settle(generation, None).await
+            }
+        }
+    }
+
+    async fn deleted(&mut self, mut generation: Generation, effect: Option<i64>) -> Result<(), EngineError> {
+        tracing::info!(
+            key = generation.key,
+            generation = generation.n,
+            "the pair is deleted"
+        );
+        // There is room now.
+        if let Some(retry) = self
+            .observed
+            .retries
+            .get_mut(&Subject::Making(generation.key.clone()))
+            && retry.needs_room
+        {
+            retry.not_before = Some(0);
+        }
+        generation.state = GenerationState::Deleted;
+        self.settle(generation, effect.map(|effect| (effect, EffectOutcome::Done)))
+            .await
+    }
+
+    async fn delete_failed(
+        &mut self,
+        generation: Generation,
+        effect: i64,
+        failure: Failure,
+    ) -> Result<(), EngineError> {
+        if failure.kind == "not_found" {
+            return self.deleted(generation, Some(effect)).await;
+        }
+        let outcome = match failure.outcome {
+            Outcome::None => EffectOutcome::Refused,
+            Outcome::Unknown => EffectOutcome::Unknown,
+        };
+        self.fail(
+            Subject::Generation(generation.key.clone(), generation.n),
+            &failure,
+        );
+        self.settle(generation, Some((effect, outcome))).await
+    }
+
+    fn published(&mut self, id: GenerationId, finished: Finished) {
+        let subject = Subject::Publishing(id.0.clone());
+        let error = match finished {
+            Finished::Published(Ok(())) => {
+                self.observed.retries.remove(&subject);
+                self.observed.published.insert(id.0, id.1);
+                return;
+            }
+            Finished::Published(Err(error)) => error.to_string(),
+            _ => "the writer was given up inside keyferry".to_owned(),
+        };
+        let path = crate::public_files::path(&self.state_directory, &id.0);
+        let message = format!(
+            "the public half could not be written to {}: {error}",
+            path.display()
+        );
+        let remedy =
+            "see that the state directory can be written: keyferry tries again; the key itself works";
+        self.fail(
+            subject,
+            &Failure::local("public_file", message, remedy, Pace::Soon),
+        );
+    }
+
+    /// Writes a generation's new state, and an effect's outcome. If the disk refuses, the old state stays and is worked on again
+    /// later: nothing is believed that is not written.
+    async fn settle(
+        &mut self,
+        generation: Generation,
+        effect: Option<(i64, EffectOutcome)>,
+    ) -> Result<(), EngineError> {
+        let subject = Subject::Generation(generation.key.clone(), generation.n);
+        let now = self.clock.now().wall_ms();
+        let id = generation.id();
+        let is_final = generation.state.is_final();
+        let state_changed = self
+            .view
+            .generations
+            .get(&id)
+            .is_none_or(|before| before.state != generation.state);
+        let effects = effect.map(|(id, outcome)| Effect {
+            id,
+            // Only the outcome is taken from a row that is there already.
+            kind: EffectKind::Create,
+            key: generation.key.clone(),
+            n: generation.n,
+            intent_at: now,
+            attempt: 0,
+            outcome_at: Some(now),
+            outcome: Some(outcome),
+        });
+        let write = Write {
+            generations: vec![generation],
+            effects: effects.into_iter().collect(),
+            ..Write::default()
+        };
+        match self.record(write).await? {
+            Err(message) => self.fail_for_disk(subject, message),
+            Ok(()) => {
+                if state_changed {
+                    self.observed.retries.remove(&subject);
+                }
+                if is_final {
+                    self.observed.looks.remove(&id);
+                    self.observed.absent.remove(&id);
+                    self.repeated.remove(&id);
+                    self.drop_half(&id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A pair that is ours and of no use: to be deleted, and the reason shown.
+    fn reject(&mut self, generation: &mut Generation, kind: &'static str, message: String) {
+        generation.state = GenerationState::Unwanted;
+        generation.note = Some(message.clone());
+        let remedy = "nothing for now: keyferry deletes that pair and tries again; if it stays, report it to the plugin's author";
+        self.fail(
+            Subject::Making(generation.key.clone()),
+            &Failure::local(kind, message, remedy, Pace::Soon),
+        );
+    }
+
+    fn mismatch(
+        &self,
+        generation: &Generation,
+        pair: &Pair,
+        forms: &[FingerprintForm],
+        half: &PrivateKey,
+    ) -> Option<(&'static str, String)> {
+        let comparison = fingerprint::compare(pair, forms, half.public_key(), Some(half));
+        (comparison == Comparison::Mismatch).then(|| {
+            let name = &generation.pair_name;
+            (
+                "mismatch",
+                format!(
+                    "the provider reports another public key or fingerprint for pair {name} than it has here"
+                ),
+            )
+        })
+    }
+
+    fn forms(&mut self, plugin: &str) -> Vec<FingerprintForm> {
+        self.manifest(plugin)
+            .map(|manifest| manifest.fingerprints.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl JobReply {
+    fn pair(&self) -> Option<&Pair> {
+        match self {
+            Self::Created { pair, .. } | Self::Got(pair) | Self::Imported(pair) => Some(pair),
+            Self::Deleted => None,
+        }
+    }
+}
+
+/// In what a pair at the provider differs from the one in the ledger, of what both tell.
+fn disagreement(generation: &Generation, pair: &Pair, forms: &[FingerprintForm]) -> Option<&'static str> {
+    if let (Some(ours), Some(theirs)) = (&generation.provider_id, &pair.id)
+        && ours != theirs
+    {
+        return Some("identifier");
+    }
+    let same = match (&generation.provider_fingerprint, &pair.fingerprint) {
+        (Some(ours), Some(theirs)) => Some(fingerprint::same(ours, theirs)),
+        _ => None,
+    };
+    if same == Some(true) {
+        return None;
+    }
+    match generation.blob.as_deref().and_then(PublicKey::from_blob) {
+        Some(public) => {
+            let comparison = fingerprint::compare(pair, forms, &public, None);
+            (comparison == Comparison::Mismatch).then_some("key")
+        }
+        None => (same == Some(false)).then_some("fingerprint"),
+    }
+}
+
+fn nonsense(message: String) -> Failure {
+    Failure {
+        outcome: Outcome::Unknown,
+        ..Failure::local(
+            "plugin",
+            message,
+            "report this to the plugin's author; keyferry tries again",
+            Pace::Soon,
+        )
+    }
+}

@@ -1,0 +1,79 @@
+//! Keeping failures: what status shows, and when they are tried again.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::failure::{Failure, Pace};
+use crate::plan::{Retry, Subject};
+
+impl Engine {
+    /// Remembers a failure and when to try again.
+    pub(super) fn fail(&mut self, subject: Subject, failure: &Failure) {
+        let now = self.clock.now();
+        let spec = self.desired.keys.get(subject.key()).cloned();
+        let account = match &subject {
+            Subject::Generation(key, n) => {
+                let row = self.view.generations.get(&(key.clone(), *n));
+                row.and_then(|row| self.desired.accounts.get(&row.account))
+                    .cloned()
+            }
+            Subject::Making(_) | Subject::Publishing(_) => spec
+                .as_ref()
+                .and_then(|spec| self.desired.accounts.get(&spec.account))
+                .cloned(),
+        };
+        let before = self.observed.retries.get(&subject);
+        let before = before.filter(|retry| !retry.is_outdated(spec.as_ref(), account.as_ref()));
+        let failures = before.map_or(1, |retry| retry.failures.saturating_add(1));
+        let clock = Arc::clone(&self.clock);
+        let delay = failure.delay(failures, |limit| clock.random(limit));
+        let not_before = delay.map(|delay| now.uptime.saturating_add(delay));
+        let mut error = failure.status();
+        error.retry_at = not_before.map(|at| crate::snapshot::Timestamp(now.wall_at(at)));
+        tracing::warn!(
+            key = subject.key(),
+            kind = failure.kind,
+            code = failure.code,
+            request_id = failure.request_id,
+            message = failure.message,
+            retry_in_ms = delay,
+            "a step failed"
+        );
+        if let (true, Some(account)) = (failure.of_account, &account) {
+            self.account_errors.insert(account.name.clone(), error.clone());
+        }
+        let needs_room = failure.kind == "quota";
+        self.observed.retries.insert(
+            subject,
+            Retry {
+                failures,
+                not_before,
+                needs_room,
+                spec,
+                account,
+                error,
+            },
+        );
+    }
+
+    /// As [`Self::fail`], for a ledger that could not be written.
+    pub(super) fn fail_for_disk(&mut self, subject: Subject, message: String) {
+        let remedy = "make room on the disk of the state directory and see that it can be written: keyferry tries again";
+        self.fail(subject, &Failure::local("ledger", message, remedy, Pace::Soon));
+    }
+
+    /// An account whose file says something else is judged anew.
+    pub(super) fn forget_errors_of_changed_accounts(&mut self) {
+        let retries = &self.observed.retries;
+        let desired = &self.desired;
+        self.account_errors.retain(|name, _| {
+            retries.values().any(|retry| {
+                retry
+                    .account
+                    .as_ref()
+                    .is_some_and(|account| account.name == *name)
+                    && retry.account.as_ref() == desired.accounts.get(name)
+            })
+        });
+    }
+}

@@ -1,0 +1,240 @@
+//! What status shows, made from what the engine knows.
+
+use std::collections::BTreeSet;
+
+use super::Engine;
+use crate::desired::KeySpec;
+use crate::ledger::{Generation, GenerationState};
+use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};
+use crate::private_key::PublicKey;
+use crate::snapshot::{AccountStatus, FileStatus, KeyState, KeyStatus, Snapshot, StatusError};
+
+impl Engine {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut names: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
+        names.extend(self.view.generations.keys().map(|(key, _)| key.as_str()));
+        let accounts = self.desired.accounts.values().map(|account| AccountStatus {
+            name: account.name.clone(),
+            plugin: account.plugin.clone(),
+            region: account.region.clone(),
+            endpoint: account.endpoint.clone(),
+            insecure_http: account.insecure_http,
+            error: self.account_errors.get(&account.name).cloned(),
+        });
+        let files = self.desired.files.iter().map(|file| FileStatus {
+            path: file.path.display().to_string(),
+            state: file.state.name(),
+            line: file.line,
+            column: file.column,
+            message: file.message.clone(),
+        });
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            keys: names.into_iter().map(|name| self.key_status(name)).collect(),
+            accounts: accounts.collect(),
+            plugins: Vec::new(),
+            files: files.collect(),
+            idle: self.running.is_empty() && self.wake_at.is_none(),
+        }
+    }
+
+    fn key_status(&self, name: &str) -> KeyStatus {
+        let spec = self.desired.keys.get(name);
+        let loaded = self.observed.loaded.get(name);
+        let held = self.view.is_held(name);
+        let shown = match loaded {
+            Some(n) => self.view.generations.get(&(name.to_owned(), *n)),
+            None => self.view.of_key(name).next_back(),
+        };
+        let requested = self
+            .view
+            .of_key(name)
+            .find(|row| row.state == GenerationState::Requested);
+        let is_busy = self.observed.generating.contains(name)
+            || self.observed.halves.iter().any(|(key, _)| key == name)
+            || requested.is_some_and(|row| self.observed.jobs.contains_key(&row.id()));
+
+        let failure = self.making_error(name, spec, requested);
+        let (state, error) = match loaded {
+            _ if held => (KeyState::Held, None),
+            Some(_) => (KeyState::Loaded, failure),
+            None if is_busy && failure.is_none() => (KeyState::Creating, None),
+            None if is_busy && !self.backs_off(name) => (KeyState::Creating, failure),
+            None if matches!(self.waiting.get(name), Some(Waiting::FileMissing)) => (KeyState::Lost, failure),
+            None if failure.is_some() => (KeyState::Failed, failure),
+            None if requested.is_some() => (KeyState::Creating, None),
+            None => (KeyState::Pending, None),
+        };
+        let error = error.or_else(|| self.remark(name, spec, loaded.and(shown)));
+
+        let is_made = loaded.is_some() || matches!(state, KeyState::Held | KeyState::Lost);
+        let public = shown
+            .filter(|_| is_made)
+            .and_then(|row| PublicKey::from_blob(row.blob.as_deref()?));
+        let algorithm = shown
+            .filter(|_| is_made)
+            .map(|row| row.algorithm)
+            .or(spec.map(|spec| spec.algorithm));
+        KeyStatus {
+            name: name.to_owned(),
+            account: spec
+                .map(|spec| spec.account.clone())
+                .or_else(|| shown.map(|row| row.account.clone())),
+            generation: shown.filter(|_| is_made).or(requested).map(|row| row.n),
+            state,
+            algorithm: algorithm.map(|algorithm| algorithm.name().to_owned()),
+            fingerprint: public.as_ref().map(PublicKey::fingerprint),
+            public_key: public.map(|public| public.line(shown.map_or(name, |row| &row.pair_name))),
+            error,
+        }
+    }
+
+    /// Whether the next step of a key waits for a time.
+    fn backs_off(&self, name: &str) -> bool {
+        let now = self.clock.now().uptime;
+        let making = self.observed.retries.get(&Subject::Making(name.to_owned()));
+        let nothing_runs = !self.observed.jobs.keys().any(|(key, _)| key == name)
+            && !self.observed.generating.contains(name);
+        nothing_runs && making.is_some_and(|retry| retry.not_before.is_none_or(|at| at > now))
+    }
+
+    /// What keeps a key from being loaded.
+    fn making_error(
+        &self,
+        name: &str,
+        spec: Option<&std::sync::Arc<KeySpec>>,
+        requested: Option<&Generation>,
+    ) -> Option<StatusError> {
+        let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
+        let making = self.observed.retries.get(&Subject::Making(name.to_owned()));
+        // What failed under an earlier file says nothing about this one.
+        let making = making.filter(|retry| !retry.is_outdated(spec, account));
+        let looking = requested.and_then(|row| {
+            self.observed
+                .retries
+                .get(&Subject::Generation(name.to_owned(), row.n))
+        });
+        if let Some(retry) = looking.or(making) {
+            return Some(retry.error.clone());
+        }
+        match self.waiting.get(name)? {
+            Waiting::AccountOfPair { account, pair_name } if requested.is_some() => {
+                Some(account_of_pair(account, pair_name))
+            }
+            Waiting::AccountOfPair { .. } => None,
+            Waiting::FileMissing => Some(remark(
+                "missing",
+                format!(
+                    "keys/{name}.toml is missing, and the private half was lost when keyferry stopped: nothing new is made"
+                ),
+                "put the file back for a new key; without it the pair stays at the provider as it is",
+            )),
+            Waiting::NoAccount { account } => Some(remark(
+                "account",
+                format!("there is no account named {account}"),
+                &format!("add accounts/{account}.toml, or correct account in keys/{name}.toml"),
+            )),
+            Waiting::UnwantedPairs => {
+                let tidying = self.tidying_error(name);
+                let cause = tidying
+                    .as_ref()
+                    .map(|error| format!(": {}", error.message))
+                    .unwrap_or_default();
+                Some(StatusError {
+                    message: format!(
+                        "{MAX_UNWANTED} unused pairs of this key could not be deleted, so no other is made{cause}"
+                    ),
+                    ..tidying.unwrap_or_else(|| {
+                        remark(
+                            "unwanted_pairs",
+                            String::new(),
+                            "nothing: keyferry goes on when they are deleted",
+                        )
+                    })
+                })
+            }
+        }
+    }
+
+    fn tidying_error(&self, name: &str) -> Option<StatusError> {
+        let rows = self.view.of_key(name);
+        let mut errors = rows.filter_map(|row| {
+            self.observed
+                .retries
+                .get(&Subject::Generation(name.to_owned(), row.n))
+                .map(|Retry { error, .. }| error.clone())
+        });
+        errors.next()
+    }
+
+    /// What is worth knowing about a key that fares as it should.
+    fn remark(
+        &self,
+        name: &str,
+        spec: Option<&std::sync::Arc<KeySpec>>,
+        loaded: Option<&Generation>,
+    ) -> Option<StatusError> {
+        if let Some(error) = self.tidying_error(name) {
+            return Some(error);
+        }
+        if let Some(retry) = self.observed.retries.get(&Subject::Publishing(name.to_owned())) {
+            return Some(retry.error.clone());
+        }
+        if let Some(Waiting::AccountOfPair { account, pair_name }) = self.waiting.get(name) {
+            return Some(account_of_pair(account, pair_name));
+        }
+        if let Some(row) = self
+            .view
+            .of_key(name)
+            .find(|row| row.state == GenerationState::Blocked)
+        {
+            let remedy =
+                format!("look at that pair at the provider; keyferry resume {name} has it looked at again");
+            return Some(remark("blocked", row.note.clone().unwrap_or_default(), &remedy));
+        }
+        let loaded = loaded?;
+        let Some(spec) = spec.filter(|spec| spec.present) else {
+            let message = format!("keys/{name}.toml is missing; the key keeps serving");
+            return Some(remark(
+                "missing",
+                message,
+                "put the file back, or let it be: nothing is taken away",
+            ));
+        };
+        let account = self.desired.accounts.get(&spec.account);
+        let region = spec
+            .region
+            .as_ref()
+            .or_else(|| account.and_then(|account| account.region.as_ref()));
+        let is_same = spec.account == loaded.account
+            && spec.algorithm == loaded.algorithm
+            && spec.generated_by == loaded.made_by
+            && region == loaded.region.as_ref();
+        (!is_same).then(|| {
+            remark(
+                "changed",
+                format!("keys/{name}.toml or its account has changed since this key was made; the key keeps serving"),
+                "nothing: the change applies to the next generation",
+            )
+        })
+    }
+}
+
+fn account_of_pair(account: &str, pair_name: &str) -> StatusError {
+    remark(
+        "account",
+        format!("pair {pair_name} was made with account {account}, which is gone or has another plugin now"),
+        &format!("put accounts/{account}.toml back as it was, so that keyferry can look after the pair"),
+    )
+}
+
+fn remark(kind: &str, message: String, remedy: &str) -> StatusError {
+    StatusError {
+        kind: kind.to_owned(),
+        code: None,
+        message,
+        request_id: None,
+        remedy: Some(remedy.to_owned()),
+        retry_at: None,
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong in the engine itself. What goes wrong with one key is in its status instead.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the engine cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Another daemon has the state directory.
+    #[error(
+        "another keyferry daemon{} uses {}: stop it, or give this one a state directory of its own with --state",
+        pid.as_deref().map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        path.display()
+    )]
+    AlreadyRunning {
+        /// The state directory.
+        path: PathBuf,
+        /// The other's process id, where it wrote one.
+        pid: Option<String>,
+    },
+    /// The state directory can be changed by somebody else.
+    #[error("the state directory cannot be trusted: {0}")]
+    Distrusted(#[source] keyferry_ownership::Distrust),
+    /// A system call on the state directory failed.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was tried: `cannot create`.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// SQLite failed.
+    #[error("the ledger {} cannot be used: {source}", path.display())]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// The ledger holds a value that this version does not know.
+    #[error("the ledger {} holds what keyferry cannot read: {what}; move the file away only if it may be forgotten", path.display())]
+    LedgerContent {
+        /// The file.
+        path: PathBuf,
+        /// Table, column and value.
+        what: String,
+    },
+    /// The ledger's thread ended.
+    #[error("the ledger has stopped: see the log, then start keyferry again")]
+    LedgerStopped,
+    /// The state directory is on a network filesystem.
+    #[error(
+        "{} is on {filesystem}, a network filesystem, where locks and writes cannot be relied on: name a local directory with --state",
+        path.display()
+    )]
+    NetworkFilesystem {
+        /// The state directory.
+        path: PathBuf,
+        /// The filesystem.
+        filesystem: String,
+    },
+    /// A later version wrote the ledger.
+    #[error(
+        "the ledger {} was written by a later keyferry (schema {found}, this one knows {known}): install that version again",
+        path.display()
+    )]
+    NewerLedger {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+}

@@ -1,0 +1,155 @@
+//! Comparing the fingerprint that a provider reports with a key of ours.
+
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::rsa::PublicKeyComponents;
+use keyferry_plugin::contract::{Algorithm, Pair};
+use keyferry_plugin::manifest::FingerprintForm;
+use md5::{Digest as _, Md5};
+
+use crate::private_key::{PrivateKey, PublicKey};
+
+/// What a comparison found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Comparison {
+    /// It is this key.
+    Match,
+    /// It is another key.
+    Mismatch,
+    /// The provider reported nothing that can be compared.
+    Unknown,
+}
+
+/// Compares a pair as the provider describes it with a key of ours.
+///
+/// The public key decides where the provider reports one. Otherwise the fingerprint decides, if it is as long as one
+/// of the manifest's `forms` would be: any form that fits makes a match, none that fits a mismatch. A length that no
+/// form has is [`Comparison::Unknown`] and not a mismatch, since a vendor's own documents show such
+/// fingerprints (twenty octets where its text says MD5); the key is then known by our own half alone.
+///
+/// `private` is needed for [`FingerprintForm::Sha1Pkcs8`], which is unknown without it.
+pub fn compare(
+    pair: &Pair,
+    forms: &[FingerprintForm],
+    public: &PublicKey,
+    private: Option<&PrivateKey>,
+) -> Comparison {
+    if let Some(reported) = pair.public_key.as_deref().and_then(PublicKey::from_line) {
+        return if reported == *public {
+            Comparison::Match
+        } else {
+            Comparison::Mismatch
+        };
+    }
+    let Some(reported) = pair.fingerprint.as_deref().map(Reported::read) else {
+        return Comparison::Unknown;
+    };
+    let mut result = Comparison::Unknown;
+    for form in forms {
+        let ours = match (form, &reported) {
+            (FingerprintForm::Md5, Reported::Hex(text)) if text.len() == 32 => Some(md5_hex(public.blob())),
+            (FingerprintForm::Md5Spki, Reported::Hex(text)) if text.len() == 32 => {
+                subject_public_key_info(public).map(|der| md5_hex(&der))
+            }
+            (FingerprintForm::Sha1Pkcs8, Reported::Hex(text)) if text.len() == 40 => {
+                private.and_then(PrivateKey::pkcs8_sha1)
+            }
+            (FingerprintForm::Sha256, Reported::Base64(_)) => {
+                Some(public.fingerprint().trim_start_matches("SHA256:").to_owned())
+            }
+            _ => None,
+        };
+        match ours {
+            Some(ours) if ours == reported.text() => return Comparison::Match,
+            Some(_) => result = Comparison::Mismatch,
+            None => {}
+        }
+    }
+    result
+}
+
+/// Whether two reports of one provider are the same fingerprint, however they are written.
+pub fn same(one: &str, other: &str) -> bool {
+    Reported::read(one).text() == Reported::read(other).text()
+}
+
+/// A fingerprint as a provider wrote it, without its ornaments.
+enum Reported {
+    Base64(String),
+    Hex(String),
+    Other(String),
+}
+
+impl Reported {
+    fn read(text: &str) -> Self {
+        let text = text.trim();
+        let without = |prefix: &str| match text.get(..prefix.len()) {
+            Some(start) if start.eq_ignore_ascii_case(prefix) => text.get(prefix.len()..),
+            _ => None,
+        };
+        let bare = without("md5:")
+            .or_else(|| without("sha256:"))
+            .or_else(|| without("sha1:"))
+            .unwrap_or(text);
+        let hex = bare.replace([':', '-'], "").to_ascii_lowercase();
+        if matches!(hex.len(), 32 | 40 | 64) && hex.bytes().all(|octet| octet.is_ascii_hexdigit()) {
+            return Self::Hex(hex);
+        }
+        let unpadded = bare.trim_end_matches('=');
+        if unpadded.len() == 43 {
+            return Self::Base64(unpadded.to_owned());
+        }
+        Self::Other(bare.to_owned())
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Base64(text) | Self::Hex(text) | Self::Other(text) => text,
+        }
+    }
+}
+
+fn md5_hex(data: &[u8]) -> String {
+    Md5::digest(data)
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
+}
+
+/// The DER SubjectPublicKeyInfo (RFC 5280 §4.1, RFC 5480, RFC 8410).
+fn subject_public_key_info(public: &PublicKey) -> Option<Vec<u8>> {
+    use crate::private_key::Parts;
+    let (header, point): (&[u8], &[u8]) = match public.parts() {
+        Parts::Rsa { n, e } => {
+            let der: PublicKeyX509Der<'_> = PublicKeyComponents { n, e }.as_der().ok()?;
+            return Some(der.as_ref().to_vec());
+        }
+        Parts::Ed25519(point) => (&ED25519_HEADER, point),
+        Parts::Ecdsa {
+            algorithm: Algorithm::EcdsaP256,
+            point,
+        } => (&P256_HEADER, point),
+        Parts::Ecdsa {
+            algorithm: Algorithm::EcdsaP384,
+            point,
+        } => (&P384_HEADER, point),
+        Parts::Ecdsa { point, .. } => (&P521_HEADER, point),
+    };
+    Some([header, point].concat())
+}
+
+// What stands before the point: SEQUENCE, AlgorithmIdentifier, BIT STRING. Point lengths are fixed by the algorithm.
+const ED25519_HEADER: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
+const P256_HEADER: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+const P384_HEADER: [u8; 23] = [
+    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81,
+    0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
+];
+const P521_HEADER: [u8; 25] = [
+    0x30, 0x81, 0x9b, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b,
+    0x81, 0x04, 0x00, 0x23, 0x03, 0x81, 0x86, 0x00,
+];

@@ -1,0 +1,140 @@
+//! The ledger: what keyferry made, what it is about to do and how that went. Public facts only, one SQLite file.
+//!
+//! Ownership of a pair is a row here and nothing else. Every outside effect has its intent on the disk before it
+//! begins and its outcome after it; an intent without an outcome is *unknown* and is read back, never repeated.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+mod rows;
+mod schema;
+mod state_directory;
+mod store;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Write};
+pub use view::LedgerView;
+
+use crate::error::EngineError;
+use store::Store;
+
+/// The ledger's file in the state directory.
+pub const FILE_NAME: &str = "ledger.sqlite";
+
+/// The open ledger: one thread that writes, one transaction and one fsync for each [`Write`].
+///
+/// Dropping it ends the thread and gives the state directory free.
+#[derive(Debug)]
+pub struct Ledger {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<thread::JoinHandle<()>>,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the ledger of a state directory, made if it is not there, and says what it holds.
+    ///
+    /// # Errors
+    /// When the directory is another daemon's, somebody else's or on a network filesystem, and when the file cannot
+    /// be used or was written by a later version.
+    pub fn open(state_directory: &Path) -> Result<(Self, LedgerView), EngineError> {
+        Self::open_until(state_directory, u64::MAX)
+    }
+
+    /// As [`Self::open`], but the thread ends without an answer after `writes` writes, as if the process had been
+    /// killed there.
+    pub(crate) fn open_until(state_directory: &Path, writes: u64) -> Result<(Self, LedgerView), EngineError> {
+        let lock = state_directory::claim(state_directory)?;
+        let path = state_directory.join(FILE_NAME);
+        let mut store = Store::open(&path)?;
+        let view = store.view()?;
+        let (commands, queue) = mpsc::channel::<Command>();
+        let thread = thread::Builder::new()
+            .name("keyferry-ledger".to_owned())
+            .spawn(move || {
+                let _lock = lock;
+                let mut left = writes;
+                for command in queue {
+                    if left == 0 {
+                        return;
+                    }
+                    let result = store.write(&command.write);
+                    left -= 1;
+                    if left > 0 {
+                        let _ = command.reply.send(result);
+                    }
+                }
+            })
+            .map_err(|source| EngineError::Io {
+                what: "cannot start a thread for",
+                path: path.clone(),
+                source,
+            })?;
+        Ok((
+            Self {
+                commands: Some(commands),
+                thread: Some(thread),
+                path,
+            },
+            view,
+        ))
+    }
+
+    /// Puts rows on the disk: all of them or none. When this returns they survive a power cut.
+    ///
+    /// # Errors
+    /// [`EngineError::Ledger`] when the disk refuses; [`EngineError::LedgerStopped`] when the thread has ended.
+    pub async fn write(&self, write: Write) -> Result<(), EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or(EngineError::LedgerStopped)?;
+        commands
+            .send(Command { write, reply })
+            .map_err(|_| EngineError::LedgerStopped)?;
+        answer.await.map_err(|_| EngineError::LedgerStopped)?
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // The lock is free when this returns. A panicked thread has freed it too.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Command {
+    write: Write,
+    reply: oneshot::Sender<Result<(), EngineError>>,
+}
+
+/// Every row of a ledger, ended ones too: history, and what tests compare with a cloud.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct History {
+    /// All keys.
+    pub keys: Vec<KeyRow>,
+    /// All generations, in the order of key and number.
+    pub generations: Vec<Generation>,
+    /// All effects, in the order they were begun.
+    pub effects: Vec<Effect>,
+}
+
+/// Reads a ledger beside the daemon that has it open.
+///
+/// # Errors
+/// As [`Ledger::open`], but for the directory.
+pub fn read_history(state_directory: &Path) -> Result<History, EngineError> {
+    Store::open_to_read(&state_directory.join(FILE_NAME))?.history()
+}

@@ -1,0 +1,194 @@
+//! The rows that the engine works on.
+
+use keyferry_plugin::contract::Algorithm;
+
+use crate::desired::GeneratedBy;
+
+/// A key that was ever declared.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeyRow {
+    /// Its name.
+    pub name: String,
+    /// The number of its last generation; numbers are never used twice. 0: none yet.
+    pub last_n: u64,
+    /// Since when the user holds it (milliseconds since 1970 UTC), by `ssh-add -d` or `-D`.
+    pub held_at: Option<i64>,
+}
+
+/// One key pair made for a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Generation {
+    /// The key's name.
+    pub key: String,
+    /// Its number, from 1.
+    pub n: u64,
+    /// Where the private half was made.
+    pub made_by: GeneratedBy,
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+    /// The account it was made with.
+    pub account: String,
+    /// That account's plugin then.
+    pub plugin: String,
+    /// The region it was made in.
+    pub region: Option<String>,
+    /// The public key's blob; none until a created pair's answer came.
+    pub blob: Option<Vec<u8>>,
+    /// The pair's name at the provider.
+    pub pair_name: String,
+    /// The provider's own identifier, where it told one.
+    pub provider_id: Option<String>,
+    /// The fingerprint as the provider told it.
+    pub provider_fingerprint: Option<String>,
+    /// Where it stands.
+    pub state: GenerationState,
+    /// When the pair was first asked for (milliseconds since 1970 UTC).
+    pub requested_at: i64,
+    /// When the agent first had it.
+    pub loaded_at: Option<i64>,
+    /// Why it stands where it does, in words, where that is not plain.
+    pub note: Option<String>,
+}
+
+impl Generation {
+    /// Key and number.
+    pub fn id(&self) -> (String, u64) {
+        (self.key.clone(), self.n)
+    }
+}
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GenerationState {
+    /// Asked for; whether there is a pair is not known yet.
+    Requested,
+    /// There is a pair, and it is ours.
+    Live,
+    /// There is a pair of ours that nobody needs: to be deleted.
+    Unwanted,
+    /// Asked for without an answer, and not there when looked for: looked for again later.
+    Doubtful,
+    /// What stands at the provider under this name is not what we made: left alone until a person decides.
+    Blocked,
+    /// Ended: the pair is gone.
+    Deleted,
+    /// Ended: the name was somebody else's pair, which was not touched.
+    Foreign,
+    /// Ended: it never came to be.
+    Absent,
+}
+
+impl GenerationState {
+    /// All states.
+    pub const ALL: [Self; 8] = [
+        Self::Requested,
+        Self::Live,
+        Self::Unwanted,
+        Self::Doubtful,
+        Self::Blocked,
+        Self::Deleted,
+        Self::Foreign,
+        Self::Absent,
+    ];
+
+    /// The name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Live => "live",
+            Self::Unwanted => "unwanted",
+            Self::Doubtful => "doubtful",
+            Self::Blocked => "blocked",
+            Self::Deleted => "deleted",
+            Self::Foreign => "foreign",
+            Self::Absent => "absent",
+        }
+    }
+
+    /// Whether nothing is left to do or to know.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Deleted | Self::Foreign | Self::Absent)
+    }
+}
+
+/// An outside effect: begun, and perhaps ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Effect {
+    /// Counts up.
+    pub id: i64,
+    /// What is done.
+    pub kind: EffectKind,
+    /// Key and generation.
+    pub key: String,
+    /// See [`Generation::n`].
+    pub n: u64,
+    /// When it was about to begin (milliseconds since 1970 UTC).
+    pub intent_at: i64,
+    /// Which attempt of this kind at this generation it is, from 1. The ledger counts; a written value is ignored.
+    pub attempt: u32,
+    /// When it ended.
+    pub outcome_at: Option<i64>,
+    /// How it ended; none: not known.
+    pub outcome: Option<EffectOutcome>,
+}
+
+/// Kinds of [`Effect`].
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum EffectKind {
+    /// A pair made at the provider.
+    Create,
+    /// A pair deleted.
+    Delete,
+    /// A public key registered.
+    Import,
+}
+
+impl EffectKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Create, Self::Delete, Self::Import];
+
+    /// The name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::Import => "import",
+        }
+    }
+}
+
+/// How an [`Effect`] ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EffectOutcome {
+    /// It took place.
+    Done,
+    /// It did not take place.
+    Refused,
+    /// Nobody knows: the answer was lost.
+    Unknown,
+}
+
+impl EffectOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Refused, Self::Unknown];
+
+    /// The name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Rows to put into the ledger together. A row with the same identity is replaced.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Write {
+    /// By name.
+    pub keys: Vec<KeyRow>,
+    /// By key and number.
+    pub generations: Vec<Generation>,
+    /// By id.
+    pub effects: Vec<Effect>,
+}

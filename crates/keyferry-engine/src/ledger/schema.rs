@@ -1,0 +1,75 @@
+//! The tables.
+
+/// Version of [`TABLES`], in the file's `user_version`.
+pub(super) const VERSION: i64 = 1;
+
+/// Times are milliseconds since 1970 UTC. Rows are never removed: they are the history.
+///
+/// `placement` and `host` belong to deployment: they are there so that an older version never meets a
+/// ledger without them, and stay empty in this version.
+pub(super) const TABLES: &str = "
+CREATE TABLE installation (
+    id          TEXT NOT NULL PRIMARY KEY,
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE key (
+    name        TEXT NOT NULL PRIMARY KEY,
+    last_n      INTEGER NOT NULL,
+    held_at     INTEGER
+) STRICT;
+
+CREATE TABLE generation (
+    key                   TEXT NOT NULL REFERENCES key (name),
+    n                     INTEGER NOT NULL,
+    made_by               TEXT NOT NULL,
+    algorithm             TEXT NOT NULL,
+    account               TEXT NOT NULL,
+    plugin                TEXT NOT NULL,
+    region                TEXT,
+    blob                  BLOB,
+    pair_name             TEXT NOT NULL,
+    provider_id           TEXT,
+    provider_fingerprint  TEXT,
+    state                 TEXT NOT NULL,
+    requested_at          INTEGER NOT NULL,
+    loaded_at             INTEGER,
+    note                  TEXT,
+    PRIMARY KEY (key, n)
+) STRICT;
+
+CREATE INDEX generation_state ON generation (state);
+
+CREATE TABLE host (
+    address          TEXT NOT NULL PRIMARY KEY,
+    pinned_host_key  BLOB,
+    state            TEXT NOT NULL,
+    since            INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE placement (
+    key          TEXT NOT NULL,
+    n            INTEGER NOT NULL,
+    host         TEXT NOT NULL REFERENCES host (address),
+    state        TEXT NOT NULL,
+    verified_at  INTEGER,
+    line         TEXT,
+    file_hash    BLOB,
+    PRIMARY KEY (key, n, host),
+    FOREIGN KEY (key, n) REFERENCES generation (key, n)
+) STRICT;
+
+CREATE TABLE effect (
+    id          INTEGER NOT NULL PRIMARY KEY,
+    kind        TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    n           INTEGER NOT NULL,
+    intent_at   INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    outcome_at  INTEGER,
+    outcome     TEXT,
+    FOREIGN KEY (key, n) REFERENCES generation (key, n)
+) STRICT;
+
+CREATE INDEX effect_subject ON effect (key, n, kind);
+";

@@ -1,0 +1,194 @@
+//! Names of pairs at the provider: readable, unique, fitted to the vendor's rules.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use keyferry_plugin::manifest::NameRules;
+
+/// What a pair's name is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct NameParts<'a> {
+    /// The key's name.
+    pub key: &'a str,
+    /// What the key's file wants the name to begin with; none: `keyferry-KEY`.
+    pub pair_name: Option<&'a str>,
+    /// The installation: at least six hex digits, of which six are used.
+    pub installation: &'a str,
+    /// The generation's number.
+    pub n: u64,
+}
+
+/// The name of a generation's pair: `keyferry-prod-web-3fa2c1-12`.
+///
+/// Characters that the vendor does not take become its separator or are left out, and a beginning too long is cut.
+/// Where the result does not tell the key by itself (it was cut or changed, or the file gave a beginning of its
+/// own) and `taken` says that another key has it, six hex digits of the key's own name are put in.
+///
+/// # Errors
+/// In words, when the rules leave no room for a name.
+pub fn pair_name(
+    parts: NameParts<'_>,
+    rules: &NameRules,
+    taken: impl Fn(&str) -> bool,
+) -> Result<String, String> {
+    let separator = ['-', '_', '.', ':']
+        .into_iter()
+        .find(|&c| rules.punctuation.contains(c));
+    let joint = separator.map(String::from).unwrap_or_default();
+    let installation: String = parts.installation.chars().take(INSTALLATION_DIGITS).collect();
+    let key_digest: String = digest(&SHA256, parts.key.as_bytes()).as_ref()[..3]
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+
+    let wanted = match parts.pair_name {
+        Some(name) => name.to_owned(),
+        None => format!("keyferry-{}", parts.key),
+    };
+    let mut beginning: String = wanted
+        .chars()
+        .filter_map(
+            |c| match c.is_ascii_alphanumeric() || rules.punctuation.contains(c) {
+                true => Some(c),
+                false => separator,
+            },
+        )
+        .collect();
+    let lower = beginning.to_ascii_lowercase();
+    if (rules.starts_with_letter && !beginning.starts_with(|c: char| c.is_ascii_alphabetic()))
+        || rules
+            .forbidden_prefixes
+            .iter()
+            .any(|prefix| lower.starts_with(prefix.as_str()))
+    {
+        beginning.insert_str(0, &format!("k{joint}"));
+    }
+
+    let mut refused = "there is no room for a name".to_owned();
+    for middle in [installation.clone(), format!("{key_digest}{joint}{installation}")] {
+        // Without a separator, a letter keeps the numbers apart.
+        let end = match separator {
+            Some(separator) => format!("{separator}{middle}{separator}{}", parts.n),
+            None => format!("x{middle}x{}", parts.n),
+        };
+        let room = rules.max_length.saturating_sub(end.len());
+        if room == 0 {
+            break;
+        }
+        let start: String = beginning.chars().take(room).collect();
+        let name = format!("{}{end}", start.trim_end_matches(['-', '_', '.', ':']));
+        match rules.check(&name) {
+            Ok(()) if !taken(&name) => return Ok(name),
+            Ok(()) => refused = format!("{name} is taken by another key"),
+            Err(reason) => refused = format!("{name} {reason}"),
+        }
+    }
+    Err(refused)
+}
+
+const INSTALLATION_DIGITS: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules() -> NameRules {
+        NameRules {
+            min_length: 2,
+            max_length: 128,
+            starts_with_letter: true,
+            punctuation: "-_:".to_owned(),
+            forbidden_prefixes: vec!["http://".to_owned(), "aliyun".to_owned()],
+        }
+    }
+
+    #[track_caller]
+    fn check(key: &str, pair_name_wanted: Option<&str>, rules: &NameRules, expected: &str) {
+        let parts = NameParts {
+            key,
+            pair_name: pair_name_wanted,
+            installation: "3fa2c1aabb",
+            n: 12,
+        };
+        assert_eq!(pair_name(parts, rules, |_| false).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn names_are_readable_and_fit() {
+        check("prod-web", None, &rules(), "keyferry-prod-web-3fa2c1-12");
+        check("prod-web", Some("team.a"), &rules(), "team-a-3fa2c1-12");
+        check("prod-web", Some("7up"), &rules(), "k-7up-3fa2c1-12");
+        check("prod-web", Some("aliyun"), &rules(), "k-aliyun-3fa2c1-12");
+        let short = NameRules {
+            max_length: 20,
+            ..rules()
+        };
+        check("prod-web", None, &short, "keyferry-p-3fa2c1-12");
+        check(
+            "web",
+            None,
+            &NameRules {
+                max_length: 19,
+                ..rules()
+            },
+            "keyferry-3fa2c1-12",
+        );
+        let bare = NameRules {
+            punctuation: String::new(),
+            ..rules()
+        };
+        check("prod-web", None, &bare, "keyferryprodwebx3fa2c1x12");
+    }
+
+    #[test]
+    fn a_name_that_another_key_has_gets_digits_of_its_own() {
+        let parts = NameParts {
+            key: "b",
+            pair_name: Some("team"),
+            installation: "3fa2c1",
+            n: 1,
+        };
+        let name = pair_name(parts, &rules(), |name| name == "team-3fa2c1-1").unwrap();
+        assert_ne!(name, "team-3fa2c1-1");
+        assert!(name.starts_with("team-") && name.ends_with("-3fa2c1-1"), "{name}");
+    }
+
+    #[test]
+    fn no_room_is_said() {
+        let parts = NameParts {
+            key: "b",
+            pair_name: None,
+            installation: "3fa2c1",
+            n: 1,
+        };
+        assert!(
+            pair_name(
+                parts,
+                &NameRules {
+                    max_length: 5,
+                    ..rules()
+                },
+                |_| false
+            )
+            .is_err()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_fits_the_rules(
+            key in "[a-z0-9][a-z0-9-]{0,47}",
+            wanted in proptest::option::of("\\PC{0,60}"),
+            n in 1u64..100_000,
+            max_length in 24usize..255,
+            punctuation in prop_oneof![Just(""), Just("-"), Just("_"), Just("-_:"), Just(".")],
+        ) {
+            let rules = NameRules { max_length, punctuation: punctuation.to_owned(), ..rules() };
+            let parts = NameParts { key: &key, pair_name: wanted.as_deref(), installation: "3fa2c1", n };
+            let first = pair_name(parts, &rules, |_| false).unwrap();
+            prop_assert_eq!(rules.check(&first), Ok(()));
+            let other = pair_name(NameParts { key: "other-key", ..parts }, &rules, |name| name == first);
+            prop_assert_ne!(other.as_deref(), Ok(first.as_str()));
+        }
+    }
+}

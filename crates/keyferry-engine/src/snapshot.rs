@@ -1,0 +1,259 @@
+//! What `keyferry status` shows, exactly as `--json` prints it.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+/// Everything that status shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// keyferry's version.
+    pub version: String,
+    /// By name.
+    pub keys: Vec<KeyStatus>,
+    /// By name.
+    pub accounts: Vec<AccountStatus>,
+    /// Filled in by the daemon: the engine loads no plugin.
+    pub plugins: Vec<PluginStatus>,
+    /// By path.
+    pub files: Vec<FileStatus>,
+    /// Whether nothing is under way and nothing is due by itself.
+    #[serde(skip)]
+    pub idle: bool,
+}
+
+impl Snapshot {
+    /// Whether there is nothing to wait for: every key is loaded, held, lost for good, or failed with its next try
+    /// more than five seconds away.
+    pub fn settled(&self, now: SystemTime) -> bool {
+        self.keys.iter().all(|key| key.settled(now))
+    }
+
+    /// The keys that [`Self::settled`] still waits for.
+    pub fn unsettled(&self, now: SystemTime) -> impl Iterator<Item = &KeyStatus> {
+        self.keys.iter().filter(move |key| !key.settled(now))
+    }
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KeyStatus {
+    /// Its name.
+    pub name: String,
+    /// The account of its file, or of its last generation.
+    pub account: Option<String>,
+    /// The generation that is loaded, or else the one under way; null: none.
+    pub generation: Option<u64>,
+    /// How it fares.
+    pub state: KeyState,
+    /// keyferry's name for the algorithm.
+    pub algorithm: Option<String>,
+    /// `SHA256:...`
+    pub fingerprint: Option<String>,
+    /// The OpenSSH line.
+    pub public_key: Option<String>,
+    /// What is wrong, or worth knowing.
+    pub error: Option<StatusError>,
+}
+
+impl KeyStatus {
+    fn settled(&self, now: SystemTime) -> bool {
+        match self.state {
+            KeyState::Held | KeyState::Loaded | KeyState::Lost => true,
+            KeyState::Creating | KeyState::Pending => false,
+            KeyState::Failed => match self.error.as_ref().and_then(|error| error.retry_at) {
+                Some(Timestamp(at)) => at > now + SOON,
+                None => true,
+            },
+        }
+    }
+}
+
+/// A try that near is waited for.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How a key fares.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// A pair is being made.
+    Creating,
+    /// It could not be made; see the error.
+    Failed,
+    /// The user holds it (`ssh-add -d`): `keyferry resume` ends that.
+    Held,
+    /// The agent has it.
+    Loaded,
+    /// The private half is gone, and no new one is made because the key's file is missing.
+    Lost,
+    /// Its turn has not come.
+    Pending,
+}
+
+impl KeyState {
+    /// The name in status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Failed => "failed",
+            Self::Held => "held",
+            Self::Loaded => "loaded",
+            Self::Lost => "lost",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AccountStatus {
+    /// Its name.
+    pub name: String,
+    /// Its plugin.
+    pub plugin: String,
+    /// Its default region.
+    pub region: Option<String>,
+    /// The origin used instead of the vendor's.
+    pub endpoint: Option<String>,
+    /// Whether plain http to other than loopback is allowed.
+    pub insecure_http: bool,
+    /// The last error that concerns the whole account, until something succeeds.
+    pub error: Option<StatusError>,
+}
+
+/// One plugin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PluginStatus {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// The library.
+    pub path: String,
+    /// Why it cannot be used.
+    pub error: Option<StatusError>,
+}
+
+/// One file of the config directory.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileStatus {
+    /// The path.
+    pub path: String,
+    /// See [`FileState`](crate::desired::FileState).
+    pub state: &'static str,
+    /// From 1.
+    pub line: Option<u32>,
+    /// From 1.
+    pub column: Option<u32>,
+    /// What is wrong and what to do about it.
+    pub message: Option<String>,
+}
+
+/// What is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatusError {
+    /// The contract's kind of error, or one of keyferry's own.
+    pub kind: String,
+    /// The vendor's code.
+    pub code: Option<String>,
+    /// In words.
+    pub message: String,
+    /// The vendor's request id.
+    pub request_id: Option<String>,
+    /// What the user does next.
+    pub remedy: Option<String>,
+    /// When keyferry tries again by itself; null: not.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// A moment, written as RFC 3339 in UTC with whole seconds.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Timestamp(pub SystemTime);
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", humantime::format_rfc3339_seconds(self.0))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(state: KeyState, retry_after: Option<u64>) -> KeyStatus {
+        let retry_at = retry_after.map(|seconds| Timestamp(now() + Duration::from_secs(seconds)));
+        KeyStatus {
+            name: "web".to_owned(),
+            account: Some("aliyun".to_owned()),
+            generation: None,
+            state,
+            algorithm: None,
+            fingerprint: None,
+            public_key: None,
+            error: (state == KeyState::Failed).then(|| StatusError {
+                kind: "throttled".to_owned(),
+                code: Some("Throttling".to_owned()),
+                message: "too many requests".to_owned(),
+                request_id: None,
+                remedy: None,
+                retry_at,
+            }),
+        }
+    }
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_318_609)
+    }
+
+    #[track_caller]
+    fn check(state: KeyState, retry_after: Option<u64>, settled: bool) {
+        let snapshot = Snapshot {
+            keys: vec![key(state, retry_after)],
+            ..Snapshot::default()
+        };
+        assert_eq!(snapshot.settled(now()), settled);
+        assert_eq!(snapshot.unsettled(now()).count(), usize::from(!settled));
+    }
+
+    #[test]
+    fn waiting_ends_when_nothing_happens_soon() {
+        check(KeyState::Loaded, None, true);
+        check(KeyState::Held, None, true);
+        check(KeyState::Lost, None, true);
+        check(KeyState::Pending, None, false);
+        check(KeyState::Creating, None, false);
+        check(KeyState::Failed, None, true);
+        check(KeyState::Failed, Some(5), false);
+        check(KeyState::Failed, Some(6), true);
+    }
+
+    #[test]
+    fn the_json_has_every_field_and_no_other() {
+        let snapshot = Snapshot {
+            version: "0".to_owned(),
+            keys: vec![key(KeyState::Failed, Some(6))],
+            ..Snapshot::default()
+        };
+        assert_eq!(
+            serde_json::to_value(snapshot).unwrap(),
+            serde_json::json!({
+                "version": "0",
+                "keys": [{
+                    "name": "web", "account": "aliyun", "generation": null, "state": "failed", "algorithm": null,
+                    "fingerprint": null, "public_key": null,
+                    "error": {
+                        "kind": "throttled", "code": "Throttling", "message": "too many requests",
+                        "request_id": null, "remedy": null, "retry_at": "2026-11-22T03:36:55Z",
+                    },
+                }],
+                "accounts": [], "plugins": [], "files": [],
+            })
+        );
+    }
+}
