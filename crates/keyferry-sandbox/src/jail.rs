@@ -11,6 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Limits;
 
@@ -51,7 +52,9 @@ pub(crate) fn confine(limits: &Limits) -> io::Result<()> {
     // macOS has no limit on a process's memory that it keeps; the deadline on a step ends what allocates there.
     #[cfg(target_os = "linux")]
     {
-        let bytes = mapped_bytes()?.saturating_add(limits.memory);
+        let mapped = status_bytes("VmSize:")
+            .ok_or_else(|| io::Error::other("/proc/self/status does not tell VmSize"))?;
+        let bytes = mapped.saturating_add(limits.memory);
         limit(Resource::As, bytes, bytes)?;
     }
     Ok(())
@@ -76,13 +79,43 @@ pub(crate) fn disarm() {
     unsafe { libc::alarm(0) };
 }
 
-/// The most memory that this process ever had in use, in bytes.
-pub(crate) fn peak_memory() -> u64 {
+/// Closes whatever else than the standard streams was inherited: a socket that a shell or service manager left open would
+/// be the plugin's too. Only for the very beginning of a process, when nothing in it owns a descriptor yet.
+pub(crate) fn close_leaked_descriptors() {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: plain numbers. Nothing that runs in this process owns a descriptor from 3 on yet.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+        if closed == 0 {
+            return;
+        }
+    }
+    // Before Linux 5.9, and on other systems. Few programs are given more than this.
+    for descriptor in 3..1024 {
+        // SAFETY: as above.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// How much memory a process has, and had, in bytes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Memory {
+    /// In use now; 0 where the system does not tell.
+    pub(crate) resident: u64,
+    /// The peak so far. It begins with the peak of the process that started us, so it may be far above.
+    pub(crate) peak: u64,
+}
+
+/// This process's memory.
+pub(crate) fn memory() -> Memory {
     // SAFETY: rusage is a struct of numbers, for which zeros are a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is ours and as large as getrusage expects.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
-    peak_bytes(&usage)
+    Memory {
+        resident: status_bytes("VmRSS:").unwrap_or(0),
+        peak: peak_bytes(&usage),
+    }
 }
 
 /// The peak of a usage in bytes: Linux counts KiB, macOS bytes.
@@ -112,22 +145,12 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     Ok(setrlimit(resource, new)?)
 }
 
-/// The address space in use (`VmSize` of proc_pid_status(5)).
-#[cfg(target_os = "linux")]
-fn mapped_bytes() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmSize:")?
-                .trim()
-                .strip_suffix("kB")?
-                .trim()
-                .parse()
-                .ok()
-        })
-        .map(|kib: u64| kib * 1024)
-        .ok_or_else(|| io::Error::other("/proc/self/status does not tell VmSize"))
+/// A size from proc_pid_status(5).
+fn status_bytes(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// Standard streams, our copy of the socket, the library, and what the loader opens meanwhile.

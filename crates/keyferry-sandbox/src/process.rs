@@ -1,6 +1,6 @@
 //! The sandbox process: one library, no network, no files, no secrets.
 //!
-//! Its standard input is the socket to keyferry. The first frame is a [`Load`], answered by [`Loaded`]; every further
+//! Its standard input is the socket to keyferry. The first frame names the library and its limits; every further
 //! one is a request for the plugin, answered by what the plugin answered, whatever that is. An answer that is too
 //! long is announced by its header and not sent. The process ends when the socket closes.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, FrameError};
-use crate::jail;
+use crate::jail::{self, Memory};
 use crate::library::{self, LibraryFacts, LoadError};
 use crate::sandbox::Limits;
 
@@ -36,14 +36,17 @@ pub(crate) struct Load {
 pub(crate) enum Loaded {
     /// Questions are welcome.
     Ready {
-        /// The process's peak of memory so far, in bytes.
-        peak_memory: u64,
+        /// Memory that counts for the process so far.
+        memory: Memory,
     },
     /// The library was not loaded, in words.
     Refused(String),
 }
 
 /// Runs the sandbox process until keyferry closes the socket.
+///
+/// It is to be called first thing in `main`, before the process has opened anything: descriptors that leaked into it are
+/// closed.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) | Err(Ended::Frame(FrameError::Closed | FrameError::Cut)) => ExitCode::SUCCESS,
@@ -68,6 +71,7 @@ enum Ended {
 }
 
 fn run() -> Result<(), Ended> {
+    jail::close_leaked_descriptors();
     jail::harden().map_err(Ended::Jail)?;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(Ended::Socket)?;
     let mut socket = UnixStream::from(stdin);
@@ -78,8 +82,8 @@ fn run() -> Result<(), Ended> {
     drop(first);
     let (plugin, answer) = match load(&facts, &limits)? {
         Ok(plugin) => {
-            let peak_memory = jail::peak_memory();
-            (Some(plugin), Loaded::Ready { peak_memory })
+            let memory = jail::memory();
+            (Some(plugin), Loaded::Ready { memory })
         }
         Err(error) => (None, Loaded::Refused(error.to_string())),
     };

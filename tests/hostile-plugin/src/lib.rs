@@ -116,3 +116,88 @@ unsafe extern "C" fn free(buffer: Buffer) {
     // SAFETY: keyferry gives back, once, what `step` made from a box of exactly these bytes.
     drop(unsafe { Box::from_raw(bytes) });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use keyferry_plugin::Step;
+    use keyferry_plugin::contract::{Algorithm, Context, OperationKind, Pair, Reply, Response};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn operation(kind: OperationKind) -> Operation {
+        let name = "web-1".to_owned();
+        let pair = PairReference {
+            name: name.clone(),
+            id: Some("pair-1".to_owned()),
+        };
+        match kind {
+            OperationKind::Create => Operation::Create(Create {
+                name,
+                algorithm: Algorithm::Rsa2048,
+            }),
+            OperationKind::Import => Operation::Import(Import {
+                name,
+                public_key: "ssh-ed25519 AAAA".to_owned(),
+            }),
+            OperationKind::Get => Operation::Get(pair),
+            OperationKind::Delete => Operation::Delete(Delete { pairs: vec![pair] }),
+            OperationKind::Credentials => Operation::Credentials(Credentials::default()),
+            _ => Operation::List(List::default()),
+        }
+    }
+
+    /// The steps before and after a reply.
+    fn steps(behaviour: Behaviour, kind: OperationKind) -> Vec<Step> {
+        let pair = Pair {
+            name: "web-1".to_owned(),
+            public_key: Some("ssh-ed25519 AAAA".to_owned()),
+            ..Pair::default()
+        };
+        let body = json!({"pair": pair, "pairs": [pair]}).to_string();
+        let reply = Reply::Response(Response {
+            status: 200,
+            headers: Vec::new(),
+            body,
+            captured: Vec::new(),
+        });
+        let ask = |reply| {
+            let request = StepRequest {
+                operation: operation(kind),
+                context: Context {
+                    endpoint: Some("http://127.0.0.1:9".to_owned()),
+                    settings: [("behaviour".to_owned(), behaviour.name().into())].into(),
+                    ..Context::default()
+                },
+                state: Value::Null,
+                reply,
+            };
+            serde_json::from_slice(&answer(&serde_json::to_vec(&request).unwrap())).unwrap()
+        };
+        vec![ask(None), ask(Some(reply))]
+    }
+
+    #[test]
+    fn every_behaviour_departs_from_the_honest_steps() {
+        for &behaviour in Behaviour::ALL {
+            if behaviour.rule() == Rule::Answer {
+                continue;
+            }
+            let kind = behaviour.operation().unwrap_or(OperationKind::List);
+            let honest = [Behaviour::None, Behaviour::Print].contains(&behaviour);
+            let same = steps(behaviour, kind) == steps(Behaviour::None, kind);
+            assert_eq!(same, honest, "{behaviour:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<&str> = Behaviour::ALL.iter().map(|behaviour| behaviour.name()).collect();
+        assert_eq!(names.len(), Behaviour::ALL.len());
+        for &behaviour in Behaviour::ALL {
+            assert_eq!(Behaviour::from_name(behaviour.name()), Some(behaviour));
+        }
+    }
+}

@@ -1,1 +1,345 @@
+use std::path::Path;
 
+use keyferry_plugin::manifest::Manifest;
+use serde_json::{Value, json};
+
+use super::{file_name, find, list, manifest_rules, plugin_name};
+
+fn good() -> Value {
+    serde_json::from_str(include_str!("../../../../tests/hostile-plugin/manifest.json")).unwrap()
+}
+
+/// With this value at this place, the manifest is refused, for this place and with these words.
+#[track_caller]
+fn check(pointer: &str, value: Value, place: &str, words: &str) {
+    let mut json = good();
+    let (parent, last) = pointer.rsplit_once('/').unwrap();
+    match json.pointer_mut(parent).unwrap() {
+        Value::Object(object) => drop(object.insert(last.to_owned(), value)),
+        Value::Array(array) => array[last.parse::<usize>().unwrap()] = value,
+        other => panic!("{other}"),
+    }
+    let manifest: Manifest = serde_json::from_value(json).unwrap();
+    let problem = manifest_rules::check(&manifest, "hostile").err().unwrap();
+    assert_eq!(problem.place, place, "{}", problem.words);
+    assert!(problem.words.contains(words), "{}", problem.words);
+}
+
+#[test]
+fn shipped_manifests_keep_the_rules() {
+    let manifest: Manifest = serde_json::from_value(good()).unwrap();
+    assert!(manifest_rules::check(&manifest, "hostile").is_ok());
+
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(plugins).unwrap() {
+        let folder = entry.unwrap().path();
+        let Ok(text) = std::fs::read_to_string(folder.join("manifest.json")) else {
+            continue;
+        };
+        let manifest: Manifest = serde_json::from_str(&text).unwrap();
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        if let Err(problem) = manifest_rules::check(&manifest, name) {
+            panic!("{name}: {}: {}", problem.place, problem.words);
+        }
+        checked += 1;
+    }
+    assert!(checked >= 2, "{checked}");
+}
+
+#[test]
+fn names_must_agree_and_texts_be_lines() {
+    check("/name", json!("friendly"), "name", "stands for \"hostile\"");
+    check("/version", json!(""), "version", "one line");
+    check("/title", json!("two\nlines"), "title", "one line");
+}
+
+#[test]
+fn hosts_are_named_one_by_one() {
+    for (host, words) in [
+        ("*.hostile.example", "has a wildcard"),
+        ("example", "at least two labels"),
+        ("{region}.example", "last two labels literally"),
+        ("api.{region}", "last two labels literally"),
+        ("169.254.169.254", "is not a host's name"),
+        ("https://api.example.com", "without scheme"),
+        ("api.example.com:443", "without scheme"),
+        ("api.example.com/path", "without scheme"),
+        ("user@api.example.com", "without scheme"),
+        ("API.example.com", "in lower case"),
+        ("api..example.com", "labels in lower case"),
+        ("ecs-{region}.example.com", "a whole label"),
+        ("{host}.example.com", "a whole label"),
+    ] {
+        check("/hosts/0", json!(host), "hosts[0]", words);
+    }
+    check("/hosts", json!([]), "hosts", "names no host");
+}
+
+#[test]
+fn headers_are_names_that_a_plugin_may_set() {
+    for header in [
+        "*",
+        "X-Action",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "proxy-authorization",
+        "x *",
+        "",
+    ] {
+        check(
+            "/headers/0",
+            json!(header),
+            "headers[0]",
+            "is not a header's name",
+        );
+    }
+}
+
+#[test]
+fn calls_are_well_formed() {
+    let call = "/operations/list/calls/0";
+    let place = "operations.list.calls[0]";
+    check(
+        "/operations/list/calls",
+        json!([]),
+        "operations.list",
+        "lists no call",
+    );
+    check(
+        &format!("{call}/method"),
+        json!("post"),
+        &format!("{place}.method"),
+        "upper case",
+    );
+    for path in ["", "pairs", "/a//b", "/a/../b", "/a?b=c", "/a b", "/a#b"] {
+        check(
+            &format!("{call}/path"),
+            json!(path),
+            &format!("{place}.path"),
+            "is not a path",
+        );
+    }
+    check(
+        &format!("{call}/path"),
+        json!("/{zone}"),
+        &format!("{place}.path"),
+        "{zone} is not known",
+    );
+    check(
+        &format!("{call}/path"),
+        json!("/{name}"),
+        &format!("{place}.path"),
+        "list has no value for",
+    );
+    check(
+        &format!("{call}/parameters"),
+        json!({"key": "{public_key}"}),
+        &format!("{place}.parameters.key"),
+        "known to import only",
+    );
+    check(
+        &format!("{call}/parameters"),
+        json!({"tag": "a*"}),
+        &format!("{place}.parameters.tag"),
+        "only when it is alone",
+    );
+    check(
+        &format!("{call}/parameters"),
+        json!({"*": "a"}),
+        &format!("{place}.parameters.*"),
+        "is not a parameter's name",
+    );
+    check(
+        &format!("{call}/required"),
+        json!(["name"]),
+        &format!("{place}.required"),
+        "is not among the parameters",
+    );
+    check(
+        &format!("{call}/headers"),
+        json!({"host": "evil.example"}),
+        &format!("{place}.headers.host"),
+        "is not a header's name",
+    );
+}
+
+#[test]
+fn a_delete_says_which_pair() {
+    let call = "/operations/delete/calls/0";
+    let place = "operations.delete.calls[0]";
+    check(
+        &format!("{call}/required"),
+        json!([]),
+        place,
+        "does not say where {name} or {id} stands",
+    );
+    check(
+        &format!("{call}/parameters"),
+        json!({"names": "*"}),
+        place,
+        "does not say where {name} or {id} stands",
+    );
+}
+
+#[test]
+fn credentials_have_places_as_their_class_says() {
+    let token = "/credentials/security_token";
+    let place = "credentials.security_token";
+    check(
+        &format!("{token}/places"),
+        json!([]),
+        place,
+        "must say in which places",
+    );
+    for at in ["header:X-Token", "header:host", "body:token", "query:", "x-token"] {
+        check(
+            &format!("{token}/places"),
+            json!([at]),
+            &format!("{place}.places[0]"),
+            "is neither",
+        );
+    }
+    check(
+        "/credentials/access_key_id/places",
+        json!(["header:x-id"]),
+        "credentials.access_key_id",
+        "only a bearer has places",
+    );
+    check(
+        "/credentials/private_key",
+        json!({"class": "public"}),
+        "credentials.private_key",
+        "private half",
+    );
+    check(
+        "/credentials/Secret",
+        json!({"class": "public"}),
+        "credentials.Secret",
+        "lower-case",
+    );
+}
+
+#[test]
+fn sources_are_variables_and_files() {
+    let place = "sources.environment";
+    let variables = |public: Value| json!({"environment": {"public": public, "secret": ["TOKEN"]}});
+    check(
+        "/sources/environment",
+        variables(json!(["path"])),
+        place,
+        "a variable's name in upper case",
+    );
+    check(
+        "/sources/environment",
+        variables(json!(["TOKEN"])),
+        place,
+        "stands there twice",
+    );
+    check(
+        "/sources/environment",
+        json!({"environment": {}}),
+        place,
+        "names nothing to read",
+    );
+    let file = |path: &str| json!({"file": {"path": path, "format": "json", "public": ["/a"]}});
+    for path in [
+        "config.json",
+        "~/../.ssh/id_rsa",
+        "/etc//shadow",
+        "~root/file",
+        "",
+    ] {
+        check(
+            "/sources/environment",
+            file(path),
+            "sources.environment.path",
+            "is not a path",
+        );
+    }
+}
+
+#[test]
+fn names_algorithms_and_settings_make_sense() {
+    check("/names/min_length", json!(0), "names", "1 <= min_length");
+    check("/names/max_length", json!(1), "names", "1 <= min_length");
+    check(
+        "/names/punctuation",
+        json!("a"),
+        "names.punctuation",
+        "ASCII punctuation",
+    );
+    check(
+        "/names/forbidden_prefixes",
+        json!(["ALI"]),
+        "names.forbidden_prefixes[0]",
+        "lower case",
+    );
+    check("/algorithms/create", json!([]), "algorithms.create", "names none");
+    check(
+        "/algorithms/import",
+        json!(["ed25519", "ed25519"]),
+        "algorithms.import",
+        "twice",
+    );
+    check(
+        "/settings/behaviour/help",
+        json!(""),
+        "settings.behaviour",
+        "help",
+    );
+}
+
+#[test]
+fn file_names_and_plugin_names_stand_for_each_other() {
+    assert_eq!(
+        plugin_name(&file_name("alibaba-ens")).as_deref(),
+        Some("alibaba-ens")
+    );
+    for name in [
+        "libkeyferry_.so",
+        "libkeyferry_Upper.so",
+        "libother.so",
+        "libkeyferry_a",
+        "libkeyferry_a/../b.so",
+    ] {
+        assert_eq!(plugin_name(name), None, "{name}");
+    }
+}
+
+#[test]
+fn the_first_directory_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    for (directory, plugin) in [(&first, "both"), (&second, "both"), (&second, "one-only")] {
+        std::fs::create_dir_all(directory).unwrap();
+        std::fs::write(directory.join(file_name(plugin)), "").unwrap();
+    }
+    std::fs::write(second.join("README"), "").unwrap();
+    let directories = [folder.path().join("missing"), first.clone(), second.clone()];
+
+    let found: Vec<_> = list(&directories)
+        .into_iter()
+        .map(|found| (found.plugin, found.path))
+        .collect();
+    let expected = [
+        ("both".to_owned(), first.join(file_name("both"))),
+        ("one-only".to_owned(), second.join(file_name("one-only"))),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(find(&directories, "both").unwrap(), first.join(file_name("both")));
+
+    let error = find(&directories, "neither").unwrap_err().to_string();
+    assert!(
+        error.contains(&file_name("neither")) && error.contains("/second"),
+        "{error}"
+    );
+    assert!(find(&directories, "../second/both").is_err());
+    assert!(
+        find(&[], "both")
+            .unwrap_err()
+            .to_string()
+            .contains("set plugin_dirs")
+    );
+}

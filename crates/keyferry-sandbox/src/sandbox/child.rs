@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use super::{Launch, Limits};
 use crate::error::{Fault, Garbage, quoted};
 use crate::frame::{self, FrameError};
-use crate::jail;
+use crate::jail::{self, Memory};
 use crate::library::LibraryFacts;
 use crate::process::{Load, Loaded, MAX_ANSWER, MAX_REQUEST};
 
@@ -26,7 +26,7 @@ pub(super) struct Child {
     socket: UnixStream,
     reaped: bool,
     answers: u64,
-    peak_at_start: Option<u64>,
+    memory_at_start: Option<Memory>,
 }
 
 impl Child {
@@ -53,7 +53,7 @@ impl Child {
             socket: ours,
             reaped: false,
             answers: 0,
-            peak_at_start: None,
+            memory_at_start: None,
         };
         let load = Load {
             facts: facts.clone(),
@@ -62,7 +62,7 @@ impl Child {
         let load = serde_json::to_vec(&load).map_err(|error| Fault::Launch(error.into()))?;
         let answer = child.exchange(&load, "load", limits.start_time, limits)?;
         match serde_json::from_slice(&answer) {
-            Ok(Loaded::Ready { peak_memory }) => child.peak_at_start = Some(peak_memory),
+            Ok(Loaded::Ready { memory }) => child.memory_at_start = Some(memory),
             Ok(Loaded::Refused(words)) => return Err(Fault::Refused(quoted(&words))),
             Err(error) => return Err(Fault::Garbage(Garbage::NotAStep(quoted(&error.to_string())))),
         }
@@ -123,9 +123,11 @@ impl Child {
             let code = end.status.code().unwrap_or_default();
             return Fault::Exited { code };
         };
-        let grown = end
-            .peak_memory
-            .saturating_sub(self.peak_at_start.unwrap_or(u64::MAX));
+        // A peak that did not move may be that of the process which started it, and tells nothing.
+        let grown = match self.memory_at_start {
+            Some(start) if end.peak_memory > start.peak => end.peak_memory - start.resident,
+            _ => 0,
+        };
         match signal {
             libc::SIGXCPU => Fault::CpuTime {
                 limit: limits.cpu_time,
