@@ -10,3 +10,14 @@ pub mod home;
 pub mod openssh;
 pub mod processes;
 pub mod wait;
+
+use cloud_sim::{CloudSim, Options};
+
+/// A loopback cloud that knows the access key of [`home`].
+///
+/// # Panics
+/// When loopback has no free ports.
+pub fn cloud() -> CloudSim {
+    CloudSim::start(Options::new(home::ACCESS_KEY, home::SECRET_KEY))
+        .expect("a loopback cloud can be started")
+}

@@ -47,7 +47,7 @@ pub(crate) fn run(keep: bool) -> Result<(), String> {
     say("\n3. One more key file while the daemon runs: keys/added-while-running.toml");
     home.key(
         "added-while-running",
-        "account = \"aliyun-ens\"\ngenerated_by = \"provider\"\n",
+        "account = \"aliyun-edge\"\ngenerated_by = \"provider\"\n",
     );
     let status = daemon.wait(60)?;
     let keys = show_agent(&home)?;
