@@ -1,1 +1,43 @@
-//! Stub.
+//! The SSH agent: what answers `ssh`, `ssh-add` and git on a local socket (RFC 9987).
+//!
+//! An [`Agent`] holds keys of two kinds. **Managed** keys come from the daemon by [`Agent::load`], each under the name
+//! that its config file has; a client can *hold* one (`ssh-add -d`) but never take it away. **Added** keys come from a
+//! client (`ssh-add FILE`) and are the client's to remove. [`serve`] answers the clients of one [`Listener`].
+//!
+//! To read the crate, begin with `session.rs`, where a request becomes a reply, then `agent.rs` and `serve.rs`.
+//!
+//! What is deliberately not here: this crate opens no file and no network connection, starts no program, and knows
+//! neither providers nor config files. It logs message numbers and fingerprints, never a message.
+//!
+//! ```
+//! use keyferry_agent::{Agent, Limits, Listener, Options, serve};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("agent.sock");
+//! let agent = Agent::new(Options::default());
+//! let listener = Listener::bind(&path)?;
+//! let stop = async { /* a signal, say */ };
+//! serve(listener, agent, Limits::default(), stop).await;
+//! assert!(!path.exists(), "a clean stop leaves no socket");
+//! # Ok(())
+//! # }
+//! ```
+
+mod agent;
+mod clock;
+mod connection;
+mod frames;
+mod key;
+mod listener;
+mod message;
+mod pool;
+mod serve;
+mod session;
+mod wire;
+
+pub use agent::{Agent, Event, LoadError, ManagedKey, Options};
+pub use key::{KeyError, SigningKey};
+pub use listener::{BindError, Listener};
+pub use serve::{Limits, serve};

@@ -1,0 +1,290 @@
+//! The agent: which keys there are, and what clients and the daemon may do to them.
+
+mod passphrase;
+mod store;
+
+use crate::clock::Moment;
+use crate::key::SigningKey;
+use crate::message::{Addition, Refusal};
+use crate::pool::Pool;
+use arc_swap::{ArcSwap, Guard};
+use passphrase::Passphrase;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::{Snapshot, Store};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+/// The keys and everything that is done with them. A clone is another handle on the same agent.
+///
+/// Signing reads an immutable snapshot and waits for nobody. Changes take turns on a lock that is never held across a
+/// signature, a check of a key or a hash of a passphrase.
+#[derive(Clone)]
+pub struct Agent {
+    shared: Arc<Shared>,
+}
+
+/// How an agent behaves. The default: added keys stay until they are removed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How long a key that a client adds without a lifetime stays, as `ssh-agent -t`. Time spent suspended counts.
+    pub default_lifetime: Option<Duration>,
+}
+
+/// A key that the daemon loads.
+#[derive(Debug)]
+pub struct ManagedKey {
+    /// The name that config and ledger have for it. Loading another key under the same name replaces the first.
+    pub name: String,
+    /// Which of the name's key pairs this is; it is told in the log.
+    pub generation: u64,
+    /// The key.
+    pub key: SigningKey,
+    /// What a client shows beside the key, as in `ssh-add -l`.
+    pub comment: String,
+}
+
+/// Something that a client did and that is to outlast this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A client took away all keys (`ssh-add -D`). A [`Event::Held`] for each managed key that was loaded came just
+    /// before. The client meant every key: the daemon should [`Agent::hold`] those too that it has not loaded yet.
+    AllHeld,
+    /// A client took away this managed key. It neither lists nor signs until [`Agent::resume`].
+    Held {
+        /// The key's name.
+        name: String,
+    },
+}
+
+/// Why a managed key was not loaded. What was loaded under its name before stays.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The comment holds a NUL or is longer than 1024 bytes; clients refuse a list with such a comment.
+    #[error("the comment of key {name} is longer than 1024 bytes or holds a NUL")]
+    Comment {
+        /// The key that was to be loaded.
+        name: String,
+    },
+    /// The same key pair is loaded under another name. A hold of the one would not stop the other.
+    #[error("key {name} is the same key pair as {other}")]
+    SamePair {
+        /// The key that was to be loaded.
+        name: String,
+        /// The name that has this pair.
+        other: String,
+    },
+}
+
+impl Agent {
+    /// An agent without keys.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (events, receiver) = mpsc::unbounded_channel();
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                snapshot: ArcSwap::from_pointee(Snapshot::default()),
+                store: Mutex::default(),
+                changed: Notify::new(),
+                events,
+                receiver: Mutex::new(Some(receiver)),
+                signing: Pool::new(cores),
+                checking: Pool::new(1),
+                unlocking: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    /// Loads a managed key, in place of any other of the same name. A name that is held stays held. A key that a client
+    /// had added by hand becomes managed, and loses its constraints.
+    ///
+    /// # Errors
+    /// [`LoadError`]; what was loaded before stays.
+    pub fn load(&self, key: ManagedKey) -> Result<(), LoadError> {
+        let (name, generation, fingerprint) = (key.name.clone(), key.generation, key.key.fingerprint());
+        self.change(|store| store.load(key))?;
+        tracing::info!(key = name, generation, fingerprint, "loaded");
+        Ok(())
+    }
+
+    /// Drops a managed key. Its hold, if any, stays with the name. Returns whether there was one.
+    pub fn unload(&self, name: &str) -> bool {
+        self.change(|store| store.unload(name))
+    }
+
+    /// Keeps the managed key of this name, now or whenever it is loaded, from listing and signing. Sends no [`Event`].
+    pub fn hold(&self, name: &str) {
+        self.change(|store| store.hold(name));
+    }
+
+    /// Ends a hold. Returns whether there was one.
+    pub fn resume(&self, name: &str) -> bool {
+        self.change(|store| store.resume(name))
+    }
+
+    /// Whether this name is held.
+    #[must_use]
+    pub fn is_held(&self, name: &str) -> bool {
+        self.store().is_held(name)
+    }
+
+    /// What clients do to managed keys from now on, in order. There is one such stream: `None` from the second call on.
+    #[must_use]
+    pub fn events(&self) -> Option<mpsc::UnboundedReceiver<Event>> {
+        self.shared.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The keys that list and sign at this moment.
+    pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        let snapshot = self.shared.snapshot.load();
+        if snapshot.next_expiry.is_none_or(|at| Moment::now() < at) {
+            return snapshot;
+        }
+        drop(snapshot);
+        self.change(|store| store.expire(Moment::now()));
+        self.shared.snapshot.load()
+    }
+
+    /// Where signatures are made that take long.
+    pub(crate) fn signing(&self) -> &Pool {
+        &self.shared.signing
+    }
+
+    /// Adds a key for a client.
+    pub(crate) async fn add(&self, body: Zeroizing<Vec<u8>>, constrained: bool) -> Result<(), Refusal> {
+        let addition = self.shared.checking.run(move || Addition::parse(&body, constrained)).await??;
+        let lifetime = addition.lifetime.or(self.shared.options.default_lifetime);
+        let expires = lifetime.map(|lifetime| Moment::now().after(lifetime));
+        let fingerprint = addition.key.fingerprint();
+        self.change(|store| store.add(addition, expires))?;
+        tracing::info!(fingerprint, ?lifetime, "added by a client");
+        Ok(())
+    }
+
+    /// Removes a key that a client added, or holds a managed one.
+    pub(crate) fn remove(&self, public_blob: &[u8]) -> Result<(), Refusal> {
+        self.change(|store| {
+            if let Some(name) = store.remove(public_blob)? {
+                self.tell_held(name);
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes all keys that clients added, and holds all managed ones.
+    pub(crate) fn remove_all(&self) -> Result<(), Refusal> {
+        self.change(|store| {
+            for name in store.remove_all()? {
+                self.tell_held(name);
+            }
+            let _ = self.shared.events.send(Event::AllHeld);
+            Ok(())
+        })
+    }
+
+    /// Makes the agent list and sign nothing until it is unlocked. Loading goes on.
+    pub(crate) async fn lock(&self, passphrase: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
+        self.store().require_unlocked()?;
+        let passphrase = self.shared.checking.run(move || Passphrase::new(&passphrase)).await??;
+        self.change(|store| store.lock(passphrase))?;
+        tracing::info!("locked by a client");
+        Ok(())
+    }
+
+    /// Unlocks the agent. Attempts take turns, and every wrong one makes the next wait longer, up to ten seconds, as in
+    /// OpenSSH; other requests are answered meanwhile.
+    pub(crate) async fn unlock(&self, attempt: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
+        let mut guesses = self.shared.unlocking.lock().await;
+        // The client may have gone during an earlier wait; the wait holds for whoever comes next.
+        tokio::time::sleep_until(guesses.not_before).await;
+        let passphrase = self.store().passphrase().ok_or(Refusal::NotLocked)?;
+        if self.shared.checking.run(move || passphrase.matches(&attempt)).await? {
+            self.change(Store::unlock);
+            *guesses = Guesses::default();
+            tracing::info!("unlocked by a client");
+            return Ok(());
+        }
+        guesses.wrong = (guesses.wrong + 1).min(MAX_WAIT.as_millis() as u32 / WAIT_PER_GUESS.as_millis() as u32);
+        guesses.not_before = Instant::now() + WAIT_PER_GUESS * guesses.wrong;
+        tracing::warn!(wrong = guesses.wrong, "a client tried to unlock with a wrong passphrase");
+        tokio::time::sleep_until(guesses.not_before).await;
+        Err(Refusal::WrongPassphrase)
+    }
+
+    /// Removes keys as their lifetimes end. Sleeps until the next one does, and for ever while there is none.
+    pub(crate) async fn expire_keys(&self) {
+        loop {
+            let mut changed = pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            let Some(next) = self.snapshot().next_expiry else {
+                changed.await;
+                continue;
+            };
+            tokio::select! {
+                () = next.reached() => {}
+                () = changed => {}
+            }
+        }
+    }
+
+    fn tell_held(&self, name: String) {
+        tracing::info!(key = name, "held by a client, until it is resumed");
+        let _ = self.shared.events.send(Event::Held { name });
+    }
+
+    /// Changes the store and publishes what lists and signs from now on.
+    fn change<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
+        let mut store = self.store();
+        let outcome = change(&mut store);
+        self.shared.snapshot.store(Arc::new(store.snapshot()));
+        drop(store);
+        self.shared.changed.notify_waiters();
+        outcome
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.shared.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    options: Options,
+    snapshot: ArcSwap<Snapshot>,
+    store: Mutex<Store>,
+    /// The snapshot is another; wakes [`Agent::expire_keys`].
+    changed: Notify,
+    events: mpsc::UnboundedSender<Event>,
+    receiver: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+    signing: Pool,
+    /// Reads added keys and hashes passphrases, one at a time, so that neither slows signing.
+    checking: Pool,
+    unlocking: tokio::sync::Mutex<Guesses>,
+}
+
+/// Wrong passphrases since the agent was locked or last unlocked.
+struct Guesses {
+    wrong: u32,
+    not_before: Instant,
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        Self { wrong: 0, not_before: Instant::now() }
+    }
+}
+
+const WAIT_PER_GUESS: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
