@@ -1,6 +1,6 @@
 //! Frames between keyferry's processes: the length as a big-endian `u32`, then that many bytes.
 //!
-//! The length is checked against a cap before anything is allocated. [`read`] and [`write`] are for blocking streams;
+//! The length is checked against a cap before anything is allocated. [`read`] and [`write()`] are for blocking streams;
 //! an asynchronous reader takes [`header`] and [`length`] and moves the bytes itself.
 
 use std::io::{self, ErrorKind, Read, Write};
