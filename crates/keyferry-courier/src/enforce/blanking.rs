@@ -1,0 +1,319 @@
+//! Line e: every value that derives from a secret is blanked before a reply reaches the plugin, and in every message.
+//!
+//! A provider repeats what it was sent ("server string to sign is: ..."), escaped in its own way. So for each secret,
+//! and for each digest and signature that was made of one, the usual ways to write it are looked for.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use keyferry_plugin::contract::{Pair, ProviderError};
+use keyferry_plugin::manifest::FieldClass;
+use zeroize::Zeroizing;
+
+use crate::recipe::{Fields, percent};
+use crate::secret::WipedBuffer;
+
+/// Knows what to blank.
+#[derive(Default)]
+pub(crate) struct Blanker {
+    patterns: Vec<Pattern>,
+    /// Patterns by their first two bytes.
+    by_start: HashMap<[u8; 2], Vec<usize>>,
+}
+
+struct Pattern {
+    bytes: Zeroizing<Vec<u8>>,
+    blank: String,
+}
+
+impl Blanker {
+    /// Blanks the secrets among these fields, each as `<name>`.
+    pub(crate) fn new(fields: &Fields) -> Self {
+        let mut blanker = Self::default();
+        for (name, field) in fields {
+            if field.class != FieldClass::Public {
+                blanker.add_value(field.value.expose(), name);
+            }
+        }
+        blanker
+    }
+
+    /// Blanks a secret text in all its forms.
+    pub(crate) fn add_value(&mut self, value: &[u8], name: &str) {
+        let blank = format!("<{name}>");
+        let mut layer = Zeroizing::new(value.to_vec());
+        for _ in 0..4 {
+            let json = std::str::from_utf8(&layer).map(json_content);
+            for form in [Some(layer.clone()), json.ok()].into_iter().flatten() {
+                self.add(replaced(&form, b"/", b"\\/"), &blank);
+                self.add(form, &blank);
+            }
+            self.add(lower_escapes(&layer), &blank);
+            let mut next = WipedBuffer::default();
+            percent(&layer, &mut next);
+            layer = next.into_bytes();
+        }
+        self.add_encoded(value, &blank);
+        // Within longer base64 a value begins at one of three places; its first and last characters depend on what
+        // is around it.
+        for shift in 0..3 {
+            let shifted = Zeroizing::new([&[0; 3][..shift], value].concat());
+            for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                let text = Zeroizing::new(engine.encode(&shifted));
+                let from = [0, 2, 3][shift];
+                let to = shifted.len() * 8 / 6;
+                if let Some(inner) = text.as_bytes().get(from..to) {
+                    self.add(Zeroizing::new(inner.to_vec()), &blank);
+                }
+            }
+        }
+    }
+
+    /// Blanks the written forms of a digest or signature.
+    pub(crate) fn add_digest(&mut self, digest: &[u8]) {
+        self.add_encoded(digest, "<signature>");
+    }
+
+    /// The text without secrets.
+    pub(crate) fn blank(&self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        let mut at = 0;
+        while at < text.len() {
+            let candidates = text.get(at..at + 2).and_then(|start| self.by_start.get(start));
+            let longest = candidates
+                .into_iter()
+                .flatten()
+                .map(|&index| &self.patterns[index])
+                .filter(|pattern| text[at..].starts_with(&pattern.bytes))
+                .max_by_key(|pattern| pattern.bytes.len());
+            match longest {
+                Some(pattern) => {
+                    out.extend_from_slice(pattern.blank.as_bytes());
+                    at += pattern.bytes.len();
+                }
+                None => {
+                    out.push(text[at]);
+                    at += 1;
+                }
+            }
+        }
+        out
+    }
+
+    /// The same for text.
+    pub(crate) fn blank_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.blank(text.as_bytes())).into_owned()
+    }
+
+    /// The same for all texts of a pair.
+    pub(crate) fn blank_pair(&self, pair: Pair) -> Pair {
+        let blank = |text: Option<String>| text.map(|text| self.blank_text(&text));
+        Pair {
+            name: self.blank_text(&pair.name),
+            id: blank(pair.id),
+            fingerprint: blank(pair.fingerprint),
+            public_key: blank(pair.public_key),
+            created_at: blank(pair.created_at),
+        }
+    }
+
+    /// The same for all texts of an error.
+    pub(crate) fn blank_error(&self, error: ProviderError) -> ProviderError {
+        let blank = |text: Option<String>| text.map(|text| self.blank_text(&text));
+        ProviderError {
+            message: self.blank_text(&error.message),
+            code: blank(error.code),
+            request_id: blank(error.request_id),
+            ..error
+        }
+    }
+
+    fn add_encoded(&mut self, bytes: &[u8], blank: &str) {
+        for upper in [false, true] {
+            let mut hex = Zeroizing::new(Vec::with_capacity(2 * bytes.len()));
+            for byte in bytes {
+                for digit in [byte >> 4, byte & 0xf] {
+                    let digit = char::from_digit(u32::from(digit), 16)
+                        .map_or('0', |c| if upper { c.to_ascii_uppercase() } else { c });
+                    hex.push(u8::try_from(digit).unwrap_or(b'0'));
+                }
+            }
+            self.add(hex, blank);
+        }
+        for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let mut layer = Zeroizing::new(engine.encode(bytes).into_bytes());
+            for _ in 0..3 {
+                self.add(replaced(&layer, b"/", b"\\/"), blank);
+                self.add(layer.clone(), blank);
+                let mut next = WipedBuffer::default();
+                percent(&layer, &mut next);
+                layer = next.into_bytes();
+            }
+        }
+    }
+
+    fn add(&mut self, bytes: Zeroizing<Vec<u8>>, blank: &str) {
+        if bytes.len() < SHORTEST {
+            return;
+        }
+        let start = [bytes[0], bytes[1]];
+        let same_start = self.by_start.entry(start).or_default();
+        if same_start
+            .iter()
+            .any(|&index| self.patterns[index].bytes == bytes)
+        {
+            return;
+        }
+        same_start.push(self.patterns.len());
+        self.patterns.push(Pattern {
+            bytes,
+            blank: blank.to_owned(),
+        });
+    }
+}
+
+/// A JSON string without its quotes.
+fn json_content(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut json = WipedBuffer::default();
+    // Writing text into memory does not fail.
+    let _ = serde_json::to_writer(&mut json, text);
+    let json = json.into_bytes();
+    Zeroizing::new(
+        json.get(1..json.len().saturating_sub(1))
+            .unwrap_or_default()
+            .to_vec(),
+    )
+}
+
+/// With the hex digits of percent-encoding in lower case.
+fn lower_escapes(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(text.to_vec());
+    for start in 0..out.len().saturating_sub(2) {
+        if out[start] == b'%' {
+            out[start + 1..start + 3].make_ascii_lowercase();
+        }
+    }
+    out
+}
+
+fn replaced(text: &[u8], from: &[u8; 1], to: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = WipedBuffer::default();
+    for byte in text {
+        out.push(if *byte == from[0] {
+            to
+        } else {
+            std::slice::from_ref(byte)
+        });
+    }
+    out.into_bytes()
+}
+
+/// Bytes below which a form is not looked for: so short, it stands in any text.
+const SHORTEST: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Field;
+    use crate::secret::Secret;
+
+    const KEY: &str = "wJalr/XUtn+FEMI=\"bPx";
+    const TOKEN: &str = "CAIS/token+with==";
+
+    fn blanker() -> Blanker {
+        let field = |class, value| Field {
+            class,
+            value: Secret::from_text(value),
+        };
+        Blanker::new(&Fields::from([
+            (
+                "access_key_id".to_owned(),
+                field(FieldClass::Public, "AKIDEXAMPLE"),
+            ),
+            ("access_key_secret".to_owned(), field(FieldClass::HmacKey, KEY)),
+            ("security_token".to_owned(), field(FieldClass::Bearer, TOKEN)),
+        ]))
+    }
+
+    fn percented(text: &str) -> String {
+        let mut out = WipedBuffer::default();
+        percent(text.as_bytes(), &mut out);
+        String::from_utf8(out.into_bytes().to_vec()).unwrap()
+    }
+
+    fn hex(text: &[u8]) -> String {
+        text.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn every_form_of_a_secret_is_blanked() {
+        let blanker = blanker();
+        for (secret, blank) in [(KEY, "<access_key_secret>"), (TOKEN, "<security_token>")] {
+            let json = serde_json::to_string(secret).unwrap();
+            for form in [
+                secret.to_owned(),
+                json[1..json.len() - 1].to_owned(),
+                json[1..json.len() - 1].replace('/', "\\/"),
+                percented(secret),
+                percented(&percented(secret)),
+                percented(&percented(&percented(secret))),
+                percented(secret)
+                    .replace("%2F", "%2f")
+                    .replace("%2B", "%2b")
+                    .replace("%3D", "%3d"),
+                hex(secret.as_bytes()),
+                hex(secret.as_bytes()).to_uppercase(),
+                STANDARD.encode(secret),
+                STANDARD.encode(secret).replace('/', "\\/"),
+                URL_SAFE_NO_PAD.encode(secret),
+                percented(&STANDARD.encode(secret)),
+            ] {
+                let said = blanker.blank_text(&format!("before {form} after"));
+                assert!(said.starts_with(&format!("before {blank}")), "{form}: {said}");
+                assert!(said.ends_with(" after"), "{form}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_within_longer_base64_is_blanked() {
+        let blanker = blanker();
+        for before in ["", "a", "ab", "abc"] {
+            let text = STANDARD.encode(format!("{before}{TOKEN}xyz"));
+            assert!(blanker.blank_text(&text).contains("<security_token>"), "{before}");
+        }
+    }
+
+    #[test]
+    fn public_fields_and_other_text_stay() {
+        let text = "AKIDEXAMPLE wJalr ünïcode \u{1f511}";
+        assert_eq!(blanker().blank_text(text), text);
+        assert_eq!(Blanker::default().blank(b"\xff\x00"), b"\xff\x00");
+    }
+
+    #[test]
+    fn signatures_are_blanked() {
+        let mut blanker = blanker();
+        let digest = [0xfb, 0xff, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80];
+        blanker.add_digest(&digest);
+        for form in [
+            hex(&digest),
+            hex(&digest).to_uppercase(),
+            STANDARD.encode(digest),
+            percented(&STANDARD.encode(digest)),
+        ] {
+            assert_eq!(blanker.blank_text(&form), "<signature>");
+        }
+    }
+
+    #[test]
+    fn a_tiny_secret_does_not_blank_every_letter() {
+        let field = Field {
+            class: FieldClass::HmacKey,
+            value: Secret::from_text("S"),
+        };
+        let blanker = Blanker::new(&Fields::from([("key".to_owned(), field)]));
+        assert_eq!(blanker.blank_text("{\"Status\":\"S\"}"), "{\"Status\":\"S\"}");
+    }
+}

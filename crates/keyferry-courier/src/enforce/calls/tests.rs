@@ -1,0 +1,317 @@
+use keyferry_plugin::contract::{Create, Delete, Import, List};
+
+use super::*;
+
+const MANIFEST: &str = r#"{
+    "name": "test", "version": "1.0.0", "title": "A test", "hosts": ["example.com"], "region": "optional",
+    "headers": ["authorization", "x-acs-*"],
+    "operations": {
+        "create": {"calls": [{
+            "method": "POST", "path": "/", "headers": {"x-acs-action": "CreateKeyPair"},
+            "parameters": {"KeyPairName": "{name}", "RegionId": "{region}", "Tag.*.Key": "*"}, "required": ["RegionId"]}]},
+        "import": {"calls": [{
+            "method": "POST", "path": "/", "headers": {"x-acs-action": "ImportKeyPair"},
+            "parameters": {"KeyPairName": "{name}", "PublicKeyBody": "{public_key}"}}]},
+        "list": {"calls": [{
+            "method": "POST", "path": "/", "headers": {"x-acs-action": "DescribeKeyPairs"},
+            "parameters": {"PageNumber": "*"}}]},
+        "get": {"calls": [{"method": "GET", "path": "/keys/{name}", "parameters": {"Region": "{region}"}}]},
+        "delete": {"calls": [
+            {"method": "POST", "path": "/", "headers": {"x-acs-action": "DeleteKeyPairs"},
+             "parameters": {"KeyPairNames": "[\"{name}\"]", "KeyPairId": "{id}", "RegionId": "*"}},
+            {"method": "DELETE", "path": "/keys/{id}"}]}
+    },
+    "names": {"min_length": 1, "max_length": 10, "starts_with_letter": true, "punctuation": "-"},
+    "algorithms": {"create": [], "import": []},
+    "credentials": {}, "fingerprints": []
+}"#;
+
+fn request(method: &str, path: &str, action: &str, query: &[(&str, &str)]) -> EvaluatedRequest {
+    let value = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
+    let mut headers = vec![("authorization".to_owned(), value("x"))];
+    if !action.is_empty() {
+        headers.push(("x-acs-action".to_owned(), value(action)));
+    }
+    EvaluatedRequest {
+        method: method.to_owned(),
+        origin: Origin::parse("https://example.com").unwrap(),
+        path: path.to_owned(),
+        query: query
+            .iter()
+            .map(|&(name, text)| (name.to_owned(), value(text)))
+            .collect(),
+        headers,
+        body: value(""),
+    }
+}
+
+fn judge(operation: &Operation, request: &EvaluatedRequest) -> Result<(), String> {
+    let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
+    let subject = Subject::new(operation, Some("cn-hangzhou"));
+    check(request, &manifest, operation.kind(), &subject).map_err(|refusal| refusal.message)
+}
+
+#[track_caller]
+fn allowed(operation: &Operation, request: &EvaluatedRequest) {
+    judge(operation, request).unwrap();
+}
+
+#[track_caller]
+fn refused(operation: &Operation, request: &EvaluatedRequest, expected: &str) {
+    let message = judge(operation, request).unwrap_err();
+    assert!(message.contains(expected), "{message}");
+}
+
+fn create() -> Operation {
+    Operation::Create(Create {
+        name: "web-1".to_owned(),
+        algorithm: keyferry_plugin::contract::Algorithm::Rsa2048,
+    })
+}
+
+fn import() -> Operation {
+    Operation::Import(Import {
+        name: "web-1".to_owned(),
+        public_key: "ssh-rsa AAAA".to_owned(),
+    })
+}
+
+fn reference(name: &str, id: Option<&str>) -> PairReference {
+    PairReference {
+        name: name.to_owned(),
+        id: id.map(str::to_owned),
+    }
+}
+
+fn delete(pairs: &[PairReference]) -> Operation {
+    Operation::Delete(Delete {
+        pairs: pairs.to_vec(),
+    })
+}
+
+#[test]
+fn a_listed_call_is_allowed() {
+    allowed(
+        &create(),
+        &request(
+            "POST",
+            "/",
+            "CreateKeyPair",
+            &[
+                ("RegionId", "cn-hangzhou"),
+                ("KeyPairName", "web-1"),
+                ("Tag.12.Key", "a"),
+            ],
+        ),
+    );
+    allowed(
+        &import(),
+        &request(
+            "POST",
+            "/",
+            "ImportKeyPair",
+            &[("KeyPairName", "web-1"), ("PublicKeyBody", "ssh-rsa AAAA")],
+        ),
+    );
+    allowed(
+        &Operation::List(List::default()),
+        &request("POST", "/", "DescribeKeyPairs", &[("PageNumber", "7")]),
+    );
+    allowed(
+        &Operation::Get(reference("a/b", None)),
+        &request("GET", "/keys/a%2Fb", "", &[("Region", "cn-hangzhou")]),
+    );
+}
+
+#[test]
+fn a_call_of_another_operation_is_refused() {
+    let list = Operation::List(List::default());
+    refused(
+        &list,
+        &request("POST", "/", "DeleteKeyPairs", &[("KeyPairNames", "[\"web-1\"]")]),
+        "its header `x-acs-action` is `DeleteKeyPairs`",
+    );
+    refused(
+        &list,
+        &request("DELETE", "/keys/1", "", &[]),
+        "its method is `DELETE`",
+    );
+    refused(
+        &Operation::Credentials(Default::default()),
+        &request("POST", "/", "GetCallerIdentity", &[]),
+        "which has no calls",
+    );
+}
+
+#[test]
+fn every_part_of_a_request_is_listed() {
+    let good = [("RegionId", "cn-hangzhou"), ("KeyPairName", "web-1")];
+    let with = |extra: (&'static str, &'static str)| {
+        request("POST", "/", "CreateKeyPair", &[good[0], good[1], extra])
+    };
+    allowed(&create(), &request("POST", "/", "CreateKeyPair", &good));
+    refused(
+        &create(),
+        &request("POST", "/", "", &good),
+        "it has no header `x-acs-action`",
+    );
+    refused(
+        &create(),
+        &request("POST", "/other", "CreateKeyPair", &good),
+        "its path is `/other`",
+    );
+    refused(
+        &create(),
+        &request("PUT", "/", "CreateKeyPair", &good),
+        "its method is `PUT`",
+    );
+    refused(
+        &create(),
+        &request("POST", "/", "CreateKeyPair", &good[1..]),
+        "the parameter `RegionId` is missing",
+    );
+    refused(
+        &create(),
+        &with(("Other", "x")),
+        "the parameter `Other` is not listed",
+    );
+    refused(
+        &create(),
+        &with(("Tag.x.Key", "x")),
+        "the parameter `Tag.x.Key` is not listed",
+    );
+    refused(
+        &create(),
+        &with(("RegionId", "cn-hangzhou")),
+        "sent the parameter `RegionId` twice",
+    );
+    refused(
+        &create(),
+        &request(
+            "POST",
+            "/",
+            "CreateKeyPair",
+            &[("RegionId", "cn-beijing"), good[1]],
+        ),
+        "the parameter `RegionId` has another value",
+    );
+    let mut odd = request("POST", "/", "CreateKeyPair", &good);
+    odd.headers
+        .push(("x-other".to_owned(), Zeroizing::new(b"x".to_vec())));
+    refused(&create(), &odd, "the header `x-other` is not listed");
+    let mut odd = request("POST", "/", "CreateKeyPair", &good);
+    odd.body.push(b'x');
+    refused(&create(), &odd, "it has a body");
+}
+
+#[test]
+fn the_form_of_a_request_is_keyferrys() {
+    let good = [("RegionId", "cn-hangzhou"), ("KeyPairName", "web-1")];
+    for (name, value, expected) in [
+        ("host", "evil.example", "set the header `host`"),
+        ("content-length", "0", "set the header `content-length`"),
+        (
+            "transfer-encoding",
+            "chunked",
+            "set the header `transfer-encoding`",
+        ),
+        ("proxy-authorization", "x", "set the header `proxy-authorization`"),
+        ("X-Acs-Date", "x", "used the header name"),
+        ("x-acs-a: b", "x", "used the header name"),
+        (
+            "x-acs-date",
+            "a\r\nx-other: b",
+            "put control or other than ASCII characters",
+        ),
+        ("x-acs-action", "CreateKeyPair", "twice"),
+    ] {
+        let mut odd = request("POST", "/", "CreateKeyPair", &good);
+        odd.headers
+            .push((name.to_owned(), Zeroizing::new(value.as_bytes().to_vec())));
+        refused(&create(), &odd, expected);
+    }
+    for path in [
+        "",
+        "keys",
+        "/keys?x=y",
+        "/keys#x",
+        "/a b",
+        "/keys/../x",
+        "/keys/%2E%2e/x",
+        "/ü",
+    ] {
+        refused(
+            &create(),
+            &request("POST", path, "CreateKeyPair", &good),
+            "used the path",
+        );
+    }
+    refused(
+        &create(),
+        &request("CONNECT", "/", "CreateKeyPair", &good),
+        "used the method `CONNECT`",
+    );
+    let mut long = request("POST", "/", "CreateKeyPair", &good);
+    long.query.push((
+        "Tag.1.Key".to_owned(),
+        Zeroizing::new(vec![b'x'; caps::MAX_REQUEST]),
+    ));
+    refused(&create(), &long, "made a request of more than 262144 bytes");
+}
+
+#[test]
+fn name_and_public_key_are_ours() {
+    let region = ("RegionId", "cn-hangzhou");
+    refused(
+        &create(),
+        &request("POST", "/", "CreateKeyPair", &[region, ("KeyPairName", "other")]),
+        "`KeyPairName` has another value",
+    );
+    refused(
+        &create(),
+        &request("POST", "/", "CreateKeyPair", &[region]),
+        "does not say which pair it is about ({name})",
+    );
+    refused(
+        &import(),
+        &request(
+            "POST",
+            "/",
+            "ImportKeyPair",
+            &[("KeyPairName", "web-1"), ("PublicKeyBody", "ssh-rsa BBBB")],
+        ),
+        "`PublicKeyBody` has another value",
+    );
+    refused(
+        &import(),
+        &request("POST", "/", "ImportKeyPair", &[("KeyPairName", "web-1")]),
+        "({public_key})",
+    );
+}
+
+#[test]
+fn a_delete_names_its_pair() {
+    let named = delete(&[reference("web-1", None)]);
+    let known = delete(&[reference("web-1", Some("ssh-7"))]);
+    let by = |query: &[(&str, &str)]| request("POST", "/", "DeleteKeyPairs", query);
+    allowed(&named, &by(&[("KeyPairNames", "[\"web-1\"]")]));
+    allowed(&known, &by(&[("KeyPairId", "ssh-7"), ("RegionId", "x")]));
+    allowed(&known, &request("DELETE", "/keys/ssh-7", "", &[]));
+    for odd in [
+        by(&[("KeyPairNames", "[\"web-2\"]")]),
+        by(&[("KeyPairNames", "[\"web-1\",\"web-2\"]")]),
+        by(&[("KeyPairNames", "[\"web-1\"]"), ("KeyPairId", "ssh-8")]),
+        by(&[("KeyPairId", "ssh-8")]),
+        by(&[("RegionId", "x")]),
+        by(&[]),
+        request("DELETE", "/keys/ssh-8", "", &[]),
+        request("DELETE", "/keys/*", "", &[]),
+    ] {
+        assert!(judge(&known, &odd).is_err());
+    }
+    // Without an id there is nothing that an id may be.
+    assert!(judge(&named, &by(&[("KeyPairNames", "[\"web-1\"]"), ("KeyPairId", "")])).is_err());
+    assert!(judge(&named, &request("DELETE", "/keys/", "", &[])).is_err());
+    let several = delete(&[reference("a", None), reference("b", None)]);
+    allowed(&several, &by(&[("KeyPairNames", "[\"a\",\"b\"]")]));
+}

@@ -1,0 +1,223 @@
+//! Line d: `create` alone captures, a private key alone is captured, and a reply that still holds one afterwards
+//! never reaches the plugin.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use keyferry_plugin::contract::OperationKind;
+use keyferry_plugin::recipe::{Capture, Place};
+use zeroize::Zeroizing;
+
+use super::{Refusal, Rule, caps, cleaning};
+
+/// The one capture of this version.
+pub(crate) const PRIVATE_KEY: &str = "private_key";
+
+/// Checks the captures of a request; the JSON pointer of the private key, where there is one.
+pub(crate) fn check(captures: &[Capture], kind: OperationKind) -> Result<Option<&str>, Refusal> {
+    let refuse = |rule, message: String| Err(Refusal::new(rule, message));
+    if captures.len() > caps::MAX_CAPTURES {
+        let message = format!(
+            "wanted {} captures, at most {} are allowed",
+            captures.len(),
+            caps::MAX_CAPTURES
+        );
+        return refuse(Rule::Limit, message);
+    }
+    let mut pointer = None;
+    for capture in captures {
+        if capture.name != PRIVATE_KEY {
+            let name = cleaning::clean(&capture.name, 60);
+            return refuse(
+                Rule::Version,
+                format!("wanted to capture `{name}`: sessions are not in this version"),
+            );
+        }
+        if kind != OperationKind::Create {
+            return refuse(
+                Rule::Capture,
+                format!("wanted to capture a private key during {kind}, which create alone may"),
+            );
+        }
+        match &capture.place {
+            Place::JsonPointer(_) if pointer.is_some() => {
+                return refuse(Rule::Capture, "wanted to capture two private keys".to_owned());
+            }
+            Place::JsonPointer(text) if text.starts_with('/') => pointer = Some(text.as_str()),
+            Place::JsonPointer(_) => {
+                return refuse(
+                    Rule::Capture,
+                    "wanted to capture at what is not a JSON pointer".to_owned(),
+                );
+            }
+            Place::XmlPath(_) => {
+                return refuse(
+                    Rule::Version,
+                    "wanted to capture from XML: not in this version".to_owned(),
+                );
+            }
+            Place::Header(_) => {
+                return refuse(
+                    Rule::Version,
+                    "wanted to capture a header: not in this version".to_owned(),
+                );
+            }
+        }
+    }
+    Ok(pointer)
+}
+
+/// Whether a reply holds a private key: with PEM or PuTTY armour, or as the base64 or hex of PKCS#1, PKCS#8, SEC 1 or
+/// OpenSSH's own form; escaped for JSON or a URL, up to three times.
+pub(crate) fn holds_private_key(reply: &[u8]) -> bool {
+    let mut layer = Zeroizing::new(reply.to_vec());
+    for _ in 0..4 {
+        if is_armoured(&layer) || is_key_bytes(&layer) || is_encoded(&layer) {
+            return true;
+        }
+        let next = unescaped(&layer);
+        if next == layer {
+            return false;
+        }
+        layer = next;
+    }
+    false
+}
+
+/// `BEGIN ... PRIVATE KEY`, whatever the white space and case.
+fn is_armoured(text: &[u8]) -> bool {
+    positions(text, b"begin").any(|start| {
+        let letters: Vec<u8> = text[start..]
+            .iter()
+            .take(80)
+            .filter(|b| b.is_ascii_alphanumeric())
+            .map(u8::to_ascii_lowercase)
+            .collect();
+        letters.windows(10).any(|window| window == b"privatekey")
+    }) || positions(text, b"putty-user-key-file").next().is_some()
+}
+
+/// Where this lower-case needle begins, in any case.
+fn positions<'a>(text: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    text.windows(needle.len())
+        .enumerate()
+        .filter(move |(_, window)| window.eq_ignore_ascii_case(needle))
+        .map(|(start, _)| start)
+}
+
+/// Looks into every run of base64 or hex, whatever stands before it without a gap.
+fn is_encoded(text: &[u8]) -> bool {
+    let mut run = Zeroizing::new(Vec::new());
+    for &byte in text.iter().chain(b"\0") {
+        match byte {
+            b'-' => run.push(b'+'),
+            b'_' => run.push(b'/'),
+            b'+' | b'/' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => run.push(byte),
+            // Lines of one text.
+            b'\r' | b'\n' | b'\t' | b' ' => {}
+            _ => {
+                if run.len() >= SHORTEST_RUN && run_holds_key(&run) {
+                    return true;
+                }
+                run.clear();
+            }
+        }
+    }
+    false
+}
+
+fn run_holds_key(run: &[u8]) -> bool {
+    let by_base64 = (0..4).any(|offset| {
+        let part = &run[offset..];
+        // A lone last character carries no byte.
+        let part = &part[..part.len() - usize::from(part.len() % 4 == 1)];
+        let bytes = LENIENT.decode(part).map(Zeroizing::new).unwrap_or_default();
+        is_key_bytes(&bytes) || is_armoured(&bytes)
+    });
+    by_base64
+        || (0..2).any(|offset| {
+            let digit = |b: u8| {
+                char::from(b)
+                    .to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+            };
+            let mut bytes = Zeroizing::new(Vec::with_capacity(run.len() / 2));
+            for pair in run[offset..].chunks_exact(2) {
+                // What is not hex stands between two keys, as any byte that fits none.
+                bytes.push(
+                    digit(pair[0])
+                        .zip(digit(pair[1]))
+                        .map_or(0xff, |(high, low)| high << 4 | low),
+                );
+            }
+            is_key_bytes(&bytes) || is_armoured(&bytes)
+        })
+}
+
+/// Whether these bytes hold a private key's DER or OpenSSH's magic.
+fn is_key_bytes(bytes: &[u8]) -> bool {
+    let is_der = bytes
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == 0x30)
+        .any(|(start, _)| {
+            let content = match bytes.get(start + 1) {
+                Some(0x82) => start + 4,
+                Some(0x81) => start + 3,
+                Some(0..=0x7f) => start + 2,
+                _ => return false,
+            };
+            let is_long = content > start + 2;
+            match bytes.get(content..content + 5) {
+                // Version 0: PKCS#1 goes on with the modulus, PKCS#8 with the algorithm.
+                Some([0x02, 0x01, 0x00, 0x02, 0x81 | 0x82]) => is_long,
+                Some([0x02, 0x01, 0x00 | 0x01, 0x30, _]) => bytes.get(content + 5) == Some(&0x06),
+                // Version 1: SEC 1 goes on with the private key, of 32, 48 or 66 bytes.
+                Some([0x02, 0x01, 0x01, 0x04, 0x20 | 0x30 | 0x42]) => true,
+                _ => false,
+            }
+        });
+    is_der || bytes.windows(OPENSSH.len()).any(|window| window == OPENSSH)
+}
+
+/// One layer of JSON and URL escapes less.
+fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    let hex = |digits: Option<&[u8]>| {
+        let digits = std::str::from_utf8(digits?).ok()?;
+        u8::from_str_radix(digits, 16).ok()
+    };
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let (byte, skipped) = match (first, after.first()) {
+            (b'\\', Some(b'n' | b'r' | b't')) => (b'\n', 2),
+            (b'\\', Some(b'u')) if after.get(1..3) == Some(b"00") => match hex(after.get(3..5)) {
+                Some(byte) => (byte, 6),
+                None => (first, 1),
+            },
+            (b'\\', Some(&escaped @ (b'\\' | b'/' | b'"'))) => (escaped, 2),
+            (b'%', _) => match hex(after.get(..2)) {
+                Some(byte) => (byte, 3),
+                None => (first, 1),
+            },
+            _ => (first, 1),
+        };
+        out.push(byte);
+        rest = &rest[skipped..];
+    }
+    out
+}
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+/// As many characters of base64 as the beginning of a key needs to be told.
+const SHORTEST_RUN: usize = 14;
+const OPENSSH: &[u8] = b"openssh-key-v1\0";
+
+#[cfg(test)]
+mod tests;

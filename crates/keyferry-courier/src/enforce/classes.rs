@@ -1,0 +1,330 @@
+//! Line a: where a credential field may stand in a recipe.
+//!
+//! - `hmac_key`: in the key of an HMAC, with nothing but literal text before and after it.
+//! - `bearer`: in a place that the manifest names for it, with nothing but literal text around it; and anywhere in the
+//!   data of an HMAC whose key derives from an `hmac_key`. An HMAC with a key that everybody can know hides nothing, so
+//!   its data count as outside.
+//! - `public`: anywhere.
+//!
+//! Only the shape of a recipe is looked at, never a value.
+
+use std::collections::BTreeMap;
+
+use keyferry_plugin::manifest::{CredentialField, FieldClass};
+use keyferry_plugin::recipe::{Expr, Hmac, HttpRequest};
+
+use super::{Refusal, Rule};
+use crate::recipe::MAX_DEPTH;
+
+/// Checks all recipes of a request.
+pub(crate) fn check(
+    request: &HttpRequest,
+    fields: &BTreeMap<String, CredentialField>,
+) -> Result<(), Refusal> {
+    let query = request
+        .query
+        .iter()
+        .map(|(name, value)| (format!("query:{name}"), value));
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| (format!("header:{}", name.to_ascii_lowercase()), value));
+    for (place, value) in query.chain(headers).chain([("body".to_owned(), &request.body)]) {
+        let walk = Walk {
+            fields,
+            place: &place,
+        };
+        walk.check(value, At::Place, false, 0)?;
+    }
+    Ok(())
+}
+
+/// What an expression is, seen from the nearest place or HMAC.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum At {
+    /// The whole value of a place of the request, but for literal text.
+    Place,
+    /// The whole key of an HMAC, but for literal text.
+    Key,
+    /// A part of something else.
+    Part,
+}
+
+struct Walk<'a> {
+    fields: &'a BTreeMap<String, CredentialField>,
+    place: &'a str,
+}
+
+impl Walk<'_> {
+    /// `sealed`: within the data of an HMAC whose key derives from an `hmac_key`.
+    fn check(&self, expr: &Expr, at: At, sealed: bool, depth: usize) -> Result<(), Refusal> {
+        if depth > MAX_DEPTH {
+            return Err(Refusal::new(
+                Rule::Limit,
+                format!("made a recipe that nests more than {MAX_DEPTH} deep"),
+            ));
+        }
+        match expr {
+            Expr::Text(_) => Ok(()),
+            Expr::Secret(name) => self.check_secret(name, at, sealed),
+            Expr::Concat(parts) => {
+                for (index, part) in parts.iter().enumerate() {
+                    let others = parts[..index].iter().chain(&parts[index + 1..]);
+                    let alone = others.into_iter().all(|other| matches!(other, Expr::Text(_)));
+                    self.check(part, if alone { at } else { At::Part }, sealed, depth + 1)?;
+                }
+                Ok(())
+            }
+            Expr::Hex(inner)
+            | Expr::Base64(inner)
+            | Expr::Percent(inner)
+            | Expr::JsonString(inner)
+            | Expr::Sha256(inner) => self.check(inner, At::Part, sealed, depth + 1),
+            Expr::HmacSha256(parts) | Expr::HmacSha1(parts) => {
+                self.check(&parts.key, At::Key, sealed, depth + 1)?;
+                let sealed = sealed || self.is_keyed(&parts.key);
+                self.check(&parts.data, At::Part, sealed, depth + 1)
+            }
+            Expr::HmacSha512(_) => Err(self.reserved("HMAC-SHA-512")),
+            Expr::RsaSha256(_) => Err(self.reserved("RSA-SHA-256")),
+        }
+    }
+
+    fn check_secret(&self, name: &str, at: At, sealed: bool) -> Result<(), Refusal> {
+        let place = self.place;
+        let Some(field) = self.fields.get(name) else {
+            let message = format!("used `{name}` in {place}, which is not one of its credential fields");
+            return Err(Refusal::new(Rule::CredentialPlace, message));
+        };
+        let (allowed, rule) = match field.class {
+            FieldClass::Public => (true, ""),
+            FieldClass::HmacKey => (
+                at == At::Key,
+                "it may stand only in the key of an HMAC, with literal text around it",
+            ),
+            FieldClass::Bearer => (
+                sealed
+                    || (at == At::Place
+                        && field
+                            .places
+                            .iter()
+                            .any(|listed| listed.eq_ignore_ascii_case(place))),
+                "it may stand only in the places that its manifest names, and in what an HMAC key seals",
+            ),
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(Refusal::new(
+                Rule::CredentialPlace,
+                format!("put the credential field `{name}` in {place}: {rule}"),
+            ))
+        }
+    }
+
+    /// Whether a key cannot be known without an `hmac_key`.
+    fn is_keyed(&self, key: &Expr) -> bool {
+        match key {
+            Expr::Text(_) => false,
+            Expr::Secret(name) => self
+                .fields
+                .get(name)
+                .is_some_and(|field| field.class == FieldClass::HmacKey),
+            Expr::Concat(parts) => parts.iter().any(|part| self.is_keyed(part)),
+            Expr::Hex(inner)
+            | Expr::Base64(inner)
+            | Expr::Percent(inner)
+            | Expr::JsonString(inner)
+            | Expr::Sha256(inner) => self.is_keyed(inner),
+            Expr::HmacSha256(parts)
+            | Expr::HmacSha1(parts)
+            | Expr::HmacSha512(parts)
+            | Expr::RsaSha256(parts) => {
+                let Hmac { key, data: _ } = parts.as_ref();
+                self.is_keyed(key)
+            }
+        }
+    }
+
+    fn reserved(&self, what: &str) -> Refusal {
+        Refusal::new(
+            Rule::Version,
+            format!("used {what} in {}: not in this version", self.place),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> BTreeMap<String, CredentialField> {
+        let field = |class, places: &[&str]| CredentialField {
+            class,
+            optional: false,
+            places: places.iter().map(|&place| place.to_owned()).collect(),
+        };
+        BTreeMap::from([
+            ("id".to_owned(), field(FieldClass::Public, &[])),
+            ("key".to_owned(), field(FieldClass::HmacKey, &[])),
+            (
+                "token".to_owned(),
+                field(FieldClass::Bearer, &["header:x-token", "query:Token"]),
+            ),
+        ])
+    }
+
+    fn request(place: &str, value: Expr) -> HttpRequest {
+        let mut request = HttpRequest {
+            method: "POST".to_owned(),
+            origin: "https://example.com".to_owned(),
+            path: "/".to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Expr::text(""),
+        };
+        match place.split_once(':') {
+            Some(("query", name)) => request.query.push((name.to_owned(), value)),
+            Some((_, name)) => request.headers.push((name.to_owned(), value)),
+            None => request.body = value,
+        }
+        request
+    }
+
+    #[track_caller]
+    fn allowed(place: &str, value: Expr) {
+        check(&request(place, value), &fields()).unwrap();
+    }
+
+    #[track_caller]
+    fn refused(place: &str, value: Expr) -> String {
+        check(&request(place, value), &fields()).unwrap_err().message
+    }
+
+    fn key() -> Expr {
+        Expr::secret("key")
+    }
+
+    fn token() -> Expr {
+        Expr::secret("token")
+    }
+
+    fn text() -> Expr {
+        Expr::text("text")
+    }
+
+    #[test]
+    fn an_hmac_key_signs_and_derives() {
+        let signed = Expr::hmac_sha256(key(), text());
+        allowed("header:authorization", signed.clone().hex());
+        allowed(
+            "query:Signature",
+            Expr::hmac_sha1(Expr::concat([key(), Expr::text("&")]), text()).base64(),
+        );
+        let derived = Expr::hmac_sha256(Expr::concat([Expr::text("AWS4"), key()]), text());
+        allowed(
+            "body",
+            Expr::hmac_sha256(Expr::hmac_sha256(derived, text()), text()).hex(),
+        );
+    }
+
+    #[test]
+    fn an_hmac_key_stands_nowhere_else() {
+        refused("header:x-token", key());
+        refused("query:q", key());
+        refused("body", key());
+        refused("body", key().sha256().hex());
+        refused("body", key().base64());
+        refused("body", Expr::hmac_sha256(key().sha256(), text()));
+        refused("body", Expr::hmac_sha256(Expr::concat([key(), key()]), text()));
+        refused(
+            "body",
+            Expr::hmac_sha256(Expr::concat([key(), Expr::secret("id")]), text()),
+        );
+        refused("body", Expr::hmac_sha256(text(), key()));
+        // Sealed by itself it is still no data.
+        refused("body", Expr::hmac_sha256(key(), key()));
+        let message = refused("header:x-other", Expr::concat([Expr::text("a"), key()]));
+        assert_eq!(
+            message,
+            "put the credential field `key` in header:x-other: it may stand only in the key of an HMAC, with literal text around it"
+        );
+    }
+
+    #[test]
+    fn a_bearer_stands_in_its_places_and_under_a_seal() {
+        allowed("header:X-Token", token());
+        allowed("header:x-token", Expr::concat([Expr::text("Bearer "), token()]));
+        allowed("query:Token", token());
+        allowed(
+            "header:authorization",
+            Expr::hmac_sha256(key(), Expr::concat([token(), text()]).sha256().hex()).hex(),
+        );
+        let derived = Expr::hmac_sha256(key(), text());
+        allowed(
+            "header:authorization",
+            Expr::hmac_sha256(derived, token().percent()).hex(),
+        );
+    }
+
+    #[test]
+    fn a_bearer_stands_nowhere_else() {
+        refused("header:x-other", token());
+        refused("query:token", Expr::concat([token(), Expr::secret("id")]));
+        refused("body", token());
+        for disguise in [
+            Expr::sha256,
+            Expr::hex,
+            Expr::base64,
+            Expr::percent,
+            Expr::json_string,
+        ] {
+            refused("header:x-token", disguise(token()));
+            refused("body", disguise(token()));
+        }
+        refused("header:x-token", Expr::concat([token(), token()]));
+        refused("body", Expr::hmac_sha256(token(), text()).hex());
+    }
+
+    #[test]
+    fn an_hmac_with_a_key_that_anybody_knows_seals_nothing() {
+        refused("body", Expr::hmac_sha256(text(), token()).hex());
+        refused("body", Expr::hmac_sha256(Expr::secret("id"), token()).hex());
+        // The secret in the data of the key's HMAC is not its key.
+        refused(
+            "body",
+            Expr::hmac_sha256(Expr::hmac_sha256(text(), Expr::secret("id")), token()),
+        );
+    }
+
+    #[test]
+    fn public_stands_anywhere_and_the_unknown_nowhere() {
+        allowed(
+            "body",
+            Expr::concat([Expr::secret("id"), Expr::secret("id").sha256()]),
+        );
+        assert!(refused("body", Expr::secret("private_key")).contains("not one of its credential fields"));
+    }
+
+    #[test]
+    fn what_is_reserved_is_refused_by_name() {
+        let parts = Box::new(Hmac {
+            key: key(),
+            data: text(),
+        });
+        assert_eq!(
+            refused("body", Expr::HmacSha512(parts.clone())),
+            "used HMAC-SHA-512 in body: not in this version"
+        );
+        assert_eq!(
+            refused("body", Expr::RsaSha256(parts)),
+            "used RSA-SHA-256 in body: not in this version"
+        );
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let deep = (0..=MAX_DEPTH).fold(text(), |expr, _| expr.hex());
+        assert!(refused("body", deep).contains("nests more than 32 deep"));
+    }
+}

@@ -1,0 +1,521 @@
+//! The way of one job, from the plugin's first step to its outcome.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use keyferry_plugin::contract::{
+    Effect, ErrorKind, HttpStep, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError,
+    Reply, Response, Step, TransportError,
+};
+use serde_json::Value;
+
+use crate::capture;
+use crate::credentials::Credentials;
+use crate::enforce::blanking::Blanker;
+use crate::enforce::calls::{self, EvaluatedRequest, Subject};
+use crate::enforce::hosts::{self, Destination};
+use crate::enforce::{Refusal, Rule, caps, captures, classes, cleaning, permit};
+use crate::http::{RawReply, SendError};
+use crate::job::{JobError, JobRequest, JobResult};
+use crate::preview;
+use crate::process::Shared;
+use crate::recipe::{Evaluator, Fields};
+use crate::secret::Secret;
+use crate::step::{Moment, ask, refused};
+use crate::wire::FromCourier;
+
+/// One job of a courier.
+pub(crate) struct Job {
+    pub(crate) id: u64,
+    pub(crate) request: JobRequest,
+    /// Set when nobody waits for it any more.
+    pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// Runs it to its end. It blocks.
+    pub(crate) fn run(&self, shared: &Shared) -> Result<JobResult, JobError> {
+        let deadline = Instant::now() + shared.setup.limits.job_time;
+        let kind = self.request.operation.kind();
+        self.check(shared, kind)?;
+        if kind == OperationKind::Credentials {
+            let credentials = shared.vault.renewed(shared, deadline)?;
+            return Ok(JobResult::Credentials {
+                source: credentials.source.clone(),
+            });
+        }
+        let credentials = shared.vault.get(shared, deadline)?;
+        let result = self.attempt(shared, &credentials, deadline);
+        match result {
+            Err(error) if error.is_unauthorized() && self.request.preview.is_none() => {
+                // The same credentials again would only be refused again.
+                match shared.vault.renew(shared, &credentials, deadline)? {
+                    Some(renewed) => self.attempt(shared, &renewed, deadline),
+                    None => Err(error),
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// What can be refused before the plugin is asked.
+    fn check(&self, shared: &Shared, kind: OperationKind) -> Result<(), JobError> {
+        let plugin = &shared.setup.library.name;
+        if matches!(
+            kind,
+            OperationKind::Attach
+                | OperationKind::Detach
+                | OperationKind::ListInstances
+                | OperationKind::RunCommand
+        ) {
+            let error = ProviderError::new(ErrorKind::Unsupported, format!("{kind} is not in this version"));
+            return Err(JobError::Provider(error));
+        }
+        if !shared.setup.library.manifest.operations.contains_key(&kind) && kind != OperationKind::Credentials
+        {
+            let error = ProviderError::new(ErrorKind::Unsupported, format!("plugin {plugin} has no {kind}"));
+            return Err(JobError::Provider(error));
+        }
+        if let (Operation::Delete(delete), None) = (&self.request.operation, &self.request.preview) {
+            permit::check(delete, self.request.permit.as_ref())
+                .map_err(|refusal| refused(shared, refusal, Effect::None))?;
+        }
+        Ok(())
+    }
+
+    fn attempt(
+        &self,
+        shared: &Shared,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<JobResult, JobError> {
+        let operation = |operation| Run {
+            shared,
+            job: self,
+            operation,
+            fields: &credentials.fields,
+            deadline,
+            blanker: Blanker::new(&credentials.fields),
+            sent: false,
+            uncertain: false,
+        };
+        if let (Operation::Delete(_), Some(permit), None) = (
+            &self.request.operation,
+            &self.request.permit,
+            &self.request.preview,
+        ) && permit::is_comparable(permit)
+            && shared
+                .setup
+                .library
+                .manifest
+                .operations
+                .contains_key(&OperationKind::Get)
+        {
+            let reference = PairReference {
+                name: permit.name.clone(),
+                id: permit.id.clone(),
+            };
+            match operation(Operation::Get(reference)).finish()? {
+                JobResult::Pair(found) => permit::check_found(permit, &found)
+                    .map_err(|refusal| refused(shared, refusal, Effect::None))?,
+                _ => {
+                    return Err(JobError::Plugin {
+                        message: format!(
+                            "plugin {} answered a get with something else",
+                            shared.setup.library.name
+                        ),
+                        effect: Effect::None,
+                    });
+                }
+            }
+        }
+        operation(self.request.operation.clone()).finish()
+    }
+}
+
+/// One operation of the plugin, step by step.
+struct Run<'a> {
+    shared: &'a Shared,
+    job: &'a Job,
+    operation: Operation,
+    fields: &'a Fields,
+    deadline: Instant,
+    blanker: Blanker,
+    /// A request that changes something may have left.
+    sent: bool,
+    /// And no whole answer to the last one came.
+    uncertain: bool,
+}
+
+/// A step of a running operation that has come to its end.
+enum Ended {
+    Done(Outcome, Option<Secret>),
+    Preview(JobResult),
+}
+
+impl Run<'_> {
+    /// Runs it, and cleans what comes of it.
+    fn finish(mut self) -> Result<JobResult, JobError> {
+        let ended = self.run();
+        let ended = ended.map_err(|error| self.cleaned(error))?;
+        match (self.operation.kind(), ended) {
+            (_, Ended::Preview(result)) => Ok(result),
+            (OperationKind::Create, Ended::Done(Outcome::Pair(pair), Some(private_key))) => {
+                Ok(JobResult::Created {
+                    pair: self.cleaned_pair(pair),
+                    private_key,
+                })
+            }
+            (OperationKind::Create, Ended::Done(Outcome::Pair(_), None)) => {
+                Err(self.misbehaved("finished a create without capturing a private key"))
+            }
+            (OperationKind::Import | OperationKind::Get, Ended::Done(Outcome::Pair(pair), _)) => {
+                Ok(JobResult::Pair(self.cleaned_pair(pair)))
+            }
+            (OperationKind::List, Ended::Done(Outcome::Pairs(pairs), _)) => {
+                let pairs = pairs.into_iter().map(|pair| self.cleaned_pair(pair)).collect();
+                Ok(JobResult::Pairs(pairs))
+            }
+            (OperationKind::Delete, Ended::Done(Outcome::Deleted, _)) => Ok(JobResult::Deleted),
+            (kind, Ended::Done(..)) => {
+                Err(self.misbehaved(&format!("finished a {kind} with the outcome of something else")))
+            }
+        }
+    }
+
+    fn run(&mut self) -> Result<Ended, JobError> {
+        let kind = self.operation.kind();
+        let mut steps = caps::Steps::new(kind);
+        let mut state = Value::Null;
+        let mut reply = None;
+        let mut private_key = None;
+        let mut found = 0;
+        loop {
+            steps.take().map_err(|refusal| self.refused(refusal))?;
+            self.check_time()?;
+            caps::check_state(&state).map_err(|refusal| self.refused(refusal))?;
+            let moment = Moment::of(self.job.request.preview.as_ref());
+            let step = ask(
+                self.shared,
+                &self.job.request,
+                &self.operation,
+                self.fields,
+                moment,
+                state,
+                reply.take(),
+            );
+            match step.map_err(|message| self.misbehaved_as(message))? {
+                Step::Http(step) => {
+                    let HttpStep {
+                        request,
+                        capture,
+                        emit,
+                        state: next,
+                    } = *step;
+                    found += emit.len();
+                    self.emit(kind, emit, found)?;
+                    let pointer = captures::check(&capture, kind).map_err(|refusal| self.refused(refusal))?;
+                    if private_key.is_some() && pointer.is_some() {
+                        return Err(self.refused(Refusal::new(
+                            Rule::Capture,
+                            "wanted to capture a second private key",
+                        )));
+                    }
+                    let (request, destination) = self.evaluated(&request)?;
+                    if self.job.request.preview.is_some() {
+                        return Ok(Ended::Preview(preview::result(&request, self.fields)));
+                    }
+                    let (answer, captured) = self.exchange(&request, destination, pointer)?;
+                    if captured.is_some() {
+                        private_key = captured;
+                    }
+                    reply = Some(answer);
+                    state = next;
+                }
+                Step::Wait(step) => {
+                    let wait = caps::check_wait(step.ms).map_err(|refusal| self.refused(refusal))?;
+                    self.wait(wait)?;
+                    reply = Some(Reply::Waited);
+                    state = step.state;
+                }
+                Step::Read(_) => {
+                    return Err(self.refused(Refusal::new(
+                        Rule::Call,
+                        format!(
+                            "wanted to read a file or variables during {kind}, which credentials alone may"
+                        ),
+                    )));
+                }
+                Step::Run(_) => {
+                    return Err(self.refused(Refusal::new(
+                        Rule::Version,
+                        "wanted to run a command: not in this version",
+                    )));
+                }
+                Step::Done(step) => {
+                    if step.session.is_some() {
+                        return Err(self.refused(Refusal::new(
+                            Rule::Version,
+                            "wanted to keep a session: not in this version",
+                        )));
+                    }
+                    if let Outcome::Pairs(pairs) = &step.outcome {
+                        found += pairs.len();
+                        self.check_found(found)?;
+                    }
+                    return Ok(Ended::Done(step.outcome, private_key));
+                }
+                Step::Fail(step) => return Err(self.failed(step.error)),
+            }
+        }
+    }
+
+    /// Checks a request in every respect, and evaluates it.
+    fn evaluated(
+        &mut self,
+        request: &keyferry_plugin::recipe::HttpRequest,
+    ) -> Result<(EvaluatedRequest, Destination), JobError> {
+        let manifest = &self.shared.setup.library.manifest;
+        let region = self.shared.region(&self.job.request);
+        let judged = classes::check(request, &manifest.credentials).and_then(|()| {
+            hosts::check(
+                &request.origin,
+                &manifest.hosts,
+                region,
+                self.shared.endpoint.as_ref(),
+            )
+        });
+        let (origin, destination) = judged.map_err(|refusal| self.refused(refusal))?;
+        let mut evaluator = Evaluator::new(self.fields, self.job.request.preview.is_some());
+        let evaluated = (|| {
+            let mut all = |parts: &[(String, keyferry_plugin::recipe::Expr)]| {
+                let bytes = |(name, expr): &(String, _)| Ok((name.clone(), evaluator.bytes(expr)?));
+                parts
+                    .iter()
+                    .map(bytes)
+                    .collect::<Result<Vec<_>, crate::recipe::RecipeError>>()
+            };
+            Ok::<_, crate::recipe::RecipeError>(EvaluatedRequest {
+                method: request.method.clone(),
+                origin,
+                path: request.path.clone(),
+                query: all(&request.query)?,
+                headers: all(&request.headers)?,
+                body: evaluator.bytes(&request.body)?,
+            })
+        })();
+        let evaluated = evaluated.map_err(|error| {
+            self.refused(Refusal::new(
+                error.rule(),
+                format!("made a request that has no value: {error}"),
+            ))
+        })?;
+        for digest in evaluator.into_derived() {
+            self.blanker.add_digest(&digest);
+        }
+        let subject = Subject::new(&self.operation, region);
+        calls::check(&evaluated, manifest, self.operation.kind(), &subject)
+            .map_err(|refusal| self.refused(refusal))?;
+        Ok((evaluated, destination))
+    }
+
+    /// Sends a request; the reply as the plugin may see it, and what was captured.
+    fn exchange(
+        &mut self,
+        request: &EvaluatedRequest,
+        destination: Destination,
+        pointer: Option<&str>,
+    ) -> Result<(Reply, Option<Secret>), JobError> {
+        let kind = self.operation.kind();
+        let time = self.time_left().min(self.shared.setup.limits.request_time);
+        if changes(kind) && !self.sent {
+            // If we die from here on, the worker knows that the outcome is open.
+            self.shared.line.send(&FromCourier::Sending { id: self.job.id });
+        }
+        match self.shared.client.send(request, destination, kind, time) {
+            Ok(reply) => {
+                self.sent |= changes(kind);
+                self.uncertain = false;
+                self.received(reply, pointer)
+            }
+            Err(SendError::Forbidden(message)) => Err(self.refused(Refusal::new(Rule::Host, message))),
+            Err(SendError::Transport { sent, message }) => {
+                self.sent |= sent && changes(kind);
+                self.uncertain |= sent && changes(kind);
+                let message = cleaning::clean(&self.blanker.blank_text(&message), cleaning::MAX_MESSAGE);
+                Ok((Reply::TransportError(TransportError { sent, message }), None))
+            }
+        }
+    }
+
+    fn received(
+        &mut self,
+        reply: RawReply,
+        pointer: Option<&str>,
+    ) -> Result<(Reply, Option<Secret>), JobError> {
+        let lifted = pointer.and_then(|pointer| capture::lift(&reply.body, pointer, captures::PRIVATE_KEY));
+        let (body, captured) = match lifted {
+            Some(lifted) => (lifted.rest, Some(lifted.secret)),
+            None => (reply.body, None),
+        };
+        let repeats = |text: &[u8]| {
+            captured.as_ref().is_some_and(|key| {
+                key.len() >= 16 && text.windows(key.len()).any(|window| window == key.as_slice())
+            })
+        };
+        let leaks = |text: &[u8]| captures::holds_private_key(text) || repeats(text);
+        if leaks(&body) || reply.headers.iter().any(|(_, value)| leaks(value)) {
+            let message = "was not given a reply: it holds a private key that was not captured";
+            return Err(self.refused(Refusal::new(Rule::Capture, message)));
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(&self.blanker.blank(bytes)).into_owned();
+        let response = Response {
+            status: reply.status,
+            headers: reply
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
+                .collect(),
+            body: text(&body),
+            captured: captured
+                .iter()
+                .map(|_| captures::PRIVATE_KEY.to_owned())
+                .collect(),
+        };
+        Ok((Reply::Response(response), captured.map(Secret::new)))
+    }
+
+    fn emit(&self, kind: OperationKind, pairs: Vec<Pair>, found: usize) -> Result<(), JobError> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        if kind != OperationKind::List {
+            return Err(self.refused(Refusal::new(
+                Rule::Call,
+                format!("emitted pairs during {kind}, which list alone does"),
+            )));
+        }
+        self.check_found(found)?;
+        if self.job.request.preview.is_none() {
+            let pairs = pairs.into_iter().map(|pair| self.cleaned_pair(pair)).collect();
+            self.shared.line.send(&FromCourier::Emitted {
+                id: self.job.id,
+                pairs,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_found(&self, found: usize) -> Result<(), JobError> {
+        if found > caps::MAX_PAIRS {
+            let message = format!("listed more than {} pairs", caps::MAX_PAIRS);
+            return Err(self.refused(Refusal::new(Rule::Limit, message)));
+        }
+        Ok(())
+    }
+
+    fn wait(&self, wait: Duration) -> Result<(), JobError> {
+        let until = Instant::now() + wait;
+        loop {
+            self.check_time()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn check_time(&self) -> Result<(), JobError> {
+        if self.job.cancelled.load(Ordering::Relaxed) {
+            return Err(JobError::Lost {
+                message: "nobody waits for this job any more".to_owned(),
+                effect: self.effect(),
+            });
+        }
+        if self.time_left().is_zero() {
+            let time = self.shared.setup.limits.job_time.as_secs_f32();
+            let kind = self.operation.kind();
+            let error = ProviderError::new(
+                ErrorKind::Unavailable,
+                format!("the {kind} was not finished within {time} s"),
+            );
+            return Err(JobError::Provider(error.with_effect(self.effect())));
+        }
+        Ok(())
+    }
+
+    /// What is known of the effect when the plugin does not tell.
+    fn effect(&self) -> Effect {
+        if self.sent { Effect::Unknown } else { Effect::None }
+    }
+
+    /// An error of the plugin, with the effect as far as we know better.
+    fn failed(&self, error: ProviderError) -> JobError {
+        let effect = match (self.sent, self.uncertain) {
+            (false, _) => Effect::None,
+            (true, true) => Effect::Unknown,
+            (true, false) => error.effect,
+        };
+        JobError::Provider(error.with_effect(effect))
+    }
+
+    fn refused(&self, refusal: Refusal) -> JobError {
+        refused(self.shared, refusal, self.effect())
+    }
+
+    fn misbehaved(&self, what: &str) -> JobError {
+        self.misbehaved_as(format!(
+            "plugin {} {what}: report it to its author",
+            self.shared.setup.library.name
+        ))
+    }
+
+    fn misbehaved_as(&self, message: String) -> JobError {
+        JobError::Plugin {
+            message,
+            effect: self.effect(),
+        }
+    }
+
+    fn cleaned_pair(&self, pair: Pair) -> Pair {
+        self.blanker.blank_pair(cleaning::clean_pair(pair))
+    }
+
+    fn cleaned(&self, error: JobError) -> JobError {
+        let clean =
+            |message: String| cleaning::clean(&self.blanker.blank_text(&message), cleaning::MAX_MESSAGE);
+        match error {
+            JobError::Provider(error) => {
+                JobError::Provider(self.blanker.blank_error(cleaning::clean_error(error)))
+            }
+            JobError::Plugin { message, effect } => JobError::Plugin {
+                message: clean(message),
+                effect,
+            },
+            JobError::Refused {
+                rule,
+                message,
+                effect,
+            } => JobError::Refused {
+                rule,
+                message: clean(message),
+                effect,
+            },
+            error @ (JobError::Credentials { .. } | JobError::Lost { .. } | JobError::Setup { .. }) => error,
+        }
+    }
+}
+
+/// Whether an operation changes something at the provider.
+fn changes(kind: OperationKind) -> bool {
+    !matches!(
+        kind,
+        OperationKind::List | OperationKind::Get | OperationKind::ListInstances | OperationKind::Credentials
+    )
+}
