@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::config::{self, Plugins, Problem, State};
 use crate::desired::{Desired, FileReport, FileState};
@@ -100,12 +100,7 @@ async fn run_with(
 /// Waits until changes stop coming for a moment, but not for long: somebody may write without end.
 async fn settle(changed: &Notify) {
     let latest = Instant::now() + PATIENCE;
-    loop {
-        let quiet = (Instant::now() + QUIET).min(latest);
-        if timeout_at(quiet, changed.notified()).await.is_err() || Instant::now() >= latest {
-            return;
-        }
-    }
+    while timeout(QUIET, changed.notified()).await.is_ok() && Instant::now() < latest {}
 }
 
 /// What the blocking thread works on.

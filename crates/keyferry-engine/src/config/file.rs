@@ -77,21 +77,8 @@ fn open(path: &Path) -> io::Result<(File, Metadata)> {
 }
 
 fn read(path: &Path, file: File, metadata: &Metadata) -> Content {
-    // A file may be written twice within one tick of the clock that stamps it. While it is that young, the same
-    // stamp does not mean the same content.
-    let settled = |stamp: &Stamp| {
-        let (seconds, nanoseconds) = stamp.changed;
-        let since_epoch = Duration::new(
-            u64::try_from(seconds).unwrap_or_default(),
-            u32::try_from(nanoseconds).unwrap_or_default(),
-        );
-        UNIX_EPOCH
-            .checked_add(since_epoch)
-            .and_then(|changed| SystemTime::now().duration_since(changed).ok())
-            .is_some_and(|age| age > YOUNG)
-    };
     Content {
-        stamp: Some(Stamp::of(metadata)).filter(settled),
+        stamp: Some(Stamp::of(metadata)).filter(|stamp| stamp.is_settled(SystemTime::now())),
         text: text(path, file, metadata),
     }
 }
@@ -184,6 +171,20 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// Whether the same stamp will mean the same content. A file may be written twice within one tick of the clock
+    /// that stamps it, so while it is young its stamp says little.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let since_epoch = Duration::new(
+            u64::try_from(seconds).unwrap_or_default(),
+            u32::try_from(nanoseconds).unwrap_or_default(),
+        );
+        UNIX_EPOCH
+            .checked_add(since_epoch)
+            .and_then(|changed| now.duration_since(changed).ok())
+            .is_some_and(|age| age > YOUNG)
+    }
 }
 
 /// Longer than the tick of any clock that stamps files.
@@ -220,5 +221,22 @@ mod tests {
     fn the_first_bad_byte_is_named() {
         let problem = Text::from_bytes(b"# \xc3\xa9\na = \"\xff\"".to_vec()).unwrap_err();
         assert_eq!(problem.place, Some(Place { line: 2, column: 6 }));
+    }
+
+    #[test]
+    fn a_young_file_is_not_taken_as_unchanged() {
+        let stamp = Stamp {
+            device: 1,
+            inode: 1,
+            size: 1,
+            modified: (0, 0),
+            changed: (1_000, 999_000_000),
+        };
+        let settled = |milliseconds| stamp.is_settled(UNIX_EPOCH + Duration::from_millis(milliseconds));
+        assert!(!settled(1_000_999));
+        assert!(!settled(1_001_049));
+        assert!(settled(1_001_060));
+        // The clock was set back.
+        assert!(!settled(900_000));
     }
 }

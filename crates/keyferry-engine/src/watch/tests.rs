@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use notify::event::{Event, EventKind, Flag};
-use tokio::time::timeout;
+use notify::event::{CreateKind, Event, EventKind, Flag, RemoveKind};
 
 use super::*;
 use crate::config::fixture::{ACCOUNT, Directory, KEY, Manifests};
@@ -317,6 +316,81 @@ async fn a_queue_that_overflowed_is_a_full_rescan() {
     watching.keys(&["a", "b"]).await;
 }
 
+/// Writes a file just before its folder is watched for the first time: nothing reports it.
+struct Late;
+
+impl notify::Watcher for Late {
+    fn new<F: notify::EventHandler>(_: F, _: notify::Config) -> notify::Result<Self> {
+        Ok(Self)
+    }
+    fn watch(&mut self, folder: &Path, _: notify::RecursiveMode) -> notify::Result<()> {
+        if folder.ends_with("keys") {
+            fs::write(folder.join("late.toml"), KEY).unwrap();
+        }
+        Ok(())
+    }
+    fn unwatch(&mut self, _: &Path) -> notify::Result<()> {
+        Ok(())
+    }
+    fn kind() -> notify::WatcherKind {
+        notify::WatcherKind::NullWatcher
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_between_reading_and_watching_is_seen() {
+    let directory = Directory::new();
+    directory.write("keys/a.toml", KEY);
+    let mut watching = Watching::start_with(directory.path(), |_| Ok(Box::new(Late)));
+    watching.keys(&["a", "late"]).await;
+}
+
+#[test]
+fn watches_that_may_be_gone_are_made_anew() {
+    let directory = Directory::new();
+    directory.write("keys/a.toml", KEY);
+    let keys = directory.path().canonicalize().unwrap().join("keys");
+    let ear = Ear::new(Arc::default());
+    let mut watcher = Watcher::new(Arc::clone(&ear), |_| Ok(Box::new(Deaf)));
+    let mut follow = || watcher.follow(Places::of(&directory.path(), &[]));
+    assert!(follow());
+    assert!(!follow());
+    // A change in the folder leaves its watch alone, one of the folder itself does not.
+    let changed = |kind: EventKind, path: &Path| ear.hear(Ok(Event::new(kind).add_path(path.to_owned())));
+    assert!(changed(EventKind::Create(CreateKind::File), &keys.join("b.toml")));
+    assert!(!follow());
+    assert!(changed(EventKind::Remove(RemoveKind::Folder), &keys));
+    assert!(follow());
+    assert!(!follow());
+    assert!(ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+    assert!(follow());
+    assert!(!follow());
+    // What lies beside the config directory is nobody's business.
+    assert!(!changed(
+        EventKind::Create(CreateKind::File),
+        &directory.beside("other")
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_quiet_ends() {
+    let changed = Arc::new(Notify::new());
+    let stop = Arc::new(AtomicBool::new(false));
+    let noise = std::thread::spawn({
+        let (changed, stop) = (Arc::clone(&changed), Arc::clone(&stop));
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                changed.notify_one();
+                std::thread::yield_now();
+            }
+        }
+    });
+    let settled = timeout(DEADLINE, settle(&changed)).await;
+    stop.store(true, Ordering::Relaxed);
+    noise.join().unwrap();
+    settled.expect("changes without end are read all the same");
+}
+
 /// Holds up the thread that reports, so that the kernel's queue fills.
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
 static OVERFLOWS: AtomicUsize = AtomicUsize::new(0);
@@ -360,7 +434,6 @@ async fn a_queue_that_really_overflows_loses_nothing() {
             desired.files.iter().all(|file| file.state == FileState::Loaded)
         })
         .await;
-    watching.rescan().await;
     assert!(OVERFLOWS.load(Ordering::Relaxed) > 0);
     directory.write("accounts/later.toml", ACCOUNT);
     watching
