@@ -63,6 +63,15 @@ impl Listener {
         &self.path
     }
 
+    /// The next client that is this user's or root's. `None`: another user's came and was refused.
+    ///
+    /// # Errors
+    /// As accept(2); after most of them the next call may succeed.
+    pub async fn accept_own(&self) -> io::Result<Option<UnixStream>> {
+        let stream = self.accept().await?;
+        Ok(is_own(&stream).then_some(stream))
+    }
+
     pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
         self.socket.accept().await.map(|(stream, _)| stream)
     }
@@ -117,6 +126,12 @@ pub enum BindError {
         /// How it failed.
         source: io::Error,
     },
+}
+
+/// Whether the other end is this user's or root's. The kernel says so; the socket's mode alone would not keep out whoever
+/// was handed a descriptor.
+pub(crate) fn is_own(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
 /// Takes the folder's lock for as long as the result lives. It is held for moments only, so whoever holds it for long is

@@ -4,16 +4,15 @@ pub(crate) mod connections;
 
 use crate::agent::Agent;
 use crate::connection;
-use crate::listener::Listener;
+use crate::listener::{Listener, is_own};
 use crate::session::Session;
 use connections::Connections;
 use rustix::io::Errno;
-use rustix::process::{Resource, geteuid, getrlimit};
+use rustix::process::{Resource, getrlimit};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
 
 /// What one client, or many of them, may take from the others.
 #[derive(Clone, Debug)]
@@ -84,7 +83,7 @@ async fn accept_all(listener: &Listener, agent: &Agent, limits: &Arc<Limits>, co
             }
         };
         pause = FIRST_PAUSE;
-        if !is_allowed(&stream) {
+        if !is_own(&stream) {
             strangers += 1;
             // 1, 2, 4, 8...: a stranger shall not fill the log.
             if strangers.is_power_of_two() {
@@ -101,12 +100,6 @@ async fn accept_all(listener: &Listener, agent: &Agent, limits: &Arc<Limits>, co
             }
         });
     }
-}
-
-/// Whether the other end is this user's or root's. The kernel says so; the socket's mode alone would not keep out whoever
-/// was handed a descriptor.
-fn is_allowed(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {

@@ -38,6 +38,11 @@ impl Secret {
         &self.0
     }
 
+    /// The bytes, still wiped on drop.
+    pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+
     /// Another copy, for a holder with a life of its own.
     pub(crate) fn duplicate(&self) -> Self {
         Self(self.0.clone())

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::desired::{DaemonSettings, Desired, FileReport, KeySpec};
+use crate::desired::{Account, DaemonSettings, Desired, FileReport, KeySpec};
 
 mod account;
 mod daemon;
@@ -133,6 +133,20 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
 /// Reads a config directory for the first time and says how each file fares: `keyferry check`.
 pub fn check(dir: &Path, plugins: &dyn Plugins) -> Vec<FileReport> {
     read(dir, plugins, None).desired.files.clone()
+}
+
+/// Reads and checks one account file, wherever it is; the account is named as the file is.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_account(path: &Path, plugins: &dyn Plugins) -> Result<Account, Vec<Problem>> {
+    let text = file::read_text(path).map_err(|problem| vec![problem])?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let checked = account::check(&name, &text, &mut Catalogue::new(plugins));
+    match checked.good {
+        Some(good) => Ok(Account::clone(&good.account)),
+        None => Err(checked.problems),
+    }
 }
 
 /// What is known of the config directory: the versions in force, and enough to read only what changed.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyferry_plugin::contract::Algorithm;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Problem;
@@ -146,7 +147,8 @@ impl FileReport {
 }
 
 /// States of a [`FileReport`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileState {
     /// In force.
     Loaded,

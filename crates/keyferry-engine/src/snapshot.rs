@@ -2,10 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::desired::FileState;
 
 /// Everything that status shows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {
     /// keyferry's version.
     pub version: String,
@@ -36,7 +38,7 @@ impl Snapshot {
 }
 
 /// One key.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KeyStatus {
     /// Its name.
     pub name: String,
@@ -73,7 +75,7 @@ impl KeyStatus {
 const SOON: Duration = Duration::from_secs(5);
 
 /// How a key fares.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
     /// A pair is being made.
@@ -91,6 +93,11 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// Whether `keyferry resume` changes something.
+    pub fn waits_for_resume(self) -> bool {
+        matches!(self, Self::Failed | Self::Held)
+    }
+
     /// The name in status.
     pub fn name(self) -> &'static str {
         match self {
@@ -105,7 +112,7 @@ impl KeyState {
 }
 
 /// One account.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct AccountStatus {
     /// Its name.
     pub name: String,
@@ -122,7 +129,7 @@ pub struct AccountStatus {
 }
 
 /// One plugin.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PluginStatus {
     /// Its name.
     pub name: String,
@@ -135,12 +142,12 @@ pub struct PluginStatus {
 }
 
 /// One file of the config directory.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct FileStatus {
     /// The path.
     pub path: String,
-    /// See [`FileState`](crate::desired::FileState).
-    pub state: &'static str,
+    /// How it fares.
+    pub state: FileState,
     /// From 1.
     pub line: Option<u32>,
     /// From 1.
@@ -150,7 +157,7 @@ pub struct FileStatus {
 }
 
 /// What is wrong, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct StatusError {
     /// The contract's kind of error, or one of keyferry's own.
     pub kind: String,
@@ -166,6 +173,20 @@ pub struct StatusError {
     pub retry_at: Option<Timestamp>,
 }
 
+impl StatusError {
+    /// Something that is wrong with a plugin's library; the message says what to do.
+    pub fn of_plugin(message: String) -> Self {
+        Self {
+            kind: "plugin".to_owned(),
+            code: None,
+            message,
+            request_id: None,
+            remedy: None,
+            retry_at: None,
+        }
+    }
+}
+
 /// A moment, written as RFC 3339 in UTC with whole seconds.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(pub SystemTime);
@@ -173,6 +194,15 @@ pub struct Timestamp(pub SystemTime);
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", humantime::format_rfc3339_seconds(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 

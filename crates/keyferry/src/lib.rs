@@ -1,1 +1,105 @@
-//! Stub.
+//! The `keyferry` program: commands, and the wiring between agent, engine and couriers.
+//!
+//! To read it, begin with `daemon.rs`, which lists what runs; `clouds.rs` joins the engine to the couriers.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+mod catalogue;
+mod check;
+mod cli;
+mod clouds;
+mod control;
+mod daemon;
+mod error;
+mod exit;
+mod harden;
+mod key_ring;
+mod logging;
+mod paths;
+mod plugin;
+mod request;
+mod runtime_directory;
+mod service_manager;
+mod signals;
+mod ssh_agent;
+mod status;
+mod table;
+
+use cli::{Command, CommandLine, PluginCommand, Role};
+use error::Error;
+use exit::Exit;
+
+/// Runs the program: reads the command line, runs the command, prints what went wrong.
+pub fn main() -> ExitCode {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Fine
+            };
+            // There is nobody else to tell when the stream is closed.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match run(command_line.command) {
+        Ok(code) => code,
+        Err(error) => {
+            table::complain(&with_causes(&error));
+            error.exit().into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Error> {
+    let exit = match command {
+        Command::Daemon(arguments) => daemon::run(&arguments)?,
+        Command::Status(arguments) => status::status(&arguments)?,
+        Command::Check(arguments) => check::run(&arguments)?,
+        Command::Resume(arguments) => status::resume(&arguments)?,
+        Command::Plugin(PluginCommand::List {
+            plugins,
+            config,
+            json,
+        }) => plugin::list(&plugins, config.as_deref(), json)?,
+        Command::Plugin(PluginCommand::Info {
+            name,
+            plugins,
+            config,
+            json,
+        }) => plugin::info(&name, &plugins, config.as_deref(), json)?,
+        Command::Plugin(PluginCommand::Request(arguments)) => request::run(&arguments)?,
+        Command::SshAgent(arguments) => ssh_agent::run(&arguments)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut CommandLine::command(),
+                "keyferry",
+                &mut std::io::stdout(),
+            );
+            Exit::Fine
+        }
+        Command::Internal { role: Role::Courier } => return Ok(keyferry_courier::main()),
+        Command::Internal { role: Role::Sandbox } => return Ok(keyferry_sandbox::process::main()),
+    };
+    Ok(exit.into())
+}
+
+/// The error and what caused it, unless its words repeat that already.
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}

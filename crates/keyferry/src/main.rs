@@ -1,3 +1,7 @@
-//! Stub.
+//! The `keyferry` program. Everything is in the library, so that tests and other programs can reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyferry::main()
+}

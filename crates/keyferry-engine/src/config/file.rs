@@ -65,6 +65,12 @@ pub(super) fn content(path: &Path, link: bool, previous: Option<&Arc<Content>>) 
     }
 }
 
+/// The text of one file, whatever is known of it.
+pub(super) fn read_text(path: &Path) -> Result<Text, Problem> {
+    let (file, metadata) = open(path).map_err(|error| Problem::whole(format!("cannot be read: {error}")))?;
+    text(path, file, &metadata)
+}
+
 /// Opens without waiting: a pipe in the place of a file would otherwise stop the reading for good.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -23,7 +23,7 @@ impl Engine {
         });
         let files = self.desired.files.iter().map(|file| FileStatus {
             path: file.path.display().to_string(),
-            state: file.state.name(),
+            state: file.state,
             line: file.line,
             column: file.column,
             message: file.message.clone(),

@@ -1,0 +1,64 @@
+//! `keyferry check`.
+
+use keyferry_engine::config;
+use keyferry_engine::desired::{FileReport, FileState};
+use serde_json::json;
+
+use crate::catalogue::Catalogue;
+use crate::cli::CheckArguments;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::paths;
+use crate::table::{self, Style};
+
+/// Reads the config directory as the daemon would and prints what is wrong.
+pub(crate) fn run(arguments: &CheckArguments) -> Result<Exit, Error> {
+    let directory = paths::config(arguments.config.as_deref())?;
+    if !directory.is_dir() {
+        return Err(Error::ConfigMissing(directory));
+    }
+    let catalogue = Catalogue::new(&arguments.plugins.plugin_dirs)?;
+    let reports = config::check(&directory, &catalogue);
+    if arguments.json {
+        let files: Vec<_> = reports
+            .iter()
+            .map(|report| {
+                json!({
+                    "path": report.path,
+                    "state": report.state.name(),
+                    "line": report.line,
+                    "column": report.column,
+                    "message": report.message,
+                })
+            })
+            .collect();
+        table::print(&format!("{:#}", json!({"files": files})))?;
+    } else {
+        describe(&reports)?;
+    }
+    let good = reports.iter().all(|report| report.state == FileState::Loaded);
+    Ok(if good { Exit::Fine } else { Exit::Failed })
+}
+
+fn describe(reports: &[FileReport]) -> Result<(), Error> {
+    let style = Style::of_stdout();
+    for report in reports {
+        let Some(message) = &report.message else { continue };
+        let path = report.path.display();
+        let place = match (report.line, report.column) {
+            (Some(line), Some(column)) => format!("{path}:{line}:{column}"),
+            _ => path.to_string(),
+        };
+        let place = if report.state == FileState::Loaded {
+            place
+        } else {
+            style.bad(&place)
+        };
+        table::print(&format!("{place}: {message}"))?;
+    }
+    let good = reports
+        .iter()
+        .filter(|report| report.state == FileState::Loaded)
+        .count();
+    table::print(&format!("{good} of {} files are fine", reports.len()))
+}

@@ -1,0 +1,226 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// The SSH agent that fetches its own keys.
+///
+/// A daemon that is the SSH agent on a local socket. It watches a config directory and asks cloud providers,
+/// through plugins, to create or import SSH key pairs. Private keys go straight into the agent and never to disk.
+#[derive(Debug, Parser)]
+#[command(name = "keyferry", version, after_help = exit::HELP, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon in the foreground: the SSH agent, and the keys that the config directory asks for
+    #[command(after_help = "\
+When it is ready it prints one line on standard error (and tells systemd, where it is started by it). Then:
+
+  export SSH_AUTH_SOCK=.../keyferry/agent.sock     (the ready line names it)
+  keyferry status --wait
+  ssh-add -l
+
+KEYFERRY_LOG sets what is logged: error, warn, info (default), debug or trace, also per module. No level ever
+shows a secret. SIGHUP reads the config directory again; SIGTERM and SIGINT end it, and the keys with it.")]
+    Daemon(DaemonArguments),
+    /// Show keys, accounts, plugins and files, each with its last error and what to do about it
+    #[command(after_help = exit::HELP)]
+    Status(StatusArguments),
+    /// Check a config directory without touching anything
+    #[command(after_help = exit::HELP)]
+    Check(CheckArguments),
+    /// Serve held keys again, and try failed ones now
+    ///
+    /// `ssh-add -d` and `ssh-add -D` hold the daemon's own keys instead of removing them: they neither list nor
+    /// sign until they are resumed. For a key that failed, resuming means: try again now.
+    #[command(after_help = exit::HELP)]
+    Resume(ResumeArguments),
+    /// Look at plugins and at the requests they make
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Run a bare SSH agent in the foreground, without config directory, plugins or clouds
+    SshAgent(SshAgentArguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// What the daemon starts itself as; not for people.
+    #[command(hide = true)]
+    Internal {
+        /// The part to play.
+        role: Role,
+    },
+}
+
+/// Parts that the program plays as a child of its own.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Role {
+    /// Network access and credentials of one account.
+    Courier,
+    /// One plugin library.
+    Sandbox,
+}
+
+/// Options of `keyferry daemon`.
+#[derive(Args, Debug)]
+pub(crate) struct DaemonArguments {
+    /// Config directory [default: $XDG_CONFIG_HOME/keyferry, else ~/.config/keyferry]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
+    /// State directory: the ledger and the public halves [default: $XDG_STATE_HOME/keyferry, else ~/.local/state/keyferry]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArguments,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirectories,
+    /// Path of the agent's socket [default: agent.sock in the runtime directory]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent_socket: Option<PathBuf>,
+}
+
+/// Where the daemon's sockets are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RuntimeArguments {
+    /// Runtime directory: the sockets [default: $XDG_RUNTIME_DIR/keyferry, else keyferry-UID in the system's temp folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) runtime: Option<PathBuf>,
+}
+
+/// Where plugins are looked for.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PluginDirectories {
+    /// Directory to look for plugins in; may be given more than once and replaces keyferry.toml's
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+/// Options of `keyferry status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArguments,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Read the config directory again, then wait until every key is loaded, held, or failed with its next try
+    /// more than 5 s away; exit 1 if one failed or the time is over
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
+    pub(crate) wait: Option<u64>,
+}
+
+/// Options of `keyferry check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    /// Config directory [default: as for the daemon]
+    #[arg(value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirectories,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `keyferry resume`.
+#[derive(Args, Debug)]
+pub(crate) struct ResumeArguments {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArguments,
+    /// Names of keys [default: all]
+    #[arg(value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+}
+
+/// The commands below `keyferry plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List the plugins that can be found, without running their code
+    List {
+        #[command(flatten)]
+        plugins: PluginDirectories,
+        /// Config directory, for keyferry.toml's plugin_dirs [default: as for the daemon]
+        #[arg(long, value_name = "DIR")]
+        config: Option<PathBuf>,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a plugin may do: hosts, calls, files, variables, permissions, settings
+    Info {
+        /// The plugin's name
+        name: String,
+        #[command(flatten)]
+        plugins: PluginDirectories,
+        /// Config directory, for keyferry.toml's plugin_dirs [default: as for the daemon]
+        #[arg(long, value_name = "DIR")]
+        config: Option<PathBuf>,
+        /// Print JSON for programs: the plugin's manifest
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the exact signed request that a plugin would make, without sending it
+    Request(RequestArguments),
+}
+
+/// Options of `keyferry plugin request`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Parameters of the operations:
+  create   name, algorithm (default: the plugin's first)
+  import   name, public_key (one line as in authorized_keys)
+  list     page_size
+  get      name, id
+  delete   name (may be given more than once), id
+
+The values of bearer credentials are shown as <name>. The signature is real: treat it as you would the request.")]
+pub(crate) struct RequestArguments {
+    /// The plugin's name
+    pub(crate) plugin: String,
+    /// create, import, list, get or delete
+    #[arg(long, value_name = "OP")]
+    pub(crate) operation: String,
+    /// Account file, as in accounts/
+    #[arg(long, value_name = "FILE")]
+    pub(crate) account: PathBuf,
+    /// Parameter of the operation
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub(crate) parameters: Vec<String>,
+    /// Time to sign with, RFC 3339 [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub(crate) now: Option<String>,
+    /// Nonce to sign with [default: random]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) nonce: Option<String>,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirectories,
+    /// Config directory, for keyferry.toml [default: as for the daemon]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for programs: {method, url, headers, body}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `keyferry ssh-agent`, named as ssh-agent(1) has them.
+#[derive(Args, Debug)]
+pub(crate) struct SshAgentArguments {
+    /// Stay in the foreground (required in this version)
+    #[arg(short = 'D', required = true)]
+    pub(crate) foreground: bool,
+    /// Path of the socket
+    #[arg(short = 'a', value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// How long added keys live unless they say so themselves: seconds, or 10m, 2h, 1d, 1w as in sshd_config(5)
+    #[arg(short = 't', value_name = "LIFE")]
+    pub(crate) lifetime: Option<String>,
+}

@@ -1,0 +1,290 @@
+//! The engine's requests to providers, run by a courier for each account in use.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyferry_courier::{Courier, Hooks, JobRequest, JobResult, Launch, Limits, Network, Setup};
+use keyferry_engine::desired::{Account, CredentialSource, Desired, NetworkSettings};
+use keyferry_engine::engine::{CloudFuture, Clouds, Job, JobError, JobReply, SetupKind};
+use keyferry_plugin::contract::{Create, Delete, Effect, ErrorKind, Import, Operation, ProviderError};
+use keyferry_sandbox::LibraryFacts;
+use tokio::sync::watch;
+
+use crate::catalogue::Catalogue;
+
+/// The couriers. Each is started for its account's first job and ended when it has had nothing to do for a while.
+pub(crate) struct Couriers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    catalogue: Arc<Catalogue>,
+    desired: watch::Receiver<Arc<Desired>>,
+    /// By account.
+    running: Mutex<HashMap<String, Arc<Post>>>,
+}
+
+/// One account's courier, and what it was started for: it is replaced when that changes.
+struct Post {
+    account: Arc<Account>,
+    network: NetworkSettings,
+    library: Arc<LibraryFacts>,
+    courier: Courier,
+    last_used: Mutex<Instant>,
+}
+
+impl Couriers {
+    /// No couriers yet.
+    pub(crate) fn new(catalogue: Arc<Catalogue>, desired: watch::Receiver<Arc<Desired>>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                catalogue,
+                desired,
+                running: Mutex::default(),
+            }),
+        }
+    }
+}
+
+impl Clouds for Couriers {
+    fn run(&self, account: Arc<Account>, region: Option<String>, job: Job) -> CloudFuture {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let post = shared.post(&account).await?;
+            let is_import = matches!(job, Job::Import { .. });
+            let result = post.courier.run(request(region, job)).await;
+            // One whose setup failed would fail again; the next job gets a new one.
+            if matches!(result, Err(keyferry_courier::JobError::Setup { .. })) {
+                shared.forget(&post);
+            }
+            *post.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            shared.end_when_idle(post);
+            reply(result.map_err(translate)?, is_import)
+        })
+    }
+}
+
+impl Shared {
+    /// The account's post: the running one, unless what it was started for has changed.
+    async fn post(&self, account: &Arc<Account>) -> Result<Arc<Post>, JobError> {
+        let (catalogue, plugin) = (Arc::clone(&self.catalogue), account.plugin.clone());
+        let library = tokio::task::spawn_blocking(move || catalogue.facts(&plugin))
+            .await
+            .map_err(|error| setup(SetupKind::Process, &error))?
+            .map_err(|error| setup(SetupKind::Plugin, &error))?;
+        let network = self.desired.borrow().daemon.network.clone();
+        let mut running = self.lock();
+        if let Some(post) = running.get(&account.name)
+            && *post.account == **account
+            && post.network == network
+            && *post.library == *library
+            && !post.courier.has_ended()
+        {
+            return Ok(Arc::clone(post));
+        }
+        // The one before ends when its last job does.
+        let setup_facts = courier_setup(account, &network, &library);
+        let courier = Courier::spawn(&role("courier"), setup_facts, Hooks::default())
+            .map_err(|error| setup(SetupKind::Process, &error))?;
+        let post = Arc::new(Post {
+            account: Arc::clone(account),
+            network,
+            library,
+            courier,
+            last_used: Mutex::new(Instant::now()),
+        });
+        running.insert(account.name.clone(), Arc::clone(&post));
+        Ok(post)
+    }
+
+    /// Lets a courier go that nobody has used for a while: its process ends with the last reference.
+    fn end_when_idle(self: Arc<Self>, post: Arc<Post>) {
+        let name = post.account.name.clone();
+        let post = Arc::downgrade(&post);
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE_TIME).await;
+            let mut running = self.lock();
+            // Two: the map's own, and this one. Each later job keeps a reference while it runs, and waits like this after.
+            if let Some(post) = post.upgrade()
+                && Arc::strong_count(&post) == 2
+                && running
+                    .get(&name)
+                    .is_some_and(|current| Arc::ptr_eq(current, &post))
+                && post
+                    .last_used
+                    .lock()
+                    .is_ok_and(|used| used.elapsed() >= IDLE_TIME)
+            {
+                running.remove(&name);
+            }
+        });
+    }
+
+    fn forget(&self, post: &Arc<Post>) {
+        let mut running = self.lock();
+        if running
+            .get(&post.account.name)
+            .is_some_and(|current| Arc::ptr_eq(current, post))
+        {
+            running.remove(&post.account.name);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Post>>> {
+        // Each change is a single insertion or removal, so that a panic elsewhere leaves nothing half done.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a courier is told about its account.
+pub(crate) fn courier_setup(account: &Account, network: &NetworkSettings, library: &LibraryFacts) -> Setup {
+    Setup {
+        account: keyferry_courier::Account {
+            name: account.name.clone(),
+            region: account.region.clone(),
+            endpoint: account.endpoint.clone(),
+            insecure_http: account.insecure_http,
+            settings: account.settings.clone(),
+        },
+        credentials: match account.credentials.clone() {
+            CredentialSource::Chain { profile } => keyferry_courier::CredentialSource::Chain { profile },
+            CredentialSource::Command(argv) => keyferry_courier::CredentialSource::Command { argv },
+            CredentialSource::Environment(fields) => {
+                keyferry_courier::CredentialSource::Environment { fields }
+            }
+            CredentialSource::File(path) => keyferry_courier::CredentialSource::File { path },
+        },
+        home: std::env::home_dir(),
+        library: library.clone(),
+        // How many at a time is the engine's affair; this is the courier's own upper bound.
+        limits: Limits {
+            max_concurrent: 64,
+            ..Limits::default()
+        },
+        network: Network {
+            proxy: network.proxy.clone(),
+            no_proxy: network.no_proxy.clone(),
+            ca_file: network.ca_file.clone(),
+        },
+        sandbox: role("sandbox"),
+    }
+}
+
+/// How this program starts itself in another part.
+pub(crate) fn role(name: &str) -> Launch {
+    // On Linux this link leads to the running program even when an upgrade has replaced the file.
+    let program = if cfg!(target_os = "linux") {
+        PathBuf::from("/proc/self/exe")
+    } else {
+        std::env::current_exe().unwrap_or_else(|_| PathBuf::from("keyferry"))
+    };
+    Launch {
+        program,
+        args: vec![OsString::from("internal"), OsString::from(name)],
+    }
+}
+
+fn request(region: Option<String>, job: Job) -> JobRequest {
+    let (operation, token, permit) = match job {
+        Job::Create {
+            name,
+            algorithm,
+            idempotency_token,
+        } => (
+            Operation::Create(Create { name, algorithm }),
+            idempotency_token,
+            None,
+        ),
+        Job::Delete { pair, permit } => {
+            let permit = keyferry_courier::Permit {
+                name: pair.name.clone(),
+                id: permit.id,
+                fingerprint: permit.fingerprint,
+            };
+            (
+                Operation::Delete(Delete { pairs: vec![pair] }),
+                String::new(),
+                Some(permit),
+            )
+        }
+        Job::Get(pair) => (Operation::Get(pair), String::new(), None),
+        Job::Import {
+            name,
+            public_key,
+            idempotency_token,
+        } => (
+            Operation::Import(Import { name, public_key }),
+            idempotency_token,
+            None,
+        ),
+    };
+    JobRequest {
+        region,
+        permit,
+        ..JobRequest::new(operation, token)
+    }
+}
+
+fn reply(result: JobResult, is_import: bool) -> Result<JobReply, JobError> {
+    match result {
+        JobResult::Created { pair, private_key } => Ok(JobReply::Created {
+            pair,
+            private_key: private_key.into_bytes(),
+        }),
+        JobResult::Pair(pair) if is_import => Ok(JobReply::Imported(pair)),
+        JobResult::Pair(pair) => Ok(JobReply::Got(pair)),
+        JobResult::Deleted => Ok(JobReply::Deleted),
+        JobResult::Credentials { .. } | JobResult::Pairs(_) | JobResult::Preview(_) => {
+            Err(JobError::Plugin {
+                message: "the courier answered another operation than it was asked".to_owned(),
+            })
+        }
+    }
+}
+
+/// The courier's errors in the engine's words: what happens next depends on whether something may have taken effect.
+fn translate(error: keyferry_courier::JobError) -> JobError {
+    use keyferry_courier::JobError as Courier;
+
+    let message = error.to_string();
+    match (error.effect(), error) {
+        (_, Courier::Provider(error)) => JobError::Provider(error),
+        (_, Courier::Setup { .. }) => JobError::Setup {
+            kind: SetupKind::Plugin,
+            message,
+        },
+        (Effect::None, Courier::Credentials { .. }) => JobError::Setup {
+            kind: SetupKind::Credentials,
+            message,
+        },
+        (Effect::None, Courier::Lost { .. } | Courier::Plugin { .. }) => failed(ErrorKind::Internal, message),
+        (Effect::None, Courier::Refused { .. }) => failed(ErrorKind::Unsupported, message),
+        (Effect::Unknown, Courier::Plugin { .. } | Courier::Refused { .. }) => JobError::Plugin { message },
+        (Effect::Unknown, Courier::Credentials { .. } | Courier::Lost { .. }) => JobError::Lost { message },
+    }
+}
+
+/// An error of our own making that certainly had no effect.
+fn failed(kind: ErrorKind, message: String) -> JobError {
+    JobError::Provider(ProviderError {
+        kind,
+        message,
+        code: None,
+        request_id: None,
+        retry_after_ms: None,
+        effect: Effect::None,
+    })
+}
+
+fn setup(kind: SetupKind, error: &dyn std::fmt::Display) -> JobError {
+    JobError::Setup {
+        kind,
+        message: error.to_string(),
+    }
+}
+
+/// Starting a courier takes milliseconds; keeping one keeps credentials in memory.
+const IDLE_TIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,155 @@
+//! The answering side, in the daemon.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use keyferry_agent::Listener;
+use keyferry_engine::engine::EngineHandle;
+use keyferry_engine::snapshot::Snapshot;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Answer, MAX_REQUEST, Request};
+use crate::catalogue::Catalogue;
+
+/// What the answers are made of.
+pub(crate) struct Control {
+    /// The engine.
+    pub(crate) engine: EngineHandle,
+    /// The plugins.
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// Has the config directory read again.
+    pub(crate) rescan: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+/// Answers clients, each on a task of its own, until the future is dropped.
+pub(crate) async fn serve(listener: Listener, control: Arc<Control>) {
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept_own().await {
+            Ok(Some(stream)) => {
+                let control = Arc::clone(&control);
+                tokio::spawn(async move {
+                    let _place = place;
+                    if let Err(error) = control.converse(stream).await {
+                        tracing::debug!(%error, "a control client went away");
+                    }
+                });
+            }
+            // Somebody else's process: refused, and logged where it was.
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a control client");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Control {
+    async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
+        let (reading, mut writing) = stream.into_split();
+        let mut line = Vec::new();
+        let mut reader = BufReader::new(reading.take(MAX_REQUEST));
+        timeout(REQUEST_TIME, reader.read_until(b'\n', &mut line)).await??;
+        let request = match serde_json::from_slice(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let answer = Answer::Refused(format!("the request is not understood: {error}"));
+                return write(&mut writing, &answer).await;
+            }
+        };
+        match request {
+            Request::Resume { keys } => {
+                let answer = self.resume(keys).await;
+                write(&mut writing, &answer).await
+            }
+            Request::Status => {
+                self.engine.refresh().await;
+                let snapshot = self.snapshot().await;
+                write(&mut writing, &Answer::Status(snapshot)).await
+            }
+            Request::Wait { timeout_ms } => self.wait(Duration::from_millis(timeout_ms), &mut writing).await,
+        }
+    }
+
+    async fn resume(&self, keys: Vec<String>) -> Answer {
+        let before = self.engine.snapshots().borrow().clone();
+        let waiting = |name: &str| {
+            before
+                .keys
+                .iter()
+                .any(|key| key.name == name && key.state.waits_for_resume())
+        };
+        let resumed: Vec<String> = match keys.is_empty() {
+            true => before
+                .keys
+                .iter()
+                .map(|key| key.name.clone())
+                .filter(|name| waiting(name))
+                .collect(),
+            false => keys.iter().filter(|name| waiting(name)).cloned().collect(),
+        };
+        match self.engine.resume(keys).await {
+            Ok(()) => Answer::Resumed(resumed),
+            Err(error) => Answer::Refused(format!("{error}; `keyferry status` lists the keys")),
+        }
+    }
+
+    async fn wait(&self, time: Duration, writing: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
+        let end = Instant::now() + time.min(MAX_WAIT);
+        let (asked, read_again) = oneshot::channel();
+        if self.rescan.send(asked).await.is_ok() {
+            let _ = timeout_at(end, read_again).await;
+        }
+        self.engine.refresh().await;
+        let mut snapshots = self.engine.snapshots();
+        let mut told = Instant::now();
+        loop {
+            let settled = snapshots.borrow_and_update().settled(SystemTime::now());
+            if settled {
+                return write(writing, &Answer::Status(self.snapshot().await)).await;
+            }
+            // A key may settle by time alone: when its next try moves further away than a moment ago it has changed,
+            // and when its next try comes it changes too. So changes are all there is to wait for.
+            match timeout_at(end, snapshots.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return write(writing, &Answer::TimedOut(self.snapshot().await)).await,
+            }
+            if told.elapsed() >= PROGRESS_PAUSE {
+                told = Instant::now();
+                let snapshot = Box::new(Snapshot::clone(&snapshots.borrow()));
+                write(writing, &Answer::Progress(snapshot)).await?;
+            }
+        }
+    }
+
+    async fn snapshot(&self) -> Box<Snapshot> {
+        let mut snapshot = Snapshot::clone(&self.engine.snapshots().borrow());
+        let catalogue = Arc::clone(&self.catalogue);
+        // Reads libraries that changed, which is the disk's time and not this thread's.
+        snapshot.plugins = tokio::task::spawn_blocking(move || catalogue.statuses())
+            .await
+            .unwrap_or_default();
+        Box::new(snapshot)
+    }
+}
+
+async fn write(writing: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    timeout(WRITE_TIME, writing.write_all(&line)).await?
+}
+
+const MAX_CLIENTS: usize = 64;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+const WRITE_TIME: Duration = Duration::from_secs(10);
+const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
+/// A day: longer than anybody waits, and short enough for a clock.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);

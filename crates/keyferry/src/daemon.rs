@@ -1,0 +1,173 @@
+//! `keyferry daemon`: what runs, in the order in which it starts.
+//!
+//! The agent has threads of its own and answers clients whatever the rest does. Everything else (config directory,
+//! engine, control socket, couriers' replies) is one thread more. Cloud work happens in child processes.
+
+use std::sync::Arc;
+
+use keyferry_agent::{Agent, Event, Limits, Listener, Options, serve};
+use keyferry_engine::config;
+use keyferry_engine::engine::{Engine, EngineHandle, Parts, SystemClock};
+use keyferry_engine::ledger::Ledger;
+use keyferry_engine::watch as config_watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::catalogue::Catalogue;
+use crate::cli::DaemonArguments;
+use crate::clouds::Couriers;
+use crate::control::server::{self, Control};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::key_ring::AgentKeyRing;
+use crate::{harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent};
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
+    harden::process().map_err(Error::Harden)?;
+    harden::open_files();
+    logging::start();
+
+    let config_directory = paths::config(arguments.config.as_deref())?;
+    let state_directory = paths::state(arguments.state.as_deref())?;
+    let runtime_flag = arguments.runtime.runtime.as_deref();
+    let runtime_directory = paths::runtime(runtime_flag)?;
+    runtime_directory::prepare(&runtime_directory, runtime_flag.is_none())?;
+    let catalogue = Arc::new(Catalogue::new(&arguments.plugins.plugin_dirs)?);
+    if !config_directory.is_dir() {
+        tracing::warn!(path = %config_directory.display(), "there is no config directory yet; it is read when it appears");
+    }
+
+    // The agent's socket may be named in keyferry.toml, which is read again, with everything else, further down.
+    let settings = config::read(&config_directory, catalogue.as_ref(), None).desired();
+    let agent_socket = match (&arguments.agent_socket, &settings.daemon.agent_socket) {
+        (Some(path), _) => paths::absolute(path)?,
+        (None, Some(path)) => path.clone(),
+        (None, None) => paths::agent_socket(&runtime_directory),
+    };
+    drop(settings);
+
+    let ledger = Ledger::open(&state_directory)?;
+    let agent = Agent::new(Options::default());
+    let agent_runtime = ssh_agent::runtime()?;
+    let (stop_agent, agent_stopped) = oneshot::channel::<()>();
+    let agent_listener = {
+        let _inside = agent_runtime.enter();
+        Listener::bind(&agent_socket)?
+    };
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Start)?;
+    let outcome = runtime.block_on(async {
+        let end = signals::end().map_err(Error::Start)?;
+        let control_listener = Listener::bind(&paths::control_socket(&runtime_directory))?;
+        for key in ledger.1.keys.values().filter(|key| key.held_at.is_some()) {
+            agent.hold(&key.name);
+        }
+        let served = agent_runtime.spawn(serve(agent_listener, agent.clone(), Limits::default(), async {
+            // A dropped sender means the same.
+            let _ = agent_stopped.await;
+        }));
+
+        let (desired, wanted) = watch::channel(Arc::default());
+        let (rescan, rescans) = mpsc::channel(16);
+        let watching = tokio::spawn(config_watch::run(
+            config_directory,
+            catalogue.clone(),
+            desired,
+            rescans,
+        ));
+        let couriers = Arc::new(Couriers::new(Arc::clone(&catalogue), wanted.clone()));
+        let (engine, mut engine_ended) = Engine::start(Parts {
+            state_directory,
+            ledger,
+            desired: wanted,
+            plugins: catalogue.clone(),
+            clouds: couriers,
+            key_ring: Arc::new(AgentKeyRing(agent.clone())),
+            clock: Arc::new(SystemClock),
+        })
+        .map_err(Error::Start)?;
+        let holding = tokio::spawn(pass_holds_on(agent.clone(), engine.clone()));
+        let control = Arc::new(Control {
+            engine,
+            catalogue,
+            rescan: rescan.clone(),
+        });
+        let answering = tokio::spawn(server::serve(control_listener, control));
+        let reloading = tokio::spawn(rescan_on_hangup(rescan));
+
+        ready(&agent_socket);
+        let result = tokio::select! {
+            () = end => Ok(Exit::Fine),
+            ended = &mut engine_ended => Err(match ended {
+                Ok(Ok(())) => Error::Stopped("the engine ended by itself".to_owned()),
+                Ok(Err(error)) => error.into(),
+                Err(error) => Error::Stopped(format!("the engine crashed: {error}")),
+            }),
+        };
+
+        service_manager::notify("STOPPING=1");
+        tracing::info!("ending: the keys go with this process");
+        for task in [watching, holding, answering, reloading] {
+            task.abort();
+        }
+        engine_ended.abort();
+        let _ = stop_agent.send(());
+        let _ = served.await;
+        result
+    });
+    // What still runs on blocking threads (a library being read) is not waited for.
+    runtime.shutdown_background();
+    agent_runtime.shutdown_background();
+    outcome
+}
+
+/// Says that everything is in place, to people and to systemd.
+fn ready(agent_socket: &std::path::Path) {
+    tracing::info!(
+        "keyferry {} is ready; SSH_AUTH_SOCK={}",
+        env!("CARGO_PKG_VERSION"),
+        agent_socket.display()
+    );
+    service_manager::notify("READY=1");
+}
+
+/// What a client takes away stays away after a restart, so that the engine notes it.
+async fn pass_holds_on(agent: Agent, engine: EngineHandle) {
+    let Some(mut events) = agent.events() else { return };
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Held { name } => engine.held(&name),
+            // `ssh-add -D` means every key, the ones on their way too.
+            Event::AllHeld => {
+                let keys: Vec<String> = engine
+                    .snapshots()
+                    .borrow()
+                    .keys
+                    .iter()
+                    .map(|key| key.name.clone())
+                    .collect();
+                for name in keys {
+                    agent.hold(&name);
+                    engine.held(&name);
+                }
+            }
+        }
+    }
+}
+
+/// SIGHUP reads the config directory again, as for other daemons.
+async fn rescan_on_hangup(rescan: mpsc::Sender<oneshot::Sender<()>>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangups.recv().await.is_some() {
+        let (asked, _read) = oneshot::channel();
+        if rescan.send(asked).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `keyferry plugin list` and `info`.
+
+use std::path::Path;
+
+use keyferry_engine::config;
+use keyferry_plugin::manifest::{FieldClass, Manifest, Source};
+use serde_json::json;
+
+use crate::catalogue::Catalogue;
+use crate::cli::PluginDirectories;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::paths;
+use crate::table::{self, Style, Table};
+
+/// `keyferry plugin list`.
+pub(crate) fn list(plugins: &PluginDirectories, config: Option<&Path>, json: bool) -> Result<Exit, Error> {
+    let catalogue = open(plugins, config)?;
+    let statuses = catalogue.statuses();
+    if json {
+        table::print(&format!("{:#}", json!({"plugins": statuses})))?;
+    } else if statuses.is_empty() {
+        let places: Vec<String> = catalogue
+            .directories()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        table::print(&format!("no plugins in {}", places.join(", ")))?;
+    } else {
+        let style = Style::of_stdout();
+        let mut rows = Table::new(&["PLUGIN", "VERSION", "LIBRARY"]);
+        for status in &statuses {
+            let version = status.version.clone().unwrap_or_else(|| style.bad("unusable"));
+            rows.row(vec![status.name.clone(), version, status.path.clone()]);
+        }
+        table::print(rows.render(style).trim_end())?;
+        for status in &statuses {
+            if let Some(error) = &status.error {
+                table::print(&format!("\n{}: {}", style.bad(&status.name), error.message))?;
+            }
+        }
+    }
+    let good = statuses.iter().all(|status| status.error.is_none());
+    Ok(if good { Exit::Fine } else { Exit::Failed })
+}
+
+/// `keyferry plugin info`.
+pub(crate) fn info(
+    name: &str,
+    plugins: &PluginDirectories,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<Exit, Error> {
+    let catalogue = open(plugins, config)?;
+    let facts = catalogue
+        .facts(name)
+        .map_err(|error| Error::Plugin(error.to_string()))?;
+    if json {
+        let text = serde_json::to_string_pretty(&facts.manifest)
+            .map_err(|error| Error::Answer(error.to_string()))?;
+        table::print(&text)?;
+    } else {
+        let library = facts.path.display();
+        table::print(&describe(
+            &facts.manifest,
+            &format!("{library} (contract {}.{})", facts.major, facts.minor),
+        ))?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// The catalogue as the daemon would see it: `--plugin-dir`, else keyferry.toml's directories, else the built-in ones.
+pub(crate) fn open(plugins: &PluginDirectories, config: Option<&Path>) -> Result<Catalogue, Error> {
+    let catalogue = Catalogue::new(&plugins.plugin_dirs)?;
+    if plugins.plugin_dirs.is_empty() {
+        // Reading tells the catalogue where keyferry.toml has it look; what else is wrong there is `check`'s affair.
+        if let Ok(directory) = paths::config(config) {
+            let _ = config::check(&directory, &catalogue);
+        }
+    }
+    Ok(catalogue)
+}
+
+fn describe(manifest: &Manifest, library: &str) -> String {
+    let style = Style::of_stdout();
+    let mut text = format!(
+        "{} {}\n{}\n",
+        style.heading(&manifest.name),
+        manifest.version,
+        manifest.title
+    );
+    let mut line =
+        |name: &str, value: String| text.push_str(&format!("\n{:<13} {value}", format!("{name}:")));
+    let list = |words: Vec<String>| words.join("\n              ");
+    line("library", library.to_owned());
+    line("sends to", list(manifest.hosts.clone()));
+    let mut calls = Vec::new();
+    for (operation, rules) in &manifest.operations {
+        for call in &rules.calls {
+            let target: Vec<String> = call
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect();
+            calls.push(format!(
+                "{operation:<12} {} {} {}",
+                call.method,
+                call.path,
+                target.join(", ")
+            ));
+        }
+        if rules.calls.is_empty() {
+            calls.push(format!("{operation:<12} sends nothing"));
+        }
+    }
+    line("calls", list(calls));
+    let permissions = manifest
+        .operations
+        .values()
+        .flat_map(|rules| rules.permissions.clone());
+    line("permissions", list(permissions.collect()));
+    let mut sources = Vec::new();
+    for source in manifest.sources.values() {
+        match source {
+            Source::Environment(environment) => {
+                let names = environment.public.iter().chain(&environment.secret);
+                sources.push(format!(
+                    "variables {}",
+                    names.cloned().collect::<Vec<_>>().join(", ")
+                ));
+            }
+            Source::File(file) => {
+                let other = file
+                    .path_variable
+                    .as_ref()
+                    .map(|name| format!(" (or what ${name} names)"));
+                sources.push(format!("file {}{}", file.path, other.unwrap_or_default()));
+            }
+        }
+    }
+    line("reads", list(sources));
+    let credentials = manifest.credentials.iter().map(|(name, field)| {
+        let use_of = match field.class {
+            FieldClass::Bearer => format!("sent only as {}", field.places.join(", ")),
+            FieldClass::HmacKey => "signs, is never sent".to_owned(),
+            FieldClass::Public => "public".to_owned(),
+        };
+        format!(
+            "{name} ({use_of}{})",
+            if field.optional { ", optional" } else { "" }
+        )
+    });
+    line("credentials", list(credentials.collect()));
+    let settings = manifest
+        .settings
+        .iter()
+        .map(|(name, rules)| format!("{name}: {}", rules.help));
+    line("settings", list(settings.collect()));
+    let names = |algorithms: &[keyferry_plugin::contract::Algorithm]| {
+        algorithms
+            .iter()
+            .map(|algorithm| algorithm.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    line("imports", names(&manifest.algorithms.import));
+    line("creates", names(&manifest.algorithms.create));
+    if let Some(quota) = &manifest.quota {
+        line("limit", format!("{} pairs per {}", quota.pairs, quota.scope));
+    }
+    text
+}

@@ -1,0 +1,187 @@
+//! `keyferry status` and `keyferry resume`.
+
+use std::io::{IsTerminal, Write};
+use std::time::SystemTime;
+
+use keyferry_engine::snapshot::{KeyState, Snapshot};
+
+use crate::cli::{ResumeArguments, StatusArguments};
+use crate::control::client::Conversation;
+use crate::control::{Answer, Request};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::paths;
+use crate::table::{self, Style};
+
+/// `keyferry status`.
+pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
+    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let request = match arguments.wait {
+        Some(seconds) => Request::Wait {
+            timeout_ms: seconds.saturating_mul(1000),
+        },
+        None => Request::Status,
+    };
+    let mut conversation = Conversation::start(&socket, &request)?;
+    let mut progress = Progress::new();
+    let (snapshot, timed_out) = loop {
+        match conversation.next()? {
+            Answer::Progress(snapshot) => progress.show(&snapshot),
+            Answer::Status(snapshot) => break (snapshot, false),
+            Answer::TimedOut(snapshot) => break (snapshot, true),
+            other => return Err(Error::Answer(format!("{other:?} to a question for status"))),
+        }
+    };
+    progress.clear();
+    if arguments.json {
+        let text =
+            serde_json::to_string_pretty(&snapshot).map_err(|error| Error::Answer(error.to_string()))?;
+        table::print(&text)?;
+    } else {
+        table::print(&describe(&snapshot, Style::of_stdout()))?;
+    }
+    if timed_out {
+        let missing: Vec<String> = snapshot
+            .unsettled(SystemTime::now())
+            .map(|key| format!("{} ({})", key.name, key.state.name()))
+            .collect();
+        table::complain(&format!(
+            "the time is over; still missing: {}",
+            missing.join(", ")
+        ));
+        return Ok(Exit::Failed);
+    }
+    let failed = arguments.wait.is_some() && snapshot.keys.iter().any(|key| key.state == KeyState::Failed);
+    Ok(if failed { Exit::Failed } else { Exit::Fine })
+}
+
+/// `keyferry resume`.
+pub(crate) fn resume(arguments: &ResumeArguments) -> Result<Exit, Error> {
+    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let request = Request::Resume {
+        keys: arguments.keys.clone(),
+    };
+    match Conversation::start(&socket, &request)?.next()? {
+        Answer::Resumed(keys) if keys.is_empty() => {
+            table::print("nothing to resume: no key is held or failed")?
+        }
+        Answer::Resumed(keys) => table::print(&format!("resumed: {}", keys.join(", ")))?,
+        Answer::Refused(message) => return Err(Error::Refused(message)),
+        other => return Err(Error::Answer(format!("{other:?} to a question for resume"))),
+    }
+    Ok(Exit::Fine)
+}
+
+/// The status as a person reads it.
+fn describe(snapshot: &Snapshot, style: Style) -> String {
+    let mut text = String::new();
+    let mut keys = table::Table::new(&["KEY", "STATE", "GEN", "ACCOUNT", "ALGORITHM", "FINGERPRINT"]);
+    for key in &snapshot.keys {
+        keys.row(vec![
+            key.name.clone(),
+            style.state(key.state.name()),
+            key.generation.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            key.account.clone().unwrap_or_else(|| "-".to_owned()),
+            key.algorithm.clone().unwrap_or_else(|| "-".to_owned()),
+            key.fingerprint.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    if snapshot.keys.is_empty() {
+        text.push_str("no keys yet: each file keys/NAME.toml in the config directory declares one\n");
+    } else {
+        text.push_str(&keys.render(style));
+    }
+    let problems = snapshot
+        .keys
+        .iter()
+        .filter_map(|key| Some((format!("key {}", key.name), key.error.as_ref()?)))
+        .chain(
+            snapshot
+                .accounts
+                .iter()
+                .filter_map(|account| Some((format!("account {}", account.name), account.error.as_ref()?))),
+        )
+        .chain(
+            snapshot
+                .plugins
+                .iter()
+                .filter_map(|plugin| Some((format!("plugin {}", plugin.name), plugin.error.as_ref()?))),
+        );
+    for (subject, error) in problems {
+        text.push_str(&format!("\n{}: {}\n", style.bad(&subject), error.message));
+        let retry_at = error.retry_at.map(|at| at.to_string());
+        let facts = [
+            ("vendor's code", &error.code),
+            ("request id", &error.request_id),
+            ("next try", &retry_at),
+        ];
+        for (name, value) in facts {
+            if let Some(value) = value {
+                text.push_str(&format!("  {name}: {value}\n"));
+            }
+        }
+        if let Some(remedy) = &error.remedy {
+            text.push_str(&format!("  what to do: {remedy}\n"));
+        }
+    }
+    for file in &snapshot.files {
+        if let Some(message) = &file.message {
+            let place = match (file.line, file.column) {
+                (Some(line), Some(column)) => format!("{}:{line}:{column}", file.path),
+                _ => file.path.clone(),
+            };
+            text.push_str(&format!(
+                "\n{} ({}): {message}\n",
+                style.bad(&place),
+                file.state.name()
+            ));
+        }
+    }
+    for account in snapshot.accounts.iter().filter(|account| account.insecure_http) {
+        text.push_str(&format!(
+            "\naccount {} talks plain http to {}\n",
+            account.name,
+            account.endpoint.as_deref().unwrap_or("-")
+        ));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// One line on a terminal that says what is being waited for.
+struct Progress {
+    on_terminal: bool,
+    shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            on_terminal: std::io::stderr().is_terminal(),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, snapshot: &Snapshot) {
+        if self.on_terminal {
+            let missing: Vec<&str> = snapshot
+                .unsettled(SystemTime::now())
+                .map(|key| key.name.as_str())
+                .collect();
+            let settled = snapshot.keys.len() - missing.len();
+            let first = missing.first().copied().unwrap_or("-");
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[K{settled} of {} keys; waiting for {first} ...",
+                snapshot.keys.len()
+            );
+            self.shown = true;
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
