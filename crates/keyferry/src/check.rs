@@ -43,18 +43,25 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Exit, Error> {
 fn describe(reports: &[FileReport]) -> Result<(), Error> {
     let style = Style::of_stdout();
     for report in reports {
-        let Some(message) = &report.message else { continue };
         let path = report.path.display();
-        let place = match (report.line, report.column) {
-            (Some(line), Some(column)) => format!("{path}:{line}:{column}"),
-            _ => path.to_string(),
+        let place = |line, column| {
+            let place = match (line, column) {
+                (Some(line), Some(column)) => format!("{path}:{line}:{column}"),
+                _ => path.to_string(),
+            };
+            if report.state == FileState::Loaded {
+                place
+            } else {
+                style.bad(&place)
+            }
         };
-        let place = if report.state == FileState::Loaded {
-            place
-        } else {
-            style.bad(&place)
-        };
-        table::print(&format!("{place}: {message}"))?;
+        if let Some(message) = &report.message {
+            table::print(&format!("{}: {message}", place(report.line, report.column)))?;
+        }
+        for problem in &report.further {
+            let (line, column) = (problem.place.map(|at| at.line), problem.place.map(|at| at.column));
+            table::print(&format!("{}: {}", place(line, column), problem.message))?;
+        }
     }
     let good = reports
         .iter()
