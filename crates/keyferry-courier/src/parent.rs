@@ -30,6 +30,7 @@ pub use needs::Hooks;
 #[derive(Debug)]
 pub struct Courier {
     inner: Arc<Inner>,
+    process_id: Option<u32>,
     /// Dropped to have the process killed.
     _kill: oneshot::Sender<()>,
     ended: watch::Receiver<bool>,
@@ -66,6 +67,7 @@ impl Courier {
         if let Some(output) = child.stderr.take() {
             tokio::spawn(stderr::drain(output, setup.account.name.clone()));
         }
+        let process_id = child.id();
         let (outgoing, frames) = mpsc::unbounded_channel();
         // The receiver is alive: it is `frames`.
         let _ = outgoing.send(Outgoing::from(first));
@@ -86,6 +88,7 @@ impl Courier {
         tokio::spawn(conversation.hold(reader, child, killed, ending));
         Ok(Self {
             inner,
+            process_id,
             _kill: kill,
             ended,
         })
@@ -122,6 +125,11 @@ impl Courier {
         }
     }
 
+    /// The process's id.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process_id
+    }
+
     /// Whether no job runs or waits.
     pub fn idle(&self) -> bool {
         self.inner.state().jobs.is_empty()
@@ -136,6 +144,7 @@ impl Courier {
     pub async fn shutdown(self) {
         let Self {
             inner,
+            process_id: _,
             _kill,
             mut ended,
         } = self;

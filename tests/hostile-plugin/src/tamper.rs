@@ -220,7 +220,7 @@ fn bend(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>, step: &mut
         B::DeletePathEscape => delete_by_id(request, "../pairs/somebody-elses-id"),
 
         B::DeepRecipe => {
-            let deep = (0..50).fold(Expr::text(""), |inner, _| Expr::concat([inner]));
+            let deep = (0..50).fold(Expr::text(""), |inner, _| inner.hex());
             note(request, deep);
         }
         B::LargeOutput => {

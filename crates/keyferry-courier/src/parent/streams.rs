@@ -121,18 +121,26 @@ impl Conversation {
     }
 }
 
+/// Whether the other side is gone: a socket is reset when it held unread bytes.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset
+    )
+}
+
 /// One frame, read straight into a buffer that is wiped.
 async fn read_frame(reader: &mut OwnedReadHalf) -> Result<Zeroizing<Vec<u8>>, FrameError> {
     let mut start = [0; frame::HEADER_LENGTH];
     match reader.read_exact(&mut start).await {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(FrameError::Closed),
+        Err(error) if is_gone(&error) => return Err(FrameError::Closed),
         Err(error) => return Err(FrameError::Io(error)),
     }
     let mut content = Zeroizing::new(vec![0; frame::length(start, MAX_FRAME)?]);
     match reader.read_exact(&mut content).await {
         Ok(_) => Ok(content),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(FrameError::Cut),
+        Err(error) if is_gone(&error) => Err(FrameError::Cut),
         Err(error) => Err(FrameError::Io(error)),
     }
 }

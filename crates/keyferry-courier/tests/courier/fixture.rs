@@ -1,0 +1,148 @@
+//! Builds the plugin, and starts couriers for it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use keyferry_courier::{
+    Account, Courier, CredentialSource, Hooks, JobError, JobRequest, JobResult, Launch, Limits, Network,
+    Setup,
+};
+use keyferry_plugin::contract::{Algorithm, Create, Delete, Import, List, Operation, PairReference};
+use keyferry_sandbox::LibraryFacts;
+
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
+pub(crate) const TOKEN: &str = "CAIS-bearer/token+value==";
+
+/// The folder of this profile's build.
+fn build_folder() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent()
+        .and_then(std::path::Path::parent)
+        .unwrap()
+        .to_owned()
+}
+
+/// The hostile plugin's library. The first call builds it, and the courier.
+pub(crate) fn library() -> LibraryFacts {
+    static LIBRARY: OnceLock<LibraryFacts> = OnceLock::new();
+    LIBRARY
+        .get_or_init(|| {
+            for what in [
+                ["keyferry-hostile-plugin", "--lib"].as_slice(),
+                &["keyferry-courier", "--example", "courier"],
+            ] {
+                let mut build = Command::new(env!("CARGO"));
+                build.args(["build", "--quiet", "-p"]).args(what);
+                if build_folder().ends_with("release") {
+                    build.arg("--release");
+                }
+                assert!(build.status().unwrap().success());
+            }
+            keyferry_sandbox::library::inspect(&build_folder().join("libkeyferry_hostile.so")).unwrap()
+        })
+        .clone()
+}
+
+pub(crate) fn launch(args: &[&str]) -> Launch {
+    Launch {
+        program: build_folder().join("examples/courier"),
+        args: args.iter().map(OsString::from).collect(),
+    }
+}
+
+pub(crate) fn setup(endpoint: &str, behaviour: &str) -> Setup {
+    Setup {
+        account: Account {
+            name: "test".to_owned(),
+            endpoint: Some(endpoint.to_owned()),
+            settings: BTreeMap::from([("behaviour".to_owned(), behaviour.into())]),
+            ..Account::default()
+        },
+        credentials: CredentialSource::Chain { profile: None },
+        home: None,
+        library: library(),
+        limits: Limits::default(),
+        network: Network::default(),
+        sandbox: launch(&["sandbox"]),
+    }
+}
+
+/// A worker's environment with all that the hostile plugin's chain looks for.
+pub(crate) fn hooks() -> Hooks {
+    environment(&[
+        ("HOSTILE_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("HOSTILE_ACCESS_KEY_SECRET", SECRET),
+        ("HOSTILE_SECURITY_TOKEN", TOKEN),
+        ("PATH", "/usr/bin:/bin"),
+    ])
+}
+
+pub(crate) fn environment(variables: &[(&str, &str)]) -> Hooks {
+    let variables: BTreeMap<String, OsString> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.into()))
+        .collect();
+    Hooks {
+        environment: Arc::new(move |name| variables.get(name).cloned()),
+    }
+}
+
+pub(crate) fn courier(setup: Setup) -> Courier {
+    Courier::spawn(&launch(&[]), setup, hooks()).unwrap()
+}
+
+/// One job of a courier of its own, whose process is seen to end.
+pub(crate) async fn one(setup: Setup, hooks: Hooks, request: JobRequest) -> Result<JobResult, JobError> {
+    let courier = Courier::spawn(&launch(&[]), setup, hooks).unwrap();
+    let result = in_time(courier.run(request)).await;
+    assert!(courier.idle());
+    in_time(courier.shutdown()).await;
+    result
+}
+
+/// Nothing here takes a minute.
+pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .unwrap()
+}
+
+pub(crate) fn job(operation: Operation) -> JobRequest {
+    JobRequest::new(operation, "0123456789abcdef0123456789abcdef")
+}
+
+pub(crate) fn create() -> Operation {
+    Operation::Create(Create {
+        name: "web-1".to_owned(),
+        algorithm: Algorithm::Rsa2048,
+    })
+}
+
+pub(crate) fn import() -> Operation {
+    Operation::Import(Import {
+        name: "web-1".to_owned(),
+        public_key: crate::cloud::PUBLIC_KEY.to_owned(),
+    })
+}
+
+pub(crate) fn list() -> Operation {
+    Operation::List(List::default())
+}
+
+pub(crate) fn reference() -> PairReference {
+    PairReference {
+        name: "web-1".to_owned(),
+        id: Some("pair-7".to_owned()),
+    }
+}
+
+pub(crate) fn delete() -> Operation {
+    Operation::Delete(Delete {
+        pairs: vec![reference()],
+    })
+}

@@ -1,0 +1,209 @@
+//! Every line of the contract has a plugin that crosses it, and is refused with a message.
+
+use keyferry_courier::{JobError, JobRequest, JobResult, Permit, Rule};
+use keyferry_hostile::{Behaviour, Rule as Line};
+use keyferry_plugin::contract::{Effect, Operation, OperationKind};
+
+use crate::cloud::{Cloud, PUBLIC_KEY, honest, private_key};
+use crate::fixture::{SECRET, TOKEN, create, delete, hooks, import, job, list, one, reference, setup};
+
+fn request(kind: OperationKind) -> JobRequest {
+    let mut request = job(match kind {
+        OperationKind::Create => create(),
+        OperationKind::Import => import(),
+        OperationKind::Get => Operation::Get(reference()),
+        OperationKind::Delete => delete(),
+        _ => list(),
+    });
+    request.permit = (kind == OperationKind::Delete).then(|| Permit {
+        name: "web-1".to_owned(),
+        id: Some("pair-7".to_owned()),
+        fingerprint: None,
+    });
+    request
+}
+
+async fn run(behaviour: Behaviour) -> (Result<JobResult, JobError>, Cloud) {
+    let cloud = Cloud::start(honest);
+    let kind = behaviour.operation().unwrap_or(OperationKind::List);
+    let result = one(setup(&cloud.endpoint, behaviour.name()), hooks(), request(kind)).await;
+    // Whatever came of it says no secret.
+    let said = format!("{result:?}");
+    let key = private_key();
+    let key_line = key.lines().nth(1).unwrap();
+    for secret in [SECRET, TOKEN, key_line] {
+        assert!(!said.contains(secret), "{behaviour:?}: {said}");
+    }
+    (result, cloud)
+}
+
+/// Which of our rules may refuse what crosses a line.
+fn rules(line: Line) -> &'static [Rule] {
+    match line {
+        Line::SecretPlace => &[Rule::CredentialPlace],
+        Line::Host => &[Rule::Host],
+        Line::Call => &[Rule::Call],
+        Line::PrivateKey => &[Rule::Capture, Rule::CredentialPlace, Rule::Version],
+        Line::Permit => &[Rule::Permit],
+        Line::Cap => &[Rule::Limit],
+        Line::Reserved => &[Rule::Version, Rule::Call, Rule::CredentialPlace],
+        Line::Allowed | Line::Answer | Line::Echo | Line::Text => &[],
+    }
+}
+
+/// Requests that leave before the line is crossed.
+fn honest_requests(behaviour: Behaviour) -> usize {
+    use Behaviour as B;
+    match behaviour {
+        B::PrivateKeyInRecipe
+        | B::PrivateKeyHashed
+        | B::PrivateKeyUncaptured
+        | B::PrivateKeyElsewhere
+        | B::Session => 1,
+        B::LargeState => 1,
+        B::EndlessSteps => 2000,
+        // The question whether the provider agrees, and the permitted delete.
+        B::DeleteSecond => 2,
+        _ if behaviour.operation() == Some(OperationKind::Delete) => 1,
+        _ => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_holds() {
+    let mut tried = 0;
+    for &behaviour in Behaviour::ALL {
+        let allowed = rules(behaviour.rule());
+        if allowed.is_empty() || EXCEPTIONS.contains(&behaviour) {
+            continue;
+        }
+        tried += 1;
+        let (result, cloud) = run(behaviour).await;
+        match &result {
+            Err(JobError::Refused { rule, message, .. }) => {
+                assert!(allowed.contains(rule), "{behaviour:?}: {rule:?} {message}");
+                assert!(message.starts_with("plugin hostile "), "{behaviour:?}: {message}");
+            }
+            other => panic!("{behaviour:?} was not refused: {other:?}"),
+        }
+        assert_eq!(
+            cloud.requests().len(),
+            honest_requests(behaviour),
+            "{behaviour:?}: {:?}",
+            cloud.actions()
+        );
+        assert!(
+            cloud
+                .requests()
+                .iter()
+                .all(|request| !request.target.contains("somebody-elses")),
+            "{behaviour:?}"
+        );
+        let effect = result.err().map(|error| error.effect());
+        let changed =
+            matches!(behaviour.rule(), Line::PrivateKey | Line::Permit) && honest_requests(behaviour) > 0;
+        let only_asked = cloud.actions() == ["GetPair"];
+        let expected = if changed && !only_asked {
+            Effect::Unknown
+        } else {
+            Effect::None
+        };
+        assert_eq!(effect, Some(expected), "{behaviour:?}");
+    }
+    assert!(tried > 60, "{tried}");
+}
+
+/// What is answered with something else than a refusal, each with a test of its own below.
+const EXCEPTIONS: [Behaviour; 2] = [Behaviour::BearerWithText, Behaviour::OtherOutcome];
+
+#[tokio::test]
+async fn a_bearer_may_have_text_around_it_in_its_own_place() {
+    let (result, cloud) = run(Behaviour::BearerWithText).await;
+    result.unwrap();
+    assert_eq!(
+        cloud.requests()[0].header("x-security-token"),
+        format!("token {TOKEN}")
+    );
+}
+
+#[tokio::test]
+async fn the_outcome_of_another_operation_is_no_outcome() {
+    let (result, _cloud) = run(Behaviour::OtherOutcome).await;
+    assert!(
+        matches!(result, Err(JobError::Plugin { message, .. }) if message.contains("finished a list with the outcome of something else"))
+    );
+}
+
+#[tokio::test]
+async fn echoes_of_secrets_are_blanked() {
+    let (result, cloud) = run(Behaviour::EchoSecrets).await;
+    let message = result.unwrap_err().to_string();
+    let sent = cloud.requests().remove(0);
+    let signature = sent
+        .header("authorization")
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .to_owned();
+    assert_eq!(sent.header("x-security-token"), TOKEN);
+    assert!(
+        message.contains("<security_token>") && message.contains("<signature>"),
+        "{message}"
+    );
+    assert!(!message.contains(&signature), "{message}");
+
+    let (result, _cloud) = run(Behaviour::EchoInPair).await;
+    match result.unwrap() {
+        JobResult::Pairs(pairs) => assert!(pairs[0].name.contains("<signature>"), "{}", pairs[0].name),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn text_of_a_provider_is_not_reused() {
+    for behaviour in [Behaviour::CommentInKey, Behaviour::ControlCharacters] {
+        match run(behaviour).await.0.unwrap() {
+            JobResult::Pair(pair) => {
+                assert_eq!(pair.public_key.as_deref(), Some(PUBLIC_KEY));
+                assert!(!pair.name.chars().any(char::is_control), "{:?}", pair.name);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_gives_no_answer_costs_one_error() {
+    let cloud = Cloud::start(honest);
+    for behaviour in [
+        Behaviour::Abort,
+        Behaviour::Exit,
+        Behaviour::Garbage,
+        Behaviour::Segfault,
+        Behaviour::Sleep,
+        Behaviour::UnknownField,
+    ] {
+        let error = one(
+            setup(&cloud.endpoint, behaviour.name()),
+            hooks(),
+            request(OperationKind::List),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                JobError::Plugin {
+                    effect: Effect::None,
+                    ..
+                } | JobError::Credentials { .. }
+            ),
+            "{behaviour:?}: {error:?}"
+        );
+        assert!(
+            error.to_string().contains("plugin hostile"),
+            "{behaviour:?}: {error}"
+        );
+    }
+    assert!(cloud.requests().is_empty());
+}
