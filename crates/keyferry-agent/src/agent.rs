@@ -10,7 +10,7 @@ use crate::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
 use passphrase::Passphrase;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use store::{Snapshot, Store};
 use tokio::sync::{Notify, mpsc};
@@ -83,15 +83,13 @@ impl Agent {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (events, receiver) = mpsc::unbounded_channel();
         Self {
             shared: Arc::new(Shared {
                 options,
                 snapshot: ArcSwap::from_pointee(Snapshot::default()),
                 store: Mutex::default(),
                 changed: Notify::new(),
-                events,
-                receiver: Mutex::new(Some(receiver)),
+                events: OnceLock::new(),
                 signing: Pool::new(cores),
                 checking: Pool::new(1),
                 unlocking: tokio::sync::Mutex::default(),
@@ -135,7 +133,8 @@ impl Agent {
     /// What clients do to managed keys from now on, in order. There is one such stream: `None` from the second call on.
     #[must_use]
     pub fn events(&self) -> Option<mpsc::UnboundedReceiver<Event>> {
-        self.shared.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.shared.events.set(sender).is_ok().then_some(receiver)
     }
 
     /// The keys that list and sign at this moment.
@@ -156,7 +155,11 @@ impl Agent {
 
     /// Adds a key for a client.
     pub(crate) async fn add(&self, body: Zeroizing<Vec<u8>>, constrained: bool) -> Result<(), Refusal> {
-        let addition = self.shared.checking.run(move || Addition::parse(&body, constrained)).await??;
+        let addition = self
+            .shared
+            .checking
+            .run(move || Addition::parse(&body, constrained))
+            .await??;
         let lifetime = addition.lifetime.or(self.shared.options.default_lifetime);
         let expires = lifetime.map(|lifetime| Moment::now().after(lifetime));
         let fingerprint = addition.key.fingerprint();
@@ -181,7 +184,7 @@ impl Agent {
             for name in store.remove_all()? {
                 self.tell_held(name);
             }
-            let _ = self.shared.events.send(Event::AllHeld);
+            self.tell(Event::AllHeld);
             Ok(())
         })
     }
@@ -189,7 +192,11 @@ impl Agent {
     /// Makes the agent list and sign nothing until it is unlocked. Loading goes on.
     pub(crate) async fn lock(&self, passphrase: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
         self.store().require_unlocked()?;
-        let passphrase = self.shared.checking.run(move || Passphrase::new(&passphrase)).await??;
+        let passphrase = self
+            .shared
+            .checking
+            .run(move || Passphrase::new(&passphrase))
+            .await??;
         self.change(|store| store.lock(passphrase))?;
         tracing::info!("locked by a client");
         Ok(())
@@ -202,15 +209,23 @@ impl Agent {
         // The client may have gone during an earlier wait; the wait holds for whoever comes next.
         tokio::time::sleep_until(guesses.not_before).await;
         let passphrase = self.store().passphrase().ok_or(Refusal::NotLocked)?;
-        if self.shared.checking.run(move || passphrase.matches(&attempt)).await? {
+        if self
+            .shared
+            .checking
+            .run(move || passphrase.matches(&attempt))
+            .await?
+        {
             self.change(Store::unlock);
             *guesses = Guesses::default();
             tracing::info!("unlocked by a client");
             return Ok(());
         }
-        guesses.wrong = (guesses.wrong + 1).min(MAX_WAIT.as_millis() as u32 / WAIT_PER_GUESS.as_millis() as u32);
+        guesses.wrong = (guesses.wrong + 1).min(MAX_GUESSES_COUNTED);
         guesses.not_before = Instant::now() + WAIT_PER_GUESS * guesses.wrong;
-        tracing::warn!(wrong = guesses.wrong, "a client tried to unlock with a wrong passphrase");
+        tracing::warn!(
+            wrong = guesses.wrong,
+            "a client tried to unlock with a wrong passphrase"
+        );
         tokio::time::sleep_until(guesses.not_before).await;
         Err(Refusal::WrongPassphrase)
     }
@@ -233,7 +248,14 @@ impl Agent {
 
     fn tell_held(&self, name: String) {
         tracing::info!(key = name, "held by a client, until it is resumed");
-        let _ = self.shared.events.send(Event::Held { name });
+        self.tell(Event::Held { name });
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(events) = self.shared.events.get() {
+            // Whoever took the stream may be gone, at a stop.
+            let _ = events.send(event);
+        }
     }
 
     /// Changes the store and publishes what lists and signs from now on.
@@ -253,7 +275,9 @@ impl Agent {
 
 impl std::fmt::Debug for Agent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent").field("options", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("Agent")
+            .field("options", &self.shared.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -263,8 +287,8 @@ struct Shared {
     store: Mutex<Store>,
     /// The snapshot is another; wakes [`Agent::expire_keys`].
     changed: Notify,
-    events: mpsc::UnboundedSender<Event>,
-    receiver: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+    /// Set once somebody listens; without a listener events are not kept.
+    events: OnceLock<mpsc::UnboundedSender<Event>>,
     signing: Pool,
     /// Reads added keys and hashes passphrases, one at a time, so that neither slows signing.
     checking: Pool,
@@ -279,12 +303,15 @@ struct Guesses {
 
 impl Default for Guesses {
     fn default() -> Self {
-        Self { wrong: 0, not_before: Instant::now() }
+        Self {
+            wrong: 0,
+            not_before: Instant::now(),
+        }
     }
 }
 
 const WAIT_PER_GUESS: Duration = Duration::from_millis(100);
-const MAX_WAIT: Duration = Duration::from_secs(10);
+const MAX_GUESSES_COUNTED: u32 = 100;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,10 @@ impl Moment {
         #[cfg(not(target_os = "linux"))]
         const CLOCK: ClockId = ClockId::Monotonic;
         let now = clock_gettime(CLOCK);
-        Self(Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)))
+        Self(Duration::new(
+            now.tv_sec.unsigned_abs(),
+            u32::try_from(now.tv_nsec).unwrap_or(0),
+        ))
     }
 
     pub(crate) fn after(self, wait: Duration) -> Self {
@@ -34,19 +37,36 @@ impl Moment {
     }
 
     #[cfg(target_os = "linux")]
-    #[expect(deprecated, reason = "what replaces it is unsafe; an OwnedFd keeps the promise that the warning is about")]
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe; an OwnedFd keeps the promise that the warning is about"
+    )]
     fn timer(self) -> std::io::Result<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>> {
         use rustix::time::{
-            Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+            Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+            timerfd_settime,
         };
-        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        let once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timer = timerfd_create(
+            TimerfdClockId::Boottime,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        let once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         let at = Timespec {
             tv_sec: i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX),
             // Never zero, which would disarm the timer.
             tv_nsec: i64::from(self.0.subsec_nanos()).max(1),
         };
-        timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: once, it_value: at })?;
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::ABSTIME,
+            &Itimerspec {
+                it_interval: once,
+                it_value: at,
+            },
+        )?;
         tokio::io::unix::AsyncFd::with_interest(timer, tokio::io::Interest::READABLE)
     }
 }

@@ -44,7 +44,9 @@ pub(crate) async fn run(
 
         let read = if buffer.is_partial() {
             let since = *partial_since.get_or_insert_with(Instant::now);
-            timeout_at(since + limits.half_frame, stream.read(buffer.space())).await.map_err(|_| Ended::HalfFrame)?
+            timeout_at(since + limits.half_frame, stream.read(buffer.space()))
+                .await
+                .map_err(|_| Ended::HalfFrame)?
         } else {
             stream.read(buffer.space()).await
         };
@@ -80,7 +82,9 @@ async fn flush(stream: &mut UnixStream, replies: &mut Vec<u8>, limit: Duration) 
         Err(error) => return Err(error.into()),
     };
     if written < replies.len() {
-        timeout(limit, stream.write_all(&replies[written..])).await.map_err(|_| Ended::Unread)??;
+        timeout(limit, stream.write_all(&replies[written..]))
+            .await
+            .map_err(|_| Ended::Unread)??;
     }
     replies.clear();
     replies.shrink_to(FLUSHED_LENGTH);

@@ -17,7 +17,10 @@ pub(crate) struct FrameBuffer {
 
 impl FrameBuffer {
     pub(crate) fn new() -> Self {
-        Self { bytes: Zeroizing::new(vec![0; FIRST_CAPACITY]), unread: 0..0 }
+        Self {
+            bytes: Zeroizing::new(vec![0; FIRST_CAPACITY]),
+            unread: 0..0,
+        }
     }
 
     /// The next whole frame's message, if there is one.

@@ -62,7 +62,10 @@ impl SigningKey {
     /// The fingerprint as `ssh-keygen -l` prints it: `SHA256:` and base64 without padding.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &self.public_blob)))
+        format!(
+            "SHA256:{}",
+            STANDARD_NO_PAD.encode(digest(&SHA256, &self.public_blob))
+        )
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, KeyError> {
@@ -79,7 +82,10 @@ impl SigningKey {
         } else {
             return Err(KeyError::UnknownType);
         };
-        Ok(Self { secret, public_blob: public_blob.into_boxed_slice() })
+        Ok(Self {
+            secret,
+            public_blob: public_blob.into_boxed_slice(),
+        })
     }
 
     /// Whether a signature takes so little time (well under a millisecond) that handing it to another thread would cost
@@ -151,7 +157,9 @@ pub enum KeyError {
     #[error("the numbers of the RSA key do not fit each other")]
     RsaParameters,
     /// None of the types that this agent signs with.
-    #[error("the key's type is not supported: use ssh-ed25519, ecdsa-sha2-nistp256, -nistp384, -nistp521 or ssh-rsa")]
+    #[error(
+        "the key's type is not supported: use ssh-ed25519, ecdsa-sha2-nistp256, -nistp384, -nistp521 or ssh-rsa"
+    )]
     UnknownType,
 }
 
@@ -160,6 +168,3 @@ impl From<Malformed> for KeyError {
         Self::Malformed
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,9 +35,18 @@ impl Listener {
     pub fn bind(path: &Path) -> Result<Self, BindError> {
         let length = path.as_os_str().as_bytes().len();
         if length > MAX_PATH {
-            return Err(BindError::PathTooLong { path: path.to_owned(), length });
+            return Err(BindError::PathTooLong {
+                path: path.to_owned(),
+                length,
+            });
         }
-        let failed = |action| move |source| BindError::System { path: path.to_owned(), action, source };
+        let failed = |action| {
+            move |source| BindError::System {
+                path: path.to_owned(),
+                action,
+                source,
+            }
+        };
         let absolute = std::path::absolute(path).map_err(failed("find"))?;
         let folder = absolute.parent().unwrap_or(&absolute);
 
@@ -54,7 +63,11 @@ impl Listener {
             .map_err(io::Error::from)
             .and_then(|()| UnixListener::from_std(socket.into()))
             .map_err(failed("listen at"))?;
-        Ok(Self { socket: listener, path: absolute, identity: identity(&entry) })
+        Ok(Self {
+            socket: listener,
+            path: absolute,
+            identity: identity(&entry),
+        })
     }
 
     /// Where the socket is, as an absolute path.
@@ -131,13 +144,20 @@ pub enum BindError {
 /// Whether the other end is this user's or root's. The kernel says so; the socket's mode alone would not keep out whoever
 /// was handed a descriptor.
 pub(crate) fn is_own(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
 /// Takes the folder's lock for as long as the result lives. It is held for moments only, so whoever holds it for long is
 /// not one of us, and waiting ends.
 fn lock_folder(folder: &Path) -> io::Result<OwnedFd> {
-    let handle = openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let handle = openat(
+        CWD,
+        folder,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     for _ in 0..LOCK_ATTEMPTS {
         match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT),
@@ -150,7 +170,11 @@ fn lock_folder(folder: &Path) -> io::Result<OwnedFd> {
 /// Removes a stale socket of ours, and refuses whatever else is in the way.
 fn make_way(path: &Path) -> Result<(), BindError> {
     let failed = |action| {
-        move |errno: Errno| BindError::System { path: path.to_owned(), action, source: errno.into() }
+        move |errno: Errno| BindError::System {
+            path: path.to_owned(),
+            action,
+            source: errno.into(),
+        }
     };
     let entry = match lstat(path) {
         Ok(entry) => entry,
@@ -158,17 +182,24 @@ fn make_way(path: &Path) -> Result<(), BindError> {
         Err(errno) => return Err(failed("look at")(errno)),
     };
     if FileType::from_raw_mode(entry.st_mode) != FileType::Socket {
-        return Err(BindError::NotASocket { path: path.to_owned() });
+        return Err(BindError::NotASocket {
+            path: path.to_owned(),
+        });
     }
     if entry.st_uid != geteuid().as_raw() {
-        return Err(BindError::NotOurs { path: path.to_owned(), owner: entry.st_uid });
+        return Err(BindError::NotOurs {
+            path: path.to_owned(),
+            owner: entry.st_uid,
+        });
     }
     let probe = new_socket().map_err(failed("try"))?;
     let address = SocketAddrUnix::new(path).map_err(failed("try"))?;
     match connect(&probe, &address) {
         // The one answer that only a socket without a listener gives. A full backlog says EAGAIN.
         Err(Errno::CONNREFUSED) => unlink(path).map_err(failed("remove the stale")),
-        _ => Err(BindError::InUse { path: path.to_owned() }),
+        _ => Err(BindError::InUse {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -201,7 +232,9 @@ fn private_socket(path: &Path) -> io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(lstat(path)?.st_mode);
     if mode.intersects(Mode::RWXG | Mode::RWXO) {
         unlink(path)?;
-        return Err(io::Error::other(format!("this kernel made the socket with mode {mode:?}")));
+        return Err(io::Error::other(format!(
+            "this kernel made the socket with mode {mode:?}"
+        )));
     }
     Ok(socket)
 }

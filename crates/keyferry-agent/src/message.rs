@@ -4,9 +4,8 @@ use crate::key::{KeyError, SigningKey};
 use crate::wire::{Malformed, Reader};
 use std::time::Duration;
 
-/// Message numbers (RFC 9987 section 6.1), and two of the first protocol that `ssh-add -D` still sends.
+/// Message numbers (RFC 9987 section 6.1), and the one of the first protocol that `ssh-add -D` still sends.
 pub(crate) mod number {
-    pub(crate) const REQUEST_RSA_IDENTITIES: u8 = 1;
     pub(crate) const FAILURE: u8 = 5;
     pub(crate) const SUCCESS: u8 = 6;
     pub(crate) const REMOVE_ALL_RSA_IDENTITIES: u8 = 9;
@@ -37,7 +36,7 @@ pub(crate) enum Request<'a> {
     RemoveIdentity {
         key: &'a [u8],
     },
-    RequestIdentities,
+    ListIdentities,
     Sign {
         key: &'a [u8],
         data: &'a [u8],
@@ -55,7 +54,7 @@ impl<'a> Request<'a> {
         let mut reader = Reader::new(message);
         let number = reader.byte()?;
         let request = match number {
-            number::REQUEST_IDENTITIES => Self::RequestIdentities,
+            number::REQUEST_IDENTITIES => Self::ListIdentities,
             number::SIGN_REQUEST => Self::Sign {
                 key: reader.string()?,
                 data: reader.string()?,
@@ -63,15 +62,23 @@ impl<'a> Request<'a> {
             },
             number::ADD_IDENTITY | number::ADD_ID_CONSTRAINED => {
                 let constrained = number == number::ADD_ID_CONSTRAINED;
-                return Ok(Self::AddIdentity { body: &message[1..], constrained });
+                return Ok(Self::AddIdentity {
+                    body: &message[1..],
+                    constrained,
+                });
             }
-            number::REMOVE_IDENTITY => Self::RemoveIdentity { key: reader.string()? },
+            number::REMOVE_IDENTITY => Self::RemoveIdentity {
+                key: reader.string()?,
+            },
             number::REMOVE_ALL_IDENTITIES => Self::RemoveAllIdentities,
-            number::LOCK => Self::Lock { passphrase: reader.string()? },
-            number::UNLOCK => Self::Unlock { passphrase: reader.string()? },
+            number::LOCK => Self::Lock {
+                passphrase: reader.string()?,
+            },
+            number::UNLOCK => Self::Unlock {
+                passphrase: reader.string()?,
+            },
             number::REMOVE_ALL_RSA_IDENTITIES => Self::RemoveAllRsaIdentities,
-            // The first protocol's list: there are no such keys, and OpenSSH says so with a failure.
-            number::REQUEST_RSA_IDENTITIES => return Err(Refusal::UnknownMessage(number)),
+            // Among them 1, the first protocol's list, which OpenSSH answers in the same way.
             _ => return Err(Refusal::UnknownMessage(number)),
         };
         reader.end()?;
@@ -144,7 +151,11 @@ impl Addition {
             }
         }
         reader.end()?;
-        Ok(Self { key, comment: comment.to_vec(), lifetime })
+        Ok(Self {
+            key,
+            comment: comment.to_vec(),
+            lifetime,
+        })
     }
 }
 

@@ -11,18 +11,28 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)) }
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+        }
     }
 
     /// # Errors
     /// [`Refusal::WorkLost`] if the job panicked or the runtime is shutting down.
-    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Refusal::WorkLost)?;
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| Refusal::WorkLost)?;
         let run = move || {
             let outcome = job();
             drop(place);
             outcome
         };
-        tokio::task::spawn_blocking(run).await.map_err(|_| Refusal::WorkLost)
+        tokio::task::spawn_blocking(run)
+            .await
+            .map_err(|_| Refusal::WorkLost)
     }
 }

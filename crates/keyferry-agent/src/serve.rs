@@ -31,9 +31,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let descriptors = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        });
+        let descriptors = getrlimit(Resource::Nofile)
+            .current
+            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Self {
             connections: (descriptors / 2).clamp(1, 512),
             half_frame: Duration::from_secs(30),
@@ -62,7 +62,12 @@ pub async fn serve(listener: Listener, agent: Agent, limits: Limits, shutdown: i
 }
 
 /// Never ends.
-async fn accept_all(listener: &Listener, agent: &Agent, limits: &Arc<Limits>, connections: &Arc<Connections>) {
+async fn accept_all(
+    listener: &Listener,
+    agent: &Agent,
+    limits: &Arc<Limits>,
+    connections: &Arc<Connections>,
+) {
     let mut strangers = 0_u64;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -104,7 +109,9 @@ async fn accept_all(listener: &Listener, agent: &Agent, limits: &Arc<Limits>, co
 
 fn is_exhaustion(error: &io::Error) -> bool {
     let codes = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| codes.iter().any(|known| known.raw_os_error() == code))
+    error
+        .raw_os_error()
+        .is_some_and(|code| codes.iter().any(|known| known.raw_os_error() == code))
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

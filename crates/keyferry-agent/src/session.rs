@@ -50,12 +50,15 @@ impl Session {
     fn handle(&mut self, message: &[u8], replies: &mut Vec<u8>) -> Result<Progress, Refusal> {
         let copy = |secret: &[u8]| Zeroizing::new(secret.to_vec());
         Ok(match Request::parse(message)? {
-            Request::RequestIdentities => {
+            Request::ListIdentities => {
                 replies.extend_from_slice(self.agent.snapshot().list());
                 Progress::Replied
             }
             Request::Sign { key, data, flags } => return self.sign(key, data, flags, replies),
-            Request::AddIdentity { body, constrained } => Progress::Later(Task::Add { body: copy(body), constrained }),
+            Request::AddIdentity { body, constrained } => Progress::Later(Task::Add {
+                body: copy(body),
+                constrained,
+            }),
             Request::RemoveIdentity { key } => {
                 self.agent.remove(key)?;
                 Progress::Done
@@ -64,8 +67,12 @@ impl Session {
                 self.agent.remove_all()?;
                 Progress::Done
             }
-            Request::Lock { passphrase } => Progress::Later(Task::Lock { passphrase: copy(passphrase) }),
-            Request::Unlock { passphrase } => Progress::Later(Task::Unlock { passphrase: copy(passphrase) }),
+            Request::Lock { passphrase } => Progress::Later(Task::Lock {
+                passphrase: copy(passphrase),
+            }),
+            Request::Unlock { passphrase } => Progress::Later(Task::Unlock {
+                passphrase: copy(passphrase),
+            }),
             // There are no keys of the first protocol, so all of them are removed.
             Request::RemoveAllRsaIdentities => Progress::Done,
         })
@@ -83,7 +90,11 @@ impl Session {
         let snapshot = self.agent.snapshot();
         let key = snapshot.find(key).ok_or(Refusal::UnknownKey)?;
         if !key.is_quick() {
-            return Ok(Progress::Later(Task::Sign { key: Arc::clone(key), data: data.to_vec(), flags }));
+            return Ok(Progress::Later(Task::Sign {
+                key: Arc::clone(key),
+                data: data.to_vec(),
+                flags,
+            }));
         }
         put_signature(key, data, flags, replies)?;
         Ok(Progress::Replied)
@@ -108,17 +119,32 @@ impl Session {
 
 /// A request that takes longer than answering others may wait.
 pub(crate) enum Task {
-    Add { body: Zeroizing<Vec<u8>>, constrained: bool },
-    Lock { passphrase: Zeroizing<Vec<u8>> },
-    Sign { key: Arc<SigningKey>, data: Vec<u8>, flags: SignFlags },
-    Unlock { passphrase: Zeroizing<Vec<u8>> },
+    Add {
+        body: Zeroizing<Vec<u8>>,
+        constrained: bool,
+    },
+    Lock {
+        passphrase: Zeroizing<Vec<u8>>,
+    },
+    Sign {
+        key: Arc<SigningKey>,
+        data: Vec<u8>,
+        flags: SignFlags,
+    },
+    Unlock {
+        passphrase: Zeroizing<Vec<u8>>,
+    },
 }
 
 impl Task {
     fn number(&self) -> u8 {
         match self {
-            Self::Add { constrained: false, .. } => number::ADD_IDENTITY,
-            Self::Add { constrained: true, .. } => number::ADD_ID_CONSTRAINED,
+            Self::Add {
+                constrained: false, ..
+            } => number::ADD_IDENTITY,
+            Self::Add {
+                constrained: true, ..
+            } => number::ADD_ID_CONSTRAINED,
             Self::Lock { .. } => number::LOCK,
             Self::Sign { .. } => number::SIGN_REQUEST,
             Self::Unlock { .. } => number::UNLOCK,
@@ -134,7 +160,12 @@ enum Progress {
     Replied,
 }
 
-fn put_signature(key: &SigningKey, data: &[u8], flags: SignFlags, replies: &mut Vec<u8>) -> Result<(), Refusal> {
+fn put_signature(
+    key: &SigningKey,
+    data: &[u8],
+    flags: SignFlags,
+    replies: &mut Vec<u8>,
+) -> Result<(), Refusal> {
     let mut outcome = Ok(());
     put_prefixed(replies, |reply| {
         reply.push(number::SIGN_RESPONSE);
@@ -155,7 +186,11 @@ fn put_reply(replies: &mut Vec<u8>, number: u8) {
 
 /// Puts FAILURE in place of whatever was written of the reply.
 fn refuse(replies: &mut Vec<u8>, start: usize, number: Option<u8>, refusal: &Refusal) {
-    tracing::debug!(number, cause = refusal as &dyn std::error::Error, "refused a request");
+    tracing::debug!(
+        number,
+        cause = refusal as &dyn std::error::Error,
+        "refused a request"
+    );
     replies.truncate(start);
     put_reply(replies, number::FAILURE);
 }

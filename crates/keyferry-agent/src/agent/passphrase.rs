@@ -42,6 +42,9 @@ mod tests {
         assert!(!passphrase.matches(b""));
         assert!(Passphrase::new(b"").unwrap().matches(b""));
         let again = Passphrase::new(b"\xff\x00caf\xe9").unwrap();
-        assert_ne!(passphrase.hash, again.hash, "two hashes of one passphrase are salted apart");
+        assert_ne!(
+            passphrase.hash, again.hash,
+            "two hashes of one passphrase are salted apart"
+        );
     }
 }

@@ -38,15 +38,33 @@ struct Added {
 
 impl Store {
     pub(super) fn load(&mut self, key: ManagedKey) -> Result<(), LoadError> {
-        let ManagedKey { name, key, comment, generation: _ } = key;
+        let ManagedKey {
+            name,
+            key,
+            comment,
+            generation: _,
+        } = key;
         if comment.contains('\0') || comment.len() > MAX_MANAGED_COMMENT {
             return Err(LoadError::Comment { name });
         }
-        if let Some(other) = self.managed_name(key.public_blob()).filter(|other| *other != name) {
-            return Err(LoadError::SamePair { name, other: other.to_owned() });
+        if let Some(other) = self
+            .managed_name(key.public_blob())
+            .filter(|other| *other != name)
+        {
+            return Err(LoadError::SamePair {
+                name,
+                other: other.to_owned(),
+            });
         }
-        self.added.retain(|added| added.key.public_blob() != key.public_blob());
-        self.managed.insert(name, Managed { key: Arc::new(key), comment });
+        self.added
+            .retain(|added| added.key.public_blob() != key.public_blob());
+        self.managed.insert(
+            name,
+            Managed {
+                key: Arc::new(key),
+                comment,
+            },
+        );
         Ok(())
     }
 
@@ -72,16 +90,30 @@ impl Store {
         if self.managed_name(addition.key.public_blob()).is_some() {
             return Err(Refusal::ManagedKey);
         }
-        let added = Added { key: Arc::new(addition.key), comment: addition.comment, expires };
-        let known = self.added.iter().position(|other| other.key.public_blob() == added.key.public_blob());
+        let added = Added {
+            key: Arc::new(addition.key),
+            comment: addition.comment,
+            expires,
+        };
+        let known = self
+            .added
+            .iter()
+            .position(|other| other.key.public_blob() == added.key.public_blob());
         let (count, length) = self
             .added
             .iter()
             .enumerate()
             .filter(|(place, _)| Some(*place) != known)
             .map(|(_, other)| entry_length(&other.key, &other.comment))
-            .chain(self.managed.values().map(|managed| entry_length(&managed.key, managed.comment.as_bytes())))
-            .fold((1, entry_length(&added.key, &added.comment)), |(count, sum), length| (count + 1, sum + length));
+            .chain(
+                self.managed
+                    .values()
+                    .map(|managed| entry_length(&managed.key, managed.comment.as_bytes())),
+            )
+            .fold(
+                (1, entry_length(&added.key, &added.comment)),
+                |(count, sum), length| (count + 1, sum + length),
+            );
         if count > MAX_LISTED || length > MAX_LIST_LENGTH {
             return Err(Refusal::TooManyKeys);
         }
@@ -95,19 +127,35 @@ impl Store {
     /// Removes a client's key, or holds a managed one, whose name it returns.
     pub(super) fn remove(&mut self, public_blob: &[u8]) -> Result<Option<String>, Refusal> {
         self.require_unlocked()?;
-        if let Some(place) = self.added.iter().position(|added| added.key.public_blob() == public_blob) {
+        if let Some(place) = self
+            .added
+            .iter()
+            .position(|added| added.key.public_blob() == public_blob)
+        {
             self.added.remove(place);
             return Ok(None);
         }
-        let name = self.managed_name(public_blob).ok_or(Refusal::UnknownKey)?.to_owned();
-        if self.held.insert(name.clone()) { Ok(Some(name)) } else { Err(Refusal::UnknownKey) }
+        let name = self
+            .managed_name(public_blob)
+            .ok_or(Refusal::UnknownKey)?
+            .to_owned();
+        if self.held.insert(name.clone()) {
+            Ok(Some(name))
+        } else {
+            Err(Refusal::UnknownKey)
+        }
     }
 
     /// Removes the clients' keys and holds all managed ones; returns the names that were not held before.
     pub(super) fn remove_all(&mut self) -> Result<Vec<String>, Refusal> {
         self.require_unlocked()?;
         self.added.clear();
-        Ok(self.managed.keys().filter(|name| self.held.insert((*name).clone())).cloned().collect())
+        Ok(self
+            .managed
+            .keys()
+            .filter(|name| self.held.insert((*name).clone()))
+            .cloned()
+            .collect())
     }
 
     pub(super) fn expire(&mut self, now: Moment) {
@@ -131,7 +179,11 @@ impl Store {
     }
 
     pub(super) fn require_unlocked(&self) -> Result<(), Refusal> {
-        if self.passphrase.is_some() { Err(Refusal::Locked) } else { Ok(()) }
+        if self.passphrase.is_some() {
+            Err(Refusal::Locked)
+        } else {
+            Ok(())
+        }
     }
 
     /// What lists and signs: nothing while locked, else all but the held.
@@ -170,7 +222,9 @@ impl Store {
 
     fn managed_name(&self, public_blob: &[u8]) -> Option<&str> {
         let mut managed = self.managed.iter();
-        managed.find(|(_, managed)| managed.key.public_blob() == public_blob).map(|(name, _)| name.as_str())
+        managed
+            .find(|(_, managed)| managed.key.public_blob() == public_blob)
+            .map(|(name, _)| name.as_str())
     }
 }
 

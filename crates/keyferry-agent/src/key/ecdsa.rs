@@ -5,8 +5,8 @@ use crate::message::Refusal;
 use crate::wire::{Reader, put_mpint, put_string};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Signature,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Signature,
 };
 use zeroize::Zeroizing;
 
@@ -45,7 +45,9 @@ impl Ecdsa {
 
     /// Both numbers of the signature, each as long as the curve's order.
     pub(super) fn sign(&self, data: &[u8]) -> Result<Signature, Refusal> {
-        self.pair.sign(&SystemRandom::new(), data).map_err(|_| Refusal::Signature)
+        self.pair
+            .sign(&SystemRandom::new(), data)
+            .map_err(|_| Refusal::Signature)
     }
 
     pub(super) fn put_signature(&self, signature: &[u8], out: &mut Vec<u8>) {
@@ -68,7 +70,9 @@ pub(super) struct Curve {
 
 impl Curve {
     pub(super) fn named(algorithm: &[u8]) -> Option<&'static Self> {
-        CURVES.iter().find(|curve| curve.algorithm.as_bytes() == algorithm)
+        CURVES
+            .iter()
+            .find(|curve| curve.algorithm.as_bytes() == algorithm)
     }
 }
 

@@ -81,8 +81,14 @@ pub(super) struct Algorithm {
     encoding: &'static dyn RsaEncoding,
 }
 
-pub(super) static SHA2_256: Algorithm = Algorithm { name: "rsa-sha2-256", encoding: &RSA_PKCS1_SHA256 };
-pub(super) static SHA2_512: Algorithm = Algorithm { name: "rsa-sha2-512", encoding: &RSA_PKCS1_SHA512 };
+pub(super) static SHA2_256: Algorithm = Algorithm {
+    name: "rsa-sha2-256",
+    encoding: &RSA_PKCS1_SHA256,
+};
+pub(super) static SHA2_512: Algorithm = Algorithm {
+    name: "rsa-sha2-512",
+    encoding: &RSA_PKCS1_SHA512,
+};
 
 fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last & 1 == 1)
@@ -90,7 +96,9 @@ fn is_odd(number: &[u8]) -> bool {
 
 /// The length of a number that has no leading zero bytes.
 fn bit_length(number: &[u8]) -> usize {
-    number.first().map_or(0, |first| 8 * number.len() - first.leading_zeros() as usize)
+    number
+        .first()
+        .map_or(0, |first| 8 * number.len() - first.leading_zeros() as usize)
 }
 
 /// An odd number less one.

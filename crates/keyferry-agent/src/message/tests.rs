@@ -17,14 +17,26 @@ fn constraints_that_are_not_enforced_are_refused() {
     let with = |constraints: &[u8]| Addition::parse(&[&key[..], constraints].concat(), true);
 
     assert_eq!(with(&[]).unwrap().lifetime, None);
-    assert_eq!(with(&[1, 0, 0, 1, 0]).unwrap().lifetime, Some(Duration::from_secs(256)));
-    assert!(matches!(with(&[1, 0, 0, 1, 0, 1, 0, 0, 1, 0]), Err(Refusal::Constraint(1))));
+    assert_eq!(
+        with(&[1, 0, 0, 1, 0]).unwrap().lifetime,
+        Some(Duration::from_secs(256))
+    );
+    assert!(matches!(
+        with(&[1, 0, 0, 1, 0, 1, 0, 0, 1, 0]),
+        Err(Refusal::Constraint(1))
+    ));
     assert!(matches!(with(&[2]), Err(Refusal::Constraint(2))));
     assert!(matches!(with(&[3, 0, 0, 0, 1]), Err(Refusal::Constraint(3))));
-    assert!(matches!(with(&[255, 0, 0, 0, 1, b'x']), Err(Refusal::Constraint(255))));
+    assert!(matches!(
+        with(&[255, 0, 0, 0, 1, b'x']),
+        Err(Refusal::Constraint(255))
+    ));
     assert!(matches!(with(&[1, 0, 0, 1]), Err(Refusal::Malformed(_))));
     assert!(
-        matches!(Addition::parse(&[&key[..], &[1, 0, 0, 1, 0]].concat(), false), Err(Refusal::Malformed(_))),
+        matches!(
+            Addition::parse(&[&key[..], &[1, 0, 0, 1, 0]].concat(), false),
+            Err(Refusal::Malformed(_))
+        ),
         "constraints after an unconstrained add"
     );
 }
@@ -36,7 +48,10 @@ fn sign_flags_are_known_or_refused() {
     assert_eq!(SignFlags::parse(4).unwrap(), SignFlags::RsaSha512);
     assert_eq!(SignFlags::parse(6).unwrap(), SignFlags::RsaSha256);
     for flags in [1, 8, 0x8000_0002] {
-        assert!(matches!(SignFlags::parse(flags), Err(Refusal::UnknownFlags(_))), "{flags}");
+        assert!(
+            matches!(SignFlags::parse(flags), Err(Refusal::UnknownFlags(_))),
+            "{flags}"
+        );
     }
 }
 
@@ -50,7 +65,10 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         b"nistp256",
         b"nistp521",
     ]);
-    let string = prop_oneof![names.prop_map(<[u8]>::to_vec), prop::collection::vec(any::<u8>(), 0..300)];
+    let string = prop_oneof![
+        names.prop_map(<[u8]>::to_vec),
+        prop::collection::vec(any::<u8>(), 0..300)
+    ];
     let strings = prop::collection::vec(string, 0..8);
     (0..30_u8, strings, prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(number, strings, rest)| {
         let mut message = vec![number];

@@ -25,7 +25,7 @@ struct Open {
 
 #[derive(Default)]
 struct State {
-    /// Milliseconds from [`Connections::start`] to the last reply, or to the connection's beginning.
+    /// Nanoseconds from [`Connections::start`] to the last reply, or to the connection's beginning.
     last_served: AtomicU64,
     /// A request came and is not answered yet.
     is_busy: AtomicBool,
@@ -57,7 +57,10 @@ impl Connections {
     /// as long as others are quiet.
     pub(super) fn evict(&self) {
         let open = self.open();
-        if let Some(quietest) = open.values().min_by_key(|open| open.state.last_served.load(Ordering::Relaxed)) {
+        if let Some(quietest) = open
+            .values()
+            .min_by_key(|open| open.state.last_served.load(Ordering::Relaxed))
+        {
             tracing::debug!("closing the connection that was quiet longest");
             quietest.task.abort();
         }
@@ -69,8 +72,16 @@ impl Connections {
         F: Future<Output = ()> + Send + 'static,
     {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let state = Arc::new(State { last_served: AtomicU64::new(self.now()), ..State::default() });
-        let connection = Connection { id, state: Arc::clone(&state), all: Arc::clone(self), _place: place };
+        let state = Arc::new(State {
+            last_served: AtomicU64::new(self.now()),
+            ..State::default()
+        });
+        let connection = Connection {
+            id,
+            state: Arc::clone(&state),
+            all: Arc::clone(self),
+            _place: place,
+        };
         // Locked until the entry is in: the task may end before this function does.
         let mut open = self.open();
         let task = tokio::spawn(run(connection)).abort_handle();
@@ -104,7 +115,7 @@ impl Connections {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
@@ -114,7 +125,11 @@ impl Connections {
 
 /// Leave to have one connection open.
 pub(super) struct Place(
-    #[expect(dead_code, reason = "held, not looked at: it returns to the semaphore when it is dropped")] OwnedSemaphorePermit,
+    #[expect(
+        dead_code,
+        reason = "held, not looked at: it returns to the semaphore when it is dropped"
+    )]
+    OwnedSemaphorePermit,
 );
 
 /// One connection's entry among all, for as long as its task runs.
