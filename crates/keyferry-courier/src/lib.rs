@@ -27,7 +27,7 @@ mod wire;
 
 pub use enforce::Rule;
 pub use job::{JobError, JobRequest, JobResult, Permit, Preview, PreviewedRequest};
-pub use parent::{Courier, Hooks};
+pub use parent::{Courier, Environment, Hooks};
 pub use process::main;
 pub use secret::Secret;
 pub use setup::{Account, CredentialSource, Launch, Limits, Network, Setup};

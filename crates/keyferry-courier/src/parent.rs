@@ -22,7 +22,7 @@ mod needs;
 mod stderr;
 mod streams;
 
-pub use needs::Hooks;
+pub use needs::{Environment, Hooks};
 
 /// A courier process and the line to it.
 ///
@@ -208,7 +208,11 @@ impl Inner {
         id: u64,
         request: JobRequest,
     ) -> Result<oneshot::Receiver<Result<JobResult, JobError>>, JobError> {
-        let whole = wire::encode(&ToCourier::Job { id, request }).map_err(|error| JobError::Setup {
+        let whole = wire::encode(&ToCourier::Job {
+            id,
+            request: Box::new(request),
+        })
+        .map_err(|error| JobError::Setup {
             message: format!("the job cannot be given to the courier: {error}"),
         })?;
         let (result, receiver) = oneshot::channel();

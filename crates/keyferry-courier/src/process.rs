@@ -94,6 +94,9 @@ impl Shared {
 }
 
 /// Runs the courier process until the worker closes the socket.
+///
+/// It is to be called first thing in `main`, before the process has opened anything: descriptors that leaked into it are
+/// closed.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) | Err(Ended::Frame(FrameError::Closed | FrameError::Cut)) => ExitCode::SUCCESS,
@@ -122,6 +125,7 @@ enum Ended {
 }
 
 fn run() -> Result<(), Ended> {
+    jail::close_inherited_descriptors();
     jail::harden().map_err(Ended::Jail)?;
     jail::forbid_file_writes().map_err(Ended::Jail)?;
     lower_priority().map_err(Ended::Jail)?;
@@ -156,7 +160,7 @@ fn run() -> Result<(), Ended> {
         let mut descriptors = reader.take_descriptors();
         match wire::decode(&content)? {
             ToCourier::Setup(_) => return Err(Ended::NoSetup),
-            ToCourier::Job { id, request } => jobs.start(id, request),
+            ToCourier::Job { id, request } => jobs.start(id, *request),
             ToCourier::Cancel { id } => jobs.cancel(id),
             ToCourier::Variables { need, values } => line.answered(need, Answer::Variables(values)),
             ToCourier::CommandStarted { need } => {

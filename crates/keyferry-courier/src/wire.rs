@@ -20,7 +20,7 @@ pub(crate) enum ToCourier {
     /// The first frame.
     Setup(Box<Setup>),
     /// Do this. Jobs run side by side.
-    Job { id: u64, request: JobRequest },
+    Job { id: u64, request: Box<JobRequest> },
     /// Nobody waits for this job any more.
     Cancel { id: u64 },
     /// Answers [`FromCourier::NeedVariables`]: a value for each name that is set.

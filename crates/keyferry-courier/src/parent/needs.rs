@@ -19,8 +19,11 @@ use crate::wire::{self, ToCourier};
 #[derive(Clone)]
 pub struct Hooks {
     /// Looks a variable up. It is asked only for names that the account or the plugin's manifest lists.
-    pub environment: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    pub environment: Arc<Environment>,
 }
+
+/// Looks a variable up by its name.
+pub type Environment = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 impl Default for Hooks {
     /// The worker's own environment.

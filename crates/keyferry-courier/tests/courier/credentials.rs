@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use keyferry_courier::{CredentialSource, Hooks, JobError, Setup};
+use keyferry_plugin::contract::{Effect, ErrorKind};
 
-use crate::cloud::{Cloud, honest};
-use crate::fixture::{SECRET, environment, hooks, job, list, one, setup};
+use crate::cloud::{Cloud, Reply, honest};
+use crate::fixture::{SECRET, built_plugin, environment, hooks, import, job, list, one, setup};
 
 fn with(endpoint: &str, credentials: CredentialSource) -> Setup {
     Setup {
@@ -257,4 +258,56 @@ async fn credentials_are_obtained_once_while_they_last() {
         ("expires_at", humantime::format_rfc3339_seconds(soon).to_string()),
     ]);
     check(serde_json::to_string(&expiring).unwrap(), 3).await;
+}
+
+/// Refuses every access key but this one, as Alibaba Cloud does.
+fn knows_only(access_key: &'static str) -> Cloud {
+    Cloud::start(move |request| {
+        if request
+            .header("authorization")
+            .contains(&format!("Credential={access_key},"))
+        {
+            return Reply::Json(
+                200,
+                r#"{"RequestId":"R-2","KeyPairName":"web-1","KeyPairFingerPrint":"aa"}"#.to_owned(),
+            );
+        }
+        let body = r#"{"RequestId":"R-1","Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found."}"#;
+        Reply::Json(404, body.to_owned())
+    })
+}
+
+#[tokio::test]
+async fn refused_credentials_are_obtained_anew_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = async |access_key: &'static str, script: &str, expected: [usize; 2]| {
+        let cloud = knows_only(access_key);
+        let count = directory.path().join("count");
+        let _ = std::fs::remove_file(&count);
+        let count = count.display();
+        let script = format!("echo x >> {count}; n=$(wc -l < {count}); {script}");
+        let mut setup = with(&cloud.endpoint, command(&script));
+        setup.library = built_plugin("keyferry-alibaba-ens", "libkeyferry_alibaba_ens.so");
+        setup.account.settings.clear();
+        let result = one(setup, variables(), job(import())).await;
+        let runs = std::fs::read_to_string(count.to_string())
+            .unwrap()
+            .lines()
+            .count();
+        assert_eq!([runs, cloud.requests().len()], expected, "{result:?}");
+        result
+    };
+    let print =
+        |id: &str| format!(r#"printf '{{"access_key_id":"%s","access_key_secret":"{SECRET}"}}' {id}"#);
+    // The second set works.
+    check("KEY2", &print("KEY$n"), [2, 2]).await.unwrap();
+    // The second set is refused too: no third one is asked for.
+    let error = check("KEY3", &print("KEY$n"), [2, 2]).await.unwrap_err();
+    assert!(
+        matches!(&error, JobError::Provider(error) if error.kind == ErrorKind::Unauthorized),
+        "{error:?}"
+    );
+    assert_eq!(error.effect(), Effect::None);
+    // The same set again is not sent again.
+    check("KEY3", &print("KEY"), [2, 1]).await.unwrap_err();
 }

@@ -30,22 +30,26 @@ fn build_folder() -> PathBuf {
 /// The hostile plugin's library. The first call builds it, and the courier.
 pub(crate) fn library() -> LibraryFacts {
     static LIBRARY: OnceLock<LibraryFacts> = OnceLock::new();
-    LIBRARY
-        .get_or_init(|| {
-            for what in [
-                ["keyferry-hostile-plugin", "--lib"].as_slice(),
-                &["keyferry-courier", "--example", "courier"],
-            ] {
-                let mut build = Command::new(env!("CARGO"));
-                build.args(["build", "--quiet", "-p"]).args(what);
-                if build_folder().ends_with("release") {
-                    build.arg("--release");
-                }
-                assert!(build.status().unwrap().success());
-            }
-            keyferry_sandbox::library::inspect(&build_folder().join("libkeyferry_hostile.so")).unwrap()
-        })
-        .clone()
+    let build = || {
+        build(&["keyferry-courier", "--example", "courier"]);
+        built_plugin("keyferry-hostile-plugin", "libkeyferry_hostile.so")
+    };
+    LIBRARY.get_or_init(build).clone()
+}
+
+/// Builds a plugin, and looks at its library.
+pub(crate) fn built_plugin(package: &str, file: &str) -> LibraryFacts {
+    build(&[package, "--lib"]);
+    keyferry_sandbox::library::inspect(&build_folder().join(file)).unwrap()
+}
+
+fn build(what: &[&str]) {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "-p"]).args(what);
+    if build_folder().ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success());
 }
 
 pub(crate) fn launch(args: &[&str]) -> Launch {
