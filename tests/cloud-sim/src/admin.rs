@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::Service;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Release};
 use crate::faults::{Fault, FaultRequest};
 use crate::inventory::UnknownDelete;
 use crate::keys::PrivateKeyForm;
@@ -105,7 +105,7 @@ async fn dispatch(cloud: &Cloud, route: &str, query: &str, body: &[u8]) -> Resul
         "GET /pairs" => by_service(|service| json!(cloud.pairs(service))),
         "POST /pairs" => json!(cloud.plant(parse(body)?).await?),
         "POST /release" => {
-            cloud.release();
+            cloud.release(Release::ToAnswer);
             nothing
         }
         "GET /requests" => requests(cloud, query).await?,

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::faults::{Fault, FaultKind, FaultStatus, Faults};
 use crate::inventory::{CreatedBy, Inventory, Pair, Settings};
-use crate::keys::{NewKey, NoKey, Stock, fingerprint};
+use crate::keys::{NewKey, NoKey, PrivateKeyForm, Stock, fingerprint};
 use crate::refusal::Refusal;
 use crate::requests::{Log, RequestFilter, Requests};
 use crate::rules::{Parameters, public_key};
@@ -23,8 +23,8 @@ pub(crate) struct Cloud {
     /// Told of every change of the log, for threads and for tasks.
     log_changed: Condvar,
     log_version: watch::Sender<u64>,
-    /// Counts the releases of hanging requests.
-    releases: watch::Sender<u64>,
+    /// Told of every release of hanging requests.
+    releases: watch::Sender<Release>,
     stock: Stock,
 }
 
@@ -37,12 +37,23 @@ struct State {
     ens: Inventory,
     faults: Faults,
     log: Log,
+    /// PKCS#1 PEM of every private key that a reply was made of.
+    private_keys: Vec<String>,
 }
 
 /// A request that passed the gate: signed, fresh, and for an API version that the service has.
 pub(crate) struct Call {
     pub(crate) action: String,
     pub(crate) parameters: Parameters,
+}
+
+/// How hanging requests go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Release {
+    /// As if nothing had been.
+    ToAnswer,
+    /// They take effect, and their connections close without a byte.
+    ToLoseTheReply,
 }
 
 impl Cloud {
@@ -56,10 +67,11 @@ impl Cloud {
                 ens: Inventory::new(Service::AlibabaEns),
                 faults: Faults::default(),
                 log: Log::default(),
+                private_keys: Vec::new(),
             }),
             log_changed: Condvar::new(),
             log_version: watch::Sender::new(0),
-            releases: watch::Sender::new(0),
+            releases: watch::Sender::new(Release::ToAnswer),
             stock,
         }
     }
@@ -118,9 +130,12 @@ impl Cloud {
     /// Does the work. Nothing is changed where the answer is an error.
     pub(crate) async fn perform(&self, service: Service, call: &Call) -> Result<Value, Refusal> {
         let mut key = None;
+        let mut private_key = None;
         if call.action == "CreateKeyPair" {
             let no_key = |error: NoKey| Refusal::new(500, "InternalError", error.to_string());
-            key = Some(self.stock.take().await.map_err(no_key)?);
+            let made = self.stock.take().await.map_err(no_key)?;
+            private_key = Some(made.private_key_body(PrivateKeyForm::Pem).map_err(no_key)?);
+            key = Some(made);
         }
         let result = {
             let mut state = self.lock();
@@ -131,8 +146,9 @@ impl Cloud {
                 Service::AlibabaEns => ens::perform(&call.action, &call.parameters, inventory, now, &mut key),
             }
         };
-        if let Some(unused) = key {
-            self.stock.put_back(unused);
+        match key {
+            Some(unused) => self.stock.put_back(unused),
+            None => self.lock().private_keys.extend(private_key),
         }
         result
     }
@@ -156,17 +172,21 @@ impl Cloud {
     }
 
     /// Lets every request that hangs go on.
-    pub(crate) fn release(&self) {
-        self.releases.send_modify(|count| *count += 1);
+    pub(crate) fn release(&self, how: Release) {
+        self.releases.send_replace(how);
     }
 
     /// Sees every release from now on.
-    pub(crate) fn releases(&self) -> watch::Receiver<u64> {
+    pub(crate) fn releases(&self) -> watch::Receiver<Release> {
         self.releases.subscribe()
     }
 
     pub(crate) fn pairs(&self, service: Service) -> Vec<Pair> {
         self.lock().inventory(service).pairs.clone()
+    }
+
+    pub(crate) fn private_keys(&self) -> Vec<String> {
+        self.lock().private_keys.clone()
     }
 
     /// Puts a pair there behind the API: no quota, no name rules.

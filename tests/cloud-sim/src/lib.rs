@@ -46,7 +46,7 @@ pub use refusal::Refusal;
 pub use requests::{RequestFilter, RequestRecord, Requests};
 pub use signature::Credential;
 
-use cloud::Cloud;
+use cloud::{Cloud, Release};
 use keys::Stock;
 use server::Role;
 
@@ -121,6 +121,12 @@ impl CloudSim {
         self.cloud.pairs(service)
     }
 
+    /// PKCS#1 PEM of every private key that was made for a client, oldest first, whether or not the reply arrived: what
+    /// a test looks for where it should not be.
+    pub fn private_keys(&self) -> Vec<String> {
+        self.cloud.private_keys()
+    }
+
     /// Puts a pair there that nobody asked for over the API. May wait for an RSA key.
     ///
     /// # Errors
@@ -180,7 +186,12 @@ impl CloudSim {
 
     /// Lets the requests that hang now go on.
     pub fn release(&self) {
-        self.cloud.release();
+        self.cloud.release(Release::ToAnswer);
+    }
+
+    /// Lets the requests that hang now take effect, and closes their connections without a reply.
+    pub fn lose_replies(&self) {
+        self.cloud.release(Release::ToLoseTheReply);
     }
 
     /// Stops the cloud's clock at a time, or with `None` lets it run with the machine's.

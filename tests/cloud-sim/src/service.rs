@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::Service;
 use crate::body::ReplyBody;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Release};
 use crate::faults::FaultKind;
 use crate::refusal::Refusal;
 use crate::reply::ReplyForm;
@@ -40,12 +40,13 @@ pub(crate) async fn answer(
         Err(refusal) => return refuse(&refusal),
     };
     let fault = cloud.fault_for(service, &call);
+    let mut release = Release::ToAnswer;
     if let Some(fault) = &fault {
         visit.fault(fault.name());
     }
     match &fault {
         Some(FaultKind::Drop) => return close(&visit, FaultKind::Drop),
-        Some(FaultKind::HangBeforeCommit) => hang(&mut releases).await,
+        Some(FaultKind::HangBeforeCommit) => release = hang(&mut releases).await,
         Some(fault) => {
             if let Some(refusal) = fault.error_before_commit(service) {
                 return refuse(&refusal);
@@ -61,7 +62,7 @@ pub(crate) async fn answer(
 
     match &fault {
         Some(FaultKind::LostReply) => return close(&visit, FaultKind::LostReply),
-        Some(FaultKind::HangAfterCommit) => hang(&mut releases).await,
+        Some(FaultKind::HangAfterCommit) => release = hang(&mut releases).await,
         Some(FaultKind::Slow { delay }) => tokio::time::sleep(*delay).await,
         Some(fault) => {
             if let Some(refusal) = fault.error_after_commit() {
@@ -71,6 +72,7 @@ pub(crate) async fn answer(
         None => {}
     }
     match result {
+        _ if release == Release::ToLoseTheReply => close(&visit, FaultKind::LostReply),
         Err(refusal) => refuse(&refusal),
         Ok(value) => {
             visit.finish(
@@ -116,9 +118,10 @@ async fn read(received: Received<Incoming>) -> Result<Request, Closed> {
     })
 }
 
-async fn hang(releases: &mut watch::Receiver<u64>) {
+async fn hang(releases: &mut watch::Receiver<Release>) -> Release {
     // If the sender is gone, so is the cloud.
     let _ = releases.changed().await;
+    *releases.borrow()
 }
 
 fn close(visit: &Visit, fault: FaultKind) -> Result<Response<ReplyBody>, Closed> {

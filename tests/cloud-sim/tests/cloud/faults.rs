@@ -193,6 +193,29 @@ fn hanging_requests_go_on_when_released() {
 }
 
 #[test]
+fn hanging_requests_can_lose_their_reply() {
+    for kind in [FaultKind::HangBeforeCommit, FaultKind::HangAfterCommit] {
+        let cloud = start();
+        cloud.fault(Fault::new(kind.clone()).count(1));
+        let mut connection = Connection::open(cloud.url(SERVICE));
+        connection.send(&request("web").v3()).unwrap();
+        let hanging = RequestFilter {
+            committed: Some(kind == FaultKind::HangAfterCommit),
+            finished: Some(false),
+            ..RequestFilter::default()
+        };
+        cloud.wait_for_requests(&hanging, 1, DEADLINE).unwrap();
+        cloud.lose_replies();
+        assert!(connection.receive().is_err(), "{kind:?}");
+        assert_eq!(cloud.pairs(SERVICE).len(), 1, "{kind:?}");
+        assert_eq!(
+            cloud.requests().requests[0].outcome.as_deref(),
+            Some("lost_reply")
+        );
+    }
+}
+
+#[test]
 fn a_client_that_goes_away_ends_the_hanging() {
     let cloud = start();
     cloud.fault(Fault::new(FaultKind::HangBeforeCommit));
