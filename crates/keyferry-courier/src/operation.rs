@@ -282,10 +282,15 @@ impl Run<'_> {
         self.check_found(found)?;
         if self.job.request.preview.is_none() {
             let pairs = pairs.into_iter().map(|pair| self.cleaned_pair(pair)).collect();
-            self.shared.line.send(&FromCourier::Emitted {
+            let emitted = FromCourier::Emitted {
                 id: self.job.id,
                 pairs,
-            });
+            };
+            let too_long = |_| Refusal::new(Rule::Limit, "emitted too many pairs at once");
+            self.shared
+                .line
+                .send(&emitted)
+                .map_err(|error| self.refused(too_long(error)))?;
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ impl Courier {
         tokio::spawn(streams::write(writer, frames));
         let conversation = streams::Conversation {
             inner: Arc::clone(&inner),
+            start_time: setup.limits.start_time,
             needs: needs::Needs::new(setup, hooks, inner.outgoing.clone()),
         };
         tokio::spawn(conversation.hold(reader, child, killed, ending));
@@ -103,16 +104,18 @@ impl Courier {
         &self,
         request: JobRequest,
     ) -> impl Future<Output = Result<JobResult, JobError>> + Send + 'static {
-        let inner = Arc::clone(&self.inner);
-        let id = inner.next.fetch_add(1, Ordering::Relaxed);
-        let started = inner.start(id, request);
-        async move {
-            let result = started?;
-            let mut guard = CancelOnDrop {
-                inner,
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        // Made here, not when the future is first polled: it may be dropped before that.
+        let started = self.inner.start(id, request).map(|result| {
+            let guard = CancelOnDrop {
+                inner: Arc::clone(&self.inner),
                 id,
                 armed: true,
             };
+            (result, guard)
+        });
+        async move {
+            let (result, mut guard) = started?;
             let outcome = result.await;
             guard.armed = false;
             // The sender is kept with the job and dropped only together with the courier's state.

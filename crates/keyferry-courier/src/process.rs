@@ -147,13 +147,14 @@ fn run() -> Result<(), Ended> {
     let shared = match Shared::new(*setup, Arc::clone(&line)) {
         Ok(shared) => Arc::new(shared),
         Err(message) => {
-            line.send(&FromCourier::SetupFailed {
+            let failed = FromCourier::SetupFailed {
                 message: message.clone(),
-            });
+            };
+            line.send(&failed)?;
             return Err(Ended::Setup(message));
         }
     };
-    line.send(&FromCourier::Ready);
+    line.send(&FromCourier::Ready)?;
     let jobs = Jobs::new(shared);
     loop {
         let content: Zeroizing<Vec<u8>> = frame::read(&mut reader, MAX_FRAME)?;

@@ -104,14 +104,15 @@ pub(super) fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// A path with the home directory in place of `~/`.
+/// A path with the home directory in place of `~/`. It must be absolute: nobody knows what it would be relative to.
 pub(super) fn expand(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
+    let shown = path.display();
     match (path.strip_prefix("~"), home) {
-        (Err(_), _) => Ok(path.to_owned()),
+        (Err(_), _) if path.is_absolute() => Ok(path.to_owned()),
+        (Err(_), _) => Err(format!("{shown} is not an absolute path: begin it with / or ~/")),
         (Ok(rest), Some(home)) => Ok(home.join(rest)),
         (Ok(_), None) => Err(format!(
-            "{} cannot be found: the home directory is not known (HOME is not set)",
-            path.display()
+            "{shown} cannot be found: the home directory is not known (HOME is not set)"
         )),
     }
 }

@@ -72,7 +72,8 @@ impl Run<'_> {
         let time = self.time_left().min(self.shared.setup.limits.request_time);
         if changes(kind) && !self.sent {
             // If we die from here on, the worker knows that the outcome is open.
-            self.shared.line.send(&FromCourier::Sending { id: self.job.id });
+            // It is short.
+            let _ = self.shared.line.send(&FromCourier::Sending { id: self.job.id });
         }
         match self.shared.client.send(request, destination, kind, time) {
             Ok(reply) => {

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyferry_sandbox::frame::{self, FrameError};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -53,6 +54,7 @@ async fn send_with_descriptors(writer: &OwnedWriteHalf, outgoing: &Outgoing) -> 
 /// The worker's part of the conversation, until the process has ended.
 pub(super) struct Conversation {
     pub(super) inner: Arc<Inner>,
+    pub(super) start_time: Duration,
     pub(super) needs: Needs,
 }
 
@@ -95,13 +97,30 @@ impl Conversation {
                 "the courier was ended".to_owned()
             }
         };
-        self.inner.close(&words);
+        // In this order: who learns of a lost job sees that the courier is gone.
         ended.send_replace(true);
+        self.inner.close(&words);
     }
 
     async fn read(&self, mut reader: OwnedReadHalf) -> Option<FrameError> {
+        let mut has_spoken = false;
         loop {
-            let content = match read_frame(&mut reader).await {
+            // The first word comes soon; later ones when there is something to say.
+            let patience = if has_spoken {
+                Duration::MAX
+            } else {
+                self.start_time
+            };
+            let read = tokio::time::timeout(patience, read_frame(&mut reader)).await;
+            has_spoken = true;
+            let frame = read.unwrap_or_else(|_| {
+                let words = format!("it said nothing for {} s after its start", patience.as_secs_f32());
+                Err(FrameError::Io(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    words,
+                )))
+            });
+            let content = match frame {
                 Ok(content) => content,
                 Err(error) => return Some(error),
             };
@@ -146,4 +165,4 @@ async fn read_frame(reader: &mut OwnedReadHalf) -> Result<Zeroizing<Vec<u8>>, Fr
 }
 
 /// Time between a closed socket and the end of the process.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);

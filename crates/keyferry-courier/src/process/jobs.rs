@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use keyferry_plugin::contract::Effect;
 
 use super::Shared;
-use crate::job::{JobError, JobRequest};
+use crate::job::{JobError, JobRequest, JobResult};
 use crate::operation::Job;
 use crate::wire::FromCourier;
 
@@ -67,8 +67,7 @@ impl Jobs {
                     let message = format!("cannot start a thread: {error}");
                     state.waiting.pop_back();
                     drop(state);
-                    let result = Err(JobError::Setup { message });
-                    self.inner.shared.line.send(&FromCourier::Finished { id, result });
+                    self.inner.finished(id, Err(JobError::Setup { message }));
                     return;
                 }
                 Err(_) => {}
@@ -99,9 +98,22 @@ impl Inner {
                 })
             });
             self.state().cancelled.remove(&job.id);
-            self.shared
-                .line
-                .send(&FromCourier::Finished { id: job.id, result });
+            self.finished(job.id, result);
+        }
+    }
+
+    fn finished(&self, id: u64, result: Result<JobResult, JobError>) {
+        let line = &self.shared.line;
+        if let Err(error) = line.send(&FromCourier::Finished { id, result }) {
+            let result = Err(JobError::Plugin {
+                message: format!(
+                    "plugin {} made a result that cannot be passed on: {error}",
+                    self.shared.setup.library.name
+                ),
+                effect: Effect::Unknown,
+            });
+            // This one is short.
+            let _ = line.send(&FromCourier::Finished { id, result });
         }
     }
 

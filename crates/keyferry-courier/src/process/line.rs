@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use keyferry_sandbox::frame::FrameError;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::secret::Secret;
@@ -39,23 +40,21 @@ impl Line {
     }
 
     /// Sends a message. When the worker is gone this does nothing: the reading thread ends the process.
-    pub(crate) fn send(&self, message: &FromCourier) {
-        match wire::encode(message) {
-            Ok(whole) => {
-                let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = writer.write_all(&whole);
-            }
-            // Nothing that is sent comes near the cap; if it did, the worker sees a job that never ends.
-            Err(error) => {
-                let _ = writeln!(io::stderr(), "courier: a message cannot be sent: {error}");
-            }
-        }
+    ///
+    /// # Errors
+    /// When the message is longer than a frame may be.
+    pub(crate) fn send(&self, message: &FromCourier) -> Result<(), FrameError> {
+        let whole = wire::encode(message)?;
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writer.write_all(&whole);
+        Ok(())
     }
 
     /// The values of these variables in the worker's environment.
     pub(crate) fn variables(&self, names: Vec<String>) -> Result<Vec<(String, Option<Secret>)>, String> {
         let need = self.need();
-        self.send(&FromCourier::NeedVariables { need: need.id, names });
+        let message = FromCourier::NeedVariables { need: need.id, names };
+        self.send(&message).map_err(|error| error.to_string())?;
         match need.answer(Instant::now() + PATIENCE) {
             Some(Answer::Variables(values)) => Ok(values),
             _ => Err("the daemon did not tell its environment variables: restart keyferry".to_owned()),
@@ -65,7 +64,8 @@ impl Line {
     /// Has the account's command run. Two answers come: that it started, and that it ended.
     pub(crate) fn command(&self) -> Result<Need<'_>, String> {
         let need = self.need();
-        self.send(&FromCourier::NeedCommand { need: need.id });
+        let message = FromCourier::NeedCommand { need: need.id };
+        self.send(&message).map_err(|error| error.to_string())?;
         Ok(need)
     }
 

@@ -287,7 +287,7 @@ async fn refused_credentials_are_obtained_anew_once() {
         let count = count.display();
         let script = format!("echo x >> {count}; n=$(wc -l < {count}); {script}");
         let mut setup = with(&cloud.endpoint, command(&script));
-        setup.library = built_plugin("keyferry-alibaba-ens", "libkeyferry_alibaba_ens.so");
+        setup.library = built_plugin("keyferry-alibaba-ens", "alibaba-ens");
         setup.account.settings.clear();
         let result = one(setup, variables(), job(import())).await;
         let runs = std::fs::read_to_string(count.to_string())

@@ -32,14 +32,15 @@ pub(crate) fn library() -> LibraryFacts {
     static LIBRARY: OnceLock<LibraryFacts> = OnceLock::new();
     let build = || {
         build(&["keyferry-courier", "--example", "courier"]);
-        built_plugin("keyferry-hostile-plugin", "libkeyferry_hostile.so")
+        built_plugin("keyferry-hostile-plugin", "hostile")
     };
     LIBRARY.get_or_init(build).clone()
 }
 
 /// Builds a plugin, and looks at its library.
-pub(crate) fn built_plugin(package: &str, file: &str) -> LibraryFacts {
+pub(crate) fn built_plugin(package: &str, plugin: &str) -> LibraryFacts {
     build(&[package, "--lib"]);
+    let file = keyferry_sandbox::library::file_name(plugin);
     keyferry_sandbox::library::inspect(&build_folder().join(file)).unwrap()
 }
 
@@ -109,11 +110,12 @@ pub(crate) async fn one(setup: Setup, hooks: Hooks, request: JobRequest) -> Resu
     result
 }
 
-/// Nothing here takes a minute.
+/// Nothing here takes so long, unless it never ends.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Waits for what should come.
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .unwrap()
+    tokio::time::timeout(PATIENCE, future).await.unwrap()
 }
 
 pub(crate) fn job(operation: Operation) -> JobRequest {

@@ -5,7 +5,9 @@ use keyferry_hostile::{Behaviour, Rule as Line};
 use keyferry_plugin::contract::{Effect, Operation, OperationKind};
 
 use crate::cloud::{Cloud, PUBLIC_KEY, honest, private_key};
-use crate::fixture::{SECRET, TOKEN, create, delete, hooks, import, job, list, one, reference, setup};
+use crate::fixture::{
+    PATIENCE, SECRET, TOKEN, create, delete, hooks, import, job, list, one, reference, setup,
+};
 
 fn request(kind: OperationKind) -> JobRequest {
     let mut request = job(match kind {
@@ -26,7 +28,10 @@ fn request(kind: OperationKind) -> JobRequest {
 async fn run(behaviour: Behaviour) -> (Result<JobResult, JobError>, Cloud) {
     let cloud = Cloud::start(honest);
     let kind = behaviour.operation().unwrap_or(OperationKind::List);
-    let result = one(setup(&cloud.endpoint, behaviour.name()), hooks(), request(kind)).await;
+    let mut setup = setup(&cloud.endpoint, behaviour.name());
+    // Steps are counted here, however slow the machine is.
+    setup.limits.job_time = PATIENCE;
+    let result = one(setup, hooks(), request(kind)).await;
     // Whatever came of it says no secret.
     let said = format!("{result:?}");
     let key = private_key();

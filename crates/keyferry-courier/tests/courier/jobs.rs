@@ -370,3 +370,63 @@ async fn a_program_that_is_no_courier_is_an_error_of_its_jobs() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn a_courier_that_says_nothing_is_ended() {
+    let mut program = launch(&["3600"]);
+    program.program = "/bin/sleep".into();
+    let mut setup = setup("http://127.0.0.1:1", "none");
+    setup.limits.start_time = Duration::from_millis(100);
+    let courier = Courier::spawn(&program, setup, hooks()).unwrap();
+    let error = in_time(courier.run(job(list()))).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("said nothing for 0.1 s after its start"),
+        "{error}"
+    );
+    assert!(courier.has_ended());
+}
+
+#[tokio::test]
+async fn a_future_that_is_never_polled_is_a_cancelled_job() {
+    let cloud = Cloud::start(honest);
+    let courier = courier(setup(&cloud.endpoint, "none"));
+    drop(courier.run(job(create())));
+    assert!(courier.idle());
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_process_has_given_up_what_it_does_not_need() {
+    let cloud = Cloud::start(honest);
+    let courier = courier(setup(&cloud.endpoint, "none"));
+    in_time(courier.run(job(list()))).await.unwrap();
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", courier.process_id().unwrap())).unwrap()
+    };
+    let limits = read("limits");
+    for name in ["Max core file size", "Max file size"] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line[name.len()..].split_whitespace().next(), Some("0"), "{line}");
+    }
+    let environment = read("environ");
+    assert!(
+        environment
+            .split_terminator('\0')
+            .all(|variable| variable.starts_with("SSL_CERT_")),
+        "{environment}"
+    );
+    // The 19th field of proc_pid_stat(5), counted from behind the name.
+    let stat = read("stat");
+    let nice: i32 = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .nth(16)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(nice >= 10, "{nice}");
+}
