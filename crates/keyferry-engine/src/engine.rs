@@ -3,7 +3,7 @@
 //! Invariant: the engine runs no request of its own and opens no library; it does so through [`Clouds`] and [`KeyRing`].
 //! Every event (an answer, a changed file, a command, a deadline) changes what is observed; then it is planned again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,8 +72,6 @@ pub struct Engine {
     ready: BTreeMap<String, PrivateKey>,
     /// Private halves of generations that are not in the agent yet.
     halves: BTreeMap<GenerationId, PrivateKey>,
-    /// Generations of which an earlier import may still arrive.
-    repeated: BTreeSet<GenerationId>,
     manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
     account_errors: BTreeMap<String, StatusError>,
     waiting: BTreeMap<String, Waiting>,
@@ -108,7 +106,6 @@ impl Engine {
             observed: Observed::default(),
             ready: BTreeMap::new(),
             halves: BTreeMap::new(),
-            repeated: BTreeSet::new(),
             manifests: BTreeMap::new(),
             account_errors: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -118,7 +115,10 @@ impl Engine {
             running: HashMap::new(),
         };
         let (commands, orders) = mpsc::unbounded_channel();
-        let (publish, snapshots) = watch::channel(Arc::new(engine.snapshot()));
+        let (publish, snapshots) = watch::channel(Arc::new(Snapshot {
+            idle: false,
+            ..engine.snapshot()
+        }));
         let task = tokio::spawn(engine.run(updates, orders, publish));
         Ok((EngineHandle::new(commands, snapshots), task))
     }

@@ -153,3 +153,151 @@ const P521_HEADER: [u8; 25] = [
     0x30, 0x81, 0x9b, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b,
     0x81, 0x04, 0x00, 0x23, 0x03, 0x81, 0x86, 0x00,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [FingerprintForm; 4] = [
+        FingerprintForm::Md5,
+        FingerprintForm::Md5Spki,
+        FingerprintForm::Sha1Pkcs8,
+        FingerprintForm::Sha256,
+    ];
+
+    fn reports(fingerprint: &str) -> Pair {
+        Pair {
+            fingerprint: Some(fingerprint.to_owned()),
+            ..Pair::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(fingerprint: &str, forms: &[FingerprintForm], key: &PrivateKey, expected: Comparison) {
+        assert_eq!(
+            compare(&reports(fingerprint), forms, key.public_key(), Some(key)),
+            expected,
+            "{fingerprint}"
+        );
+    }
+
+    fn with_colons(hex: &str) -> String {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|two| std::str::from_utf8(two).unwrap())
+            .collect::<Vec<_>>()
+            .join(":")
+    }
+
+    #[test]
+    fn fingerprints_match_however_they_are_written() {
+        for algorithm in [
+            Algorithm::Ed25519,
+            Algorithm::EcdsaP256,
+            Algorithm::EcdsaP384,
+            Algorithm::EcdsaP521,
+            Algorithm::Rsa2048,
+        ] {
+            let key = PrivateKey::generate(algorithm).unwrap();
+            let public = key.public_key();
+            let md5 = md5_hex(public.blob());
+            check(&md5, &ALL, &key, Comparison::Match);
+            check(&md5.to_uppercase(), &ALL, &key, Comparison::Match);
+            check(&with_colons(&md5), &ALL, &key, Comparison::Match);
+            check(
+                &format!("MD5:{}\n", with_colons(&md5)),
+                &ALL,
+                &key,
+                Comparison::Match,
+            );
+            check(
+                &md5_hex(&subject_public_key_info(public).unwrap()),
+                &ALL,
+                &key,
+                Comparison::Match,
+            );
+            check(&public.fingerprint(), &ALL, &key, Comparison::Match);
+            check(
+                &format!("{}=", public.fingerprint()),
+                &ALL,
+                &key,
+                Comparison::Match,
+            );
+            check(
+                public.fingerprint().trim_start_matches("SHA256:"),
+                &ALL,
+                &key,
+                Comparison::Match,
+            );
+            if let Some(sha1) = key.pkcs8_sha1() {
+                check(&with_colons(&sha1), &ALL, &key, Comparison::Match);
+            }
+        }
+    }
+
+    /// The SubjectPublicKeyInfo is what another library makes of the same key.
+    #[test]
+    fn subject_public_key_infos_are_right() {
+        use aws_lc_rs::encoding::AsDer as _;
+        use aws_lc_rs::signature::{
+            ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ED25519, ParsedPublicKey,
+            VerificationAlgorithm,
+        };
+        for (algorithm, verification) in [
+            (Algorithm::Ed25519, &ED25519 as &'static dyn VerificationAlgorithm),
+            (Algorithm::EcdsaP256, &ECDSA_P256_SHA256_ASN1),
+            (Algorithm::EcdsaP384, &ECDSA_P384_SHA384_ASN1),
+            (Algorithm::EcdsaP521, &ECDSA_P521_SHA512_ASN1),
+        ] {
+            let key = PrivateKey::generate(algorithm).unwrap();
+            let ours = subject_public_key_info(key.public_key()).unwrap();
+            let parsed = ParsedPublicKey::new(verification, &ours).unwrap();
+            let theirs: PublicKeyX509Der<'_> = parsed.as_der().unwrap();
+            assert_eq!(theirs.as_ref(), ours);
+            assert!(key.public_key().blob().ends_with(&ours[ours.len() - 32..]));
+        }
+    }
+
+    #[test]
+    fn another_key_is_a_mismatch_and_an_odd_length_is_nothing() {
+        let [key, other] = [(); 2].map(|()| PrivateKey::generate(Algorithm::EcdsaP256).unwrap());
+        check(
+            &md5_hex(other.public_key().blob()),
+            &ALL,
+            &key,
+            Comparison::Mismatch,
+        );
+        check(
+            &other.public_key().fingerprint(),
+            &ALL,
+            &key,
+            Comparison::Mismatch,
+        );
+        let twenty = "89:f0:ba:62:ac:b8:aa:e1:61:5e:fd:81:69:86:6d:6b:f0:c0:5a:d7";
+        check(twenty, &[FingerprintForm::Md5], &key, Comparison::Unknown);
+        check("", &ALL, &key, Comparison::Unknown);
+        check("not a fingerprint", &ALL, &key, Comparison::Unknown);
+        check("é", &ALL, &key, Comparison::Unknown);
+        assert_eq!(
+            compare(&Pair::default(), &ALL, key.public_key(), None),
+            Comparison::Unknown
+        );
+    }
+
+    #[test]
+    fn a_reported_public_key_decides() {
+        let [key, other] = [(); 2].map(|()| PrivateKey::generate(Algorithm::EcdsaP256).unwrap());
+        let reported = |line: String| Pair {
+            public_key: Some(line),
+            ..reports(&md5_hex(key.public_key().blob()))
+        };
+        let compared = |line: String| compare(&reported(line), &ALL, key.public_key(), None);
+        assert_eq!(compared(key.public_key().line("theirs")), Comparison::Match);
+        assert_eq!(compared(other.public_key().line("theirs")), Comparison::Mismatch);
+        assert_eq!(
+            compared("ssh-rsa cut".to_owned()),
+            Comparison::Match,
+            "then the fingerprint decides"
+        );
+    }
+}

@@ -44,12 +44,14 @@ impl Ledger {
     /// When the directory is another daemon's, somebody else's or on a network filesystem, and when the file cannot
     /// be used or was written by a later version.
     pub fn open(state_directory: &Path) -> Result<(Self, LedgerView), EngineError> {
-        Self::open_until(state_directory, u64::MAX)
+        Self::open_until(state_directory, None)
     }
 
-    /// As [`Self::open`], but the thread ends without an answer after `writes` writes, as if the process had been
-    /// killed there.
-    pub(crate) fn open_until(state_directory: &Path, writes: u64) -> Result<(Self, LedgerView), EngineError> {
+    /// As [`Self::open`], but stops as if the process had been killed there.
+    pub(crate) fn open_until(
+        state_directory: &Path,
+        stop: Option<Stop>,
+    ) -> Result<(Self, LedgerView), EngineError> {
         let lock = state_directory::claim(state_directory)?;
         let path = state_directory.join(FILE_NAME);
         let mut store = Store::open(&path)?;
@@ -59,16 +61,16 @@ impl Ledger {
             .name("keyferry-ledger".to_owned())
             .spawn(move || {
                 let _lock = lock;
-                let mut left = writes;
-                for command in queue {
-                    if left == 0 {
+                for (count, command) in (1..).zip(queue) {
+                    if stop == Some(Stop::Before(count)) {
                         return;
                     }
                     let result = store.write(&command.write);
-                    left -= 1;
-                    if left > 0 {
-                        let _ = command.reply.send(result);
+                    if stop == Some(Stop::After(count)) {
+                        return;
                     }
+                    // Whoever asked may have been stopped meanwhile; the rows are written all the same.
+                    let _ = command.reply.send(result);
                 }
             })
             .map_err(|source| EngineError::Io {
@@ -113,6 +115,16 @@ impl Drop for Ledger {
             let _ = thread.join();
         }
     }
+}
+
+/// Where a test has the process killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests stop a ledger"))]
+pub(crate) enum Stop {
+    /// After the write of that number (from 1) is on the disk, before anybody knows.
+    After(u64),
+    /// Before the write of that number reaches the disk.
+    Before(u64),
 }
 
 struct Command {

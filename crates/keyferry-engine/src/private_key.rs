@@ -14,7 +14,7 @@ mod rsa_key;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use generation_pool::GenerationPool;
 pub(crate) use public_key::Parts;

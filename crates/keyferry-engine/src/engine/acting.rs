@@ -113,6 +113,7 @@ impl Engine {
             provider_fingerprint: None,
             state: GenerationState::Requested,
             requested_at: now,
+            repeated_at: None,
             loaded_at: None,
             note: None,
         };
@@ -153,15 +154,18 @@ impl Engine {
     }
 
     async fn import_again(&mut self, id: GenerationId) -> Result<(), EngineError> {
-        let (Some(generation), Some(half)) = (self.view.generations.get(&id).cloned(), self.halves.get(&id))
+        let (Some(mut generation), Some(half)) =
+            (self.view.generations.get(&id).cloned(), self.halves.get(&id))
         else {
             return Ok(());
         };
         let public_key = half.public_key().line(&generation.pair_name);
+        generation.repeated_at = Some(self.clock.now().wall_ms());
         let effect = self.intent(EffectKind::Import, &generation);
         let step = Step::Effect(effect.id, EffectKind::Import);
         if let Err(message) = self
             .record(Write {
+                generations: vec![generation.clone()],
                 effects: vec![effect],
                 ..Write::default()
             })
@@ -171,7 +175,6 @@ impl Engine {
             return Ok(());
         }
         self.observed.absent.remove(&id);
-        self.repeated.insert(id);
         let idempotency_token = self.token(&generation, EffectKind::Import);
         let name = generation.pair_name.clone();
         self.send(

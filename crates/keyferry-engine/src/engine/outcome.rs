@@ -130,9 +130,10 @@ impl Engine {
             }
             Ok(half) => self.mismatch(&generation, pair, &forms, half),
         };
+        // Also of a pair that will be deleted: it is how that pair is told from another.
+        generation.blob = half.as_ref().ok().map(|half| half.public_key().blob().to_vec());
         match (problem, half) {
             (None, Ok(half)) => {
-                generation.blob = Some(half.public_key().blob().to_vec());
                 generation.state = GenerationState::Live;
                 self.hold_half(generation.id(), half);
             }
@@ -176,7 +177,7 @@ impl Engine {
         failure: Failure,
     ) -> Result<(), EngineError> {
         let id = generation.id();
-        let repeated = self.repeated.contains(&id);
+        let repeated = generation.repeated_at.is_some();
         let is_taken = failure.kind == "already_exists";
         // A provider in disorder may have acted before it failed, whatever the plugin makes of it.
         let unknown = !is_taken && (failure.outcome == Outcome::Unknown || failure.kind == "internal");
@@ -255,24 +256,32 @@ impl Engine {
             return Ok(());
         }
         self.drop_half(&id);
-        let now = self.clock.now();
-        let age = now.wall_ms().saturating_sub(generation.requested_at).max(0);
-        match LOOKS.iter().find(|&&look| look > age) {
-            Some(look) => {
-                let wait = u64::try_from(look - age).unwrap_or_default();
-                self.observed
-                    .looks
-                    .insert(id.clone(), now.uptime.saturating_add(wait));
-                self.observed.retries.remove(&Subject::Generation(id.0, id.1));
-                if generation.state == GenerationState::Doubtful {
-                    return Ok(());
-                }
-                generation.state = GenerationState::Doubtful;
-                generation.note = Some("its answer was lost, and it was not there".to_owned());
+        if self.look_later(&generation) {
+            self.observed.retries.remove(&Subject::Generation(id.0, id.1));
+            if generation.state == GenerationState::Doubtful {
+                return Ok(());
             }
-            None => generation.state = GenerationState::Absent,
+            generation.state = GenerationState::Doubtful;
+            generation.note = Some("its answer was lost, and it was not there".to_owned());
+        } else {
+            generation.state = GenerationState::Absent;
         }
         self.settle(generation, None).await
+    }
+
+    /// Sets the time of the next look at a generation of which a request may still arrive; false: none can any more.
+    fn look_later(&mut self, generation: &Generation) -> bool {
+        let now = self.clock.now();
+        let asked_at = generation.repeated_at.unwrap_or(generation.requested_at);
+        let age = now.wall_ms().saturating_sub(asked_at).max(0);
+        let Some(look) = LOOKS.into_iter().find(|&look| look > age) else {
+            return false;
+        };
+        let wait = u64::try_from(look - age).unwrap_or_default();
+        self.observed
+            .looks
+            .insert(generation.id(), now.uptime.saturating_add(wait));
+        true
     }
 
     /// A pair that is to be deleted was looked at.
@@ -311,7 +320,12 @@ impl Engine {
         {
             retry.not_before = Some(0);
         }
-        generation.state = GenerationState::Deleted;
+        // Of two imports one may have arrived; now that it is gone, so may the other.
+        generation.state = if generation.repeated_at.is_some() && self.look_later(&generation) {
+            GenerationState::Doubtful
+        } else {
+            GenerationState::Deleted
+        };
         self.settle(generation, effect.map(|effect| (effect, EffectOutcome::Done)))
             .await
     }
@@ -401,7 +415,6 @@ impl Engine {
                 if is_final {
                     self.observed.looks.remove(&id);
                     self.observed.absent.remove(&id);
-                    self.repeated.remove(&id);
                     self.drop_half(&id);
                 }
             }

@@ -114,14 +114,18 @@ impl Engine {
                 .retries
                 .get(&Subject::Generation(name.to_owned(), row.n))
         });
-        if let Some(retry) = looking.or(making) {
+        if let Some(retry) = looking {
             return Some(retry.error.clone());
         }
-        match self.waiting.get(name)? {
+        let failed = making.map(|retry| retry.error.clone());
+        let Some(waiting) = self.waiting.get(name) else {
+            return failed;
+        };
+        match waiting {
             Waiting::AccountOfPair { account, pair_name } if requested.is_some() => {
                 Some(account_of_pair(account, pair_name))
             }
-            Waiting::AccountOfPair { .. } => None,
+            Waiting::AccountOfPair { .. } => failed,
             Waiting::FileMissing => Some(remark(
                 "missing",
                 format!(

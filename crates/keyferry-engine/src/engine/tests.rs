@@ -1,1 +1,329 @@
+//! The engine against a cloud in memory, a clock that jumps, and a ledger that stops.
 
+mod behaviour;
+mod cloud;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use keyferry_plugin::contract::Algorithm;
+use keyferry_plugin::manifest::Manifest;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::desired::{Account, CredentialSource, GeneratedBy, KeySpec};
+use crate::ledger::{GenerationState, History, Stop, read_history};
+use crate::snapshot::{KeyState, KeyStatus};
+use cloud::FakeCloud;
+
+/// What outlives the daemon: the disk, the cloud, the config directory, time.
+struct World {
+    state: TempDir,
+    cloud: Arc<FakeCloud>,
+    clock: Arc<JumpingClock>,
+    desired: Desired,
+}
+
+impl World {
+    fn new() -> Self {
+        // In memory where there is such a place: these tests write thousands of times.
+        let memory = Path::new("/dev/shm");
+        let state = match memory.is_dir() {
+            true => tempfile::tempdir_in(memory),
+            false => tempfile::tempdir(),
+        };
+        let clock = Arc::new(JumpingClock::default());
+        let mut desired = Desired::default();
+        desired.accounts.insert("cloud".to_owned(), account(|_| {}));
+        Self {
+            state: state.unwrap(),
+            cloud: Arc::new(FakeCloud::new(Arc::clone(&clock))),
+            clock,
+            desired,
+        }
+    }
+
+    fn with_keys(keys: &[(&str, GeneratedBy)]) -> Self {
+        let mut world = Self::new();
+        for (name, generated_by) in keys {
+            world
+                .desired
+                .keys
+                .insert((*name).to_owned(), key(name, *generated_by, |_| {}));
+        }
+        world
+    }
+
+    fn start(&self) -> Daemon {
+        self.start_until(None)
+    }
+
+    /// A daemon with an empty agent, that ends when its ledger stops.
+    fn start_until(&self, stop: Option<Stop>) -> Daemon {
+        let key_ring = Arc::new(FakeKeyRing::default());
+        let (files, desired) = watch::channel(Arc::new(self.desired.clone()));
+        let parts = Parts {
+            state_directory: self.state.path().to_owned(),
+            ledger: Ledger::open_until(self.state.path(), stop).unwrap(),
+            desired,
+            plugins: Arc::new(FakePlugins),
+            clouds: Arc::clone(&self.cloud) as Arc<dyn Clouds>,
+            key_ring: Arc::clone(&key_ring) as Arc<dyn KeyRing>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        };
+        let (handle, task) = Engine::start(parts).unwrap();
+        Daemon {
+            handle,
+            task,
+            key_ring,
+            files,
+        }
+    }
+
+    fn history(&self) -> History {
+        read_history(self.state.path()).unwrap()
+    }
+
+    /// What must hold when everything has come to rest: every key that is wanted is loaded from a live generation, and the cloud
+    /// holds exactly the pairs that the ledger knows.
+    #[track_caller]
+    fn assert_converged(&self, daemon: &Daemon) {
+        let history = self.history();
+        let loaded = daemon.key_ring.loaded.lock().unwrap();
+        for (name, spec) in &self.desired.keys {
+            if !spec.present {
+                continue;
+            }
+            let Some((n, blob)) = loaded.get(name) else {
+                panic!("{name} is not loaded: {:?}", daemon.status(name))
+            };
+            let row = history
+                .generations
+                .iter()
+                .find(|row| row.key == *name && row.n == *n)
+                .unwrap();
+            assert_eq!(row.state, GenerationState::Live, "{name}");
+            // An Ed25519 blob begins with the public one.
+            let public = row.blob.as_deref().unwrap();
+            assert!(
+                spec.algorithm != Algorithm::Ed25519 || blob.starts_with(public),
+                "{name}: halves differ"
+            );
+            assert_eq!(
+                self.cloud.public_blob(&row.pair_name).as_deref(),
+                Some(public),
+                "{name}"
+            );
+        }
+        let known: Vec<_> = history
+            .generations
+            .iter()
+            .filter(|row| !row.state.is_final())
+            .map(|row| (row.pair_name.clone(), row.state))
+            .collect();
+        assert!(
+            known.iter().all(|(_, state)| *state == GenerationState::Live),
+            "{known:?}"
+        );
+        let mut known: Vec<_> = known.into_iter().map(|(name, _)| name).collect();
+        known.sort();
+        assert_eq!(
+            self.cloud.our_pairs(),
+            known,
+            "the cloud holds what the ledger knows"
+        );
+        self.cloud.assert_foreign_pairs_are_untouched();
+    }
+}
+
+/// One life of the daemon.
+struct Daemon {
+    handle: EngineHandle,
+    task: JoinHandle<Result<(), EngineError>>,
+    key_ring: Arc<FakeKeyRing>,
+    files: watch::Sender<Arc<Desired>>,
+}
+
+impl Daemon {
+    /// Waits until nothing is under way and nothing is due, time jumping ahead meanwhile. False: the ledger stopped.
+    async fn rest(&self) -> bool {
+        self.handle.refresh().await;
+        let mut snapshots = self.handle.snapshots();
+        let resting = snapshots.wait_for(|snapshot| snapshot.idle);
+        tokio::time::timeout(Duration::from_secs(60), resting)
+            .await
+            .expect("the engine comes to rest")
+            .is_ok()
+            && self.handle.snapshots().has_changed().is_ok()
+    }
+
+    /// Ends it as kill -9 does, and waits until the ledger's lock is free.
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    fn status(&self, key: &str) -> KeyStatus {
+        let snapshot = self.handle.snapshots().borrow().clone();
+        snapshot
+            .keys
+            .iter()
+            .find(|status| status.name == key)
+            .cloned()
+            .expect("the key has a status")
+    }
+
+    fn read_again(&self, desired: &Desired) {
+        self.files.send_replace(Arc::new(desired.clone()));
+    }
+}
+
+/// Runs a case on a runtime like the daemon's.
+fn run<F: Future<Output = ()>>(case: F) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(case);
+}
+
+fn account(change: impl FnOnce(&mut Account)) -> Arc<Account> {
+    let mut account = Account {
+        name: "cloud".to_owned(),
+        plugin: "fake".to_owned(),
+        region: Some("cn-hangzhou".to_owned()),
+        endpoint: None,
+        insecure_http: false,
+        settings: BTreeMap::new(),
+        credentials: CredentialSource::Chain { profile: None },
+        max_concurrent: None,
+    };
+    change(&mut account);
+    Arc::new(account)
+}
+
+fn key(name: &str, generated_by: GeneratedBy, change: impl FnOnce(&mut KeySpec)) -> Arc<KeySpec> {
+    let mut spec = KeySpec {
+        name: name.to_owned(),
+        account: "cloud".to_owned(),
+        region: None,
+        generated_by,
+        algorithm: Algorithm::Ed25519,
+        pair_name: None,
+        present: true,
+    };
+    change(&mut spec);
+    Arc::new(spec)
+}
+
+#[derive(Default)]
+struct FakeKeyRing {
+    loaded: Mutex<BTreeMap<String, (u64, Vec<u8>)>>,
+    resumed: Mutex<Vec<String>>,
+    full: Mutex<bool>,
+}
+
+impl KeyRing for FakeKeyRing {
+    fn load(
+        &self,
+        name: &str,
+        generation: u64,
+        private_key: Zeroizing<Vec<u8>>,
+        _: &str,
+    ) -> Result<(), String> {
+        if std::mem::take(&mut *self.full.lock().unwrap()) {
+            return Err("there is no room".to_owned());
+        }
+        self.loaded
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), (generation, private_key.to_vec()));
+        Ok(())
+    }
+
+    fn resume(&self, name: &str) {
+        self.resumed.lock().unwrap().push(name.to_owned());
+    }
+}
+
+struct FakePlugins;
+
+impl Plugins for FakePlugins {
+    fn manifest(&self, plugin: &str) -> Result<Arc<Manifest>, PluginProblem> {
+        if plugin != "fake" {
+            return Err(PluginProblem::Missing { searched: Vec::new() });
+        }
+        let manifest = serde_json::json!({
+            "name": "fake", "version": "1", "title": "t", "hosts": [], "region": "optional", "headers": [],
+            "operations": {},
+            "names": { "min_length": 2, "max_length": 64, "starts_with_letter": true, "punctuation": "-_" },
+            "algorithms": { "create": ["ed25519"], "import": ["ed25519", "rsa-2048"] },
+            "credentials": {},
+            "fingerprints": ["md5"],
+        });
+        Ok(Arc::new(serde_json::from_value(manifest).unwrap()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec!["fake".to_owned()]
+    }
+}
+
+/// Time that stands still while something happens, and jumps to the next deadline when nothing does.
+struct JumpingClock {
+    uptime: Arc<AtomicU64>,
+    chance: AtomicU64,
+}
+
+impl Default for JumpingClock {
+    fn default() -> Self {
+        Self {
+            uptime: Arc::new(AtomicU64::new(1_000_000)),
+            chance: AtomicU64::new(0x9e37_79b9),
+        }
+    }
+}
+
+impl JumpingClock {
+    fn pass(&self, milliseconds: u64) {
+        self.uptime.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Moment {
+        let uptime = self.uptime.load(Ordering::Relaxed);
+        Moment {
+            uptime,
+            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000 + uptime),
+        }
+    }
+
+    fn sleep_until(&self, at: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        let uptime = Arc::clone(&self.uptime);
+        Box::pin(async move {
+            // Every fake request goes first.
+            for _ in 0..64 {
+                tokio::task::yield_now().await;
+            }
+            uptime.fetch_max(at, Ordering::Relaxed);
+        })
+    }
+
+    fn random(&self, limit: u64) -> u64 {
+        // xorshift: any sequence will do, the same one every time.
+        let mut x = self.chance.load(Ordering::Relaxed);
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.chance.store(x, Ordering::Relaxed);
+        x % (limit + 1)
+    }
+}

@@ -44,6 +44,8 @@ pub struct Generation {
     pub state: GenerationState,
     /// When the pair was first asked for (milliseconds since 1970 UTC).
     pub requested_at: i64,
+    /// When it was last asked for again, because an earlier request had no answer; that one may still arrive.
+    pub repeated_at: Option<i64>,
     /// When the agent first had it.
     pub loaded_at: Option<i64>,
     /// Why it stands where it does, in words, where that is not plain.

@@ -33,6 +33,7 @@ CREATE TABLE generation (
     provider_fingerprint  TEXT,
     state                 TEXT NOT NULL,
     requested_at          INTEGER NOT NULL,
+    repeated_at           INTEGER,
     loaded_at             INTEGER,
     note                  TEXT,
     PRIMARY KEY (key, n)

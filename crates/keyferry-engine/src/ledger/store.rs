@@ -175,7 +175,7 @@ impl Store {
 
     fn generations(&self, condition: &str) -> Result<Vec<Generation>, EngineError> {
         let columns = "key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id, \
-                       provider_fingerprint, state, requested_at, loaded_at, note";
+                       provider_fingerprint, state, requested_at, repeated_at, loaded_at, note";
         self.rows(
             &format!("SELECT {columns} FROM generation {condition} ORDER BY key, n"),
             |row| {
@@ -210,8 +210,9 @@ impl Store {
                     provider_fingerprint: row.get(10)?,
                     state,
                     requested_at: row.get(12)?,
-                    loaded_at: row.get(13)?,
-                    note: row.get(14)?,
+                    repeated_at: row.get(13)?,
+                    loaded_at: row.get(14)?,
+                    note: row.get(15)?,
                 }))
             },
         )
@@ -288,10 +289,10 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
     connection
         .prepare(
             "INSERT INTO generation (key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id,
-                                     provider_fingerprint, state, requested_at, loaded_at, note)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                                     provider_fingerprint, state, requested_at, repeated_at, loaded_at, note)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (key, n) DO UPDATE SET blob = ?8, provider_id = ?10, provider_fingerprint = ?11, state = ?12,
-                                                requested_at = ?13, loaded_at = ?14, note = ?15",
+                                                requested_at = ?13, repeated_at = ?14, loaded_at = ?15, note = ?16",
         )?
         .execute(params![
             row.key,
@@ -307,6 +308,7 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
             row.provider_fingerprint,
             row.state.name(),
             row.requested_at,
+            row.repeated_at,
             row.loaded_at,
             row.note,
         ])

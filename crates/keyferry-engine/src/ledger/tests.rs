@@ -1,1 +1,287 @@
+use std::os::unix::fs::PermissionsExt as _;
 
+use keyferry_plugin::contract::Algorithm;
+
+use super::*;
+use crate::desired::GeneratedBy;
+
+fn write_now(ledger: &Ledger, write: Write) -> Result<(), EngineError> {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(ledger.write(write))
+}
+
+fn key(name: &str) -> KeyRow {
+    KeyRow {
+        name: name.to_owned(),
+        last_n: 2,
+        held_at: Some(1_795_318_609_000),
+    }
+}
+
+fn generation(n: u64, state: GenerationState) -> Generation {
+    Generation {
+        key: "web".to_owned(),
+        n,
+        made_by: GeneratedBy::Provider,
+        algorithm: Algorithm::Rsa2048,
+        account: "aliyun".to_owned(),
+        plugin: "alibaba-ecs".to_owned(),
+        region: Some("cn-hangzhou".to_owned()),
+        blob: Some(vec![0, 0xff, 1]),
+        pair_name: format!("keyferry-web-3fa2c1-{n}"),
+        provider_id: Some("ssh-1".to_owned()),
+        provider_fingerprint: None,
+        state,
+        requested_at: 1_795_318_609_123,
+        repeated_at: None,
+        loaded_at: Some(5),
+        note: Some("why".to_owned()),
+    }
+}
+
+fn effect(id: i64, kind: EffectKind) -> Effect {
+    Effect {
+        id,
+        kind,
+        key: "web".to_owned(),
+        n: 1,
+        intent_at: 7,
+        attempt: 0,
+        outcome_at: None,
+        outcome: None,
+    }
+}
+
+#[test]
+fn rows_survive_and_ended_ones_leave_the_view() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, mut view) = Ledger::open(directory.path()).unwrap();
+    assert_eq!(view.installation.len(), 12);
+    for state in GenerationState::ALL {
+        let effects = EffectKind::ALL
+            .into_iter()
+            .zip(1..)
+            .map(|(kind, id)| effect(id, kind))
+            .collect();
+        let generations = vec![generation(1, state), generation(2, GenerationState::Live)];
+        let write = Write {
+            keys: vec![key("web")],
+            generations,
+            effects,
+        };
+        write_now(&ledger, write.clone()).unwrap();
+        view.apply(write);
+    }
+    // Ended and read anew, the view is what it was in memory.
+    drop(ledger);
+    let (_ledger, read) = Ledger::open(directory.path()).unwrap();
+    assert_eq!(read, view);
+    assert_eq!(read.generations.len(), 1);
+    assert_eq!(read.last_effect, 3);
+
+    let history = read_history(directory.path()).unwrap();
+    assert_eq!(history.keys, [key("web")]);
+    assert_eq!(
+        history.generations,
+        [
+            generation(1, GenerationState::Absent),
+            generation(2, GenerationState::Live)
+        ]
+    );
+    assert_eq!(
+        history
+            .effects
+            .iter()
+            .map(|effect| effect.kind)
+            .collect::<Vec<_>>(),
+        EffectKind::ALL
+    );
+}
+
+#[test]
+fn attempts_are_counted_and_outcomes_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = Ledger::open(directory.path()).unwrap();
+    let rows = Write {
+        keys: vec![key("web")],
+        generations: vec![generation(1, GenerationState::Live)],
+        ..Write::default()
+    };
+    write_now(&ledger, rows).unwrap();
+    for id in 1..=3 {
+        write_now(
+            &ledger,
+            Write {
+                effects: vec![effect(id, EffectKind::Delete)],
+                ..Write::default()
+            },
+        )
+        .unwrap();
+    }
+    let ended = Effect {
+        outcome_at: Some(9),
+        outcome: Some(EffectOutcome::Unknown),
+        ..effect(2, EffectKind::Create)
+    };
+    write_now(
+        &ledger,
+        Write {
+            effects: vec![ended],
+            ..Write::default()
+        },
+    )
+    .unwrap();
+
+    let effects = read_history(directory.path()).unwrap().effects;
+    assert_eq!(
+        effects.iter().map(|effect| effect.attempt).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert_eq!(
+        effects[1].kind,
+        EffectKind::Delete,
+        "an outcome changes nothing else"
+    );
+    assert_eq!(effects[1].outcome, Some(EffectOutcome::Unknown));
+    assert_eq!(effects[2].outcome, None);
+}
+
+#[test]
+fn a_write_is_all_or_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = Ledger::open(directory.path()).unwrap();
+    // The generation's key has no row.
+    let stray = Generation {
+        key: "stray".to_owned(),
+        ..generation(1, GenerationState::Live)
+    };
+    let write = Write {
+        keys: vec![key("web")],
+        generations: vec![stray],
+        ..Write::default()
+    };
+    assert!(matches!(
+        write_now(&ledger, write),
+        Err(EngineError::Ledger { .. })
+    ));
+    assert_eq!(read_history(directory.path()).unwrap(), History::default());
+    // And the ledger goes on.
+    write_now(
+        &ledger,
+        Write {
+            keys: vec![key("web")],
+            ..Write::default()
+        },
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_second_daemon_is_refused_until_the_first_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, _) = Ledger::open(directory.path()).unwrap();
+    let refused = Ledger::open(directory.path()).unwrap_err();
+    let expected = format!("(process {})", std::process::id());
+    assert!(refused.to_string().contains(&expected), "{refused}");
+    drop(first);
+    Ledger::open(directory.path()).unwrap();
+}
+
+#[test]
+fn files_are_private() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("a/state");
+    let (ledger, _) = Ledger::open(&directory).unwrap();
+    write_now(
+        &ledger,
+        Write {
+            keys: vec![key("web")],
+            ..Write::default()
+        },
+    )
+    .unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&directory), 0o700);
+    let mut files = 0;
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        files += 1;
+    }
+    assert!(files >= 3, "ledger, its log and the lock");
+}
+
+#[test]
+fn a_directory_that_others_can_change_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(
+        Ledger::open(directory.path()),
+        Err(EngineError::Distrusted(_))
+    ));
+}
+
+#[test]
+fn a_later_versions_ledger_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Ledger::open(directory.path()).unwrap());
+    let path = directory.path().join(FILE_NAME);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = std::fs::read(&path).unwrap();
+    let refused = Ledger::open(directory.path()).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            EngineError::NewerLedger {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_is_no_ledger_is_refused_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(FILE_NAME);
+    std::fs::write(
+        &path,
+        "this was never a database, and it is longer than a header would be",
+    )
+    .unwrap();
+    let refused = Ledger::open(directory.path()).unwrap_err();
+    assert!(
+        refused.to_string().contains(&path.display().to_string()),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_value_of_a_later_version_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = Ledger::open(directory.path()).unwrap();
+    let rows = Write {
+        keys: vec![key("web")],
+        generations: vec![generation(1, GenerationState::Live)],
+        ..Write::default()
+    };
+    write_now(&ledger, rows).unwrap();
+    drop(ledger);
+    let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    connection
+        .execute("UPDATE generation SET state = 'staged'", [])
+        .unwrap();
+    drop(connection);
+    let refused = Ledger::open(directory.path()).unwrap_err();
+    assert!(
+        refused.to_string().contains("generation.state \"staged\""),
+        "{refused}"
+    );
+}

@@ -1,1 +1,319 @@
+use std::time::SystemTime;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::desired::CredentialSource;
+use crate::ledger::KeyRow;
+
+const NOW: Moment = Moment {
+    uptime: 1_000_000,
+    wall: SystemTime::UNIX_EPOCH,
+};
+const KEYS: [&str; 3] = ["a", "b", "c"];
+
+fn account(name: &str, max_concurrent: Option<usize>) -> Arc<Account> {
+    Arc::new(Account {
+        name: name.to_owned(),
+        plugin: "cloud".to_owned(),
+        region: None,
+        endpoint: None,
+        insecure_http: false,
+        settings: BTreeMap::new(),
+        credentials: CredentialSource::Chain { profile: None },
+        max_concurrent,
+    })
+}
+
+fn spec(name: &str, generated_by: GeneratedBy, present: bool) -> Arc<KeySpec> {
+    Arc::new(KeySpec {
+        name: name.to_owned(),
+        account: "account".to_owned(),
+        region: None,
+        generated_by,
+        algorithm: Algorithm::EcdsaP256,
+        pair_name: None,
+        present,
+    })
+}
+
+fn generation(key: &str, n: u64, state: GenerationState) -> Generation {
+    Generation {
+        key: key.to_owned(),
+        n,
+        made_by: GeneratedBy::Keyferry,
+        algorithm: Algorithm::EcdsaP256,
+        account: "account".to_owned(),
+        plugin: "cloud".to_owned(),
+        region: None,
+        blob: None,
+        pair_name: format!("{key}-{n}"),
+        provider_id: None,
+        provider_fingerprint: None,
+        state,
+        requested_at: 0,
+        repeated_at: None,
+        loaded_at: None,
+        note: None,
+    }
+}
+
+fn error() -> StatusError {
+    StatusError {
+        kind: "quota".to_owned(),
+        code: None,
+        message: String::new(),
+        request_id: None,
+        remedy: None,
+        retry_at: None,
+    }
+}
+
+/// A whole world for the planner, consistent only in what the engine cannot break.
+#[derive(Clone, Debug)]
+struct World {
+    desired: Desired,
+    ledger: LedgerView,
+    observed: Observed,
+}
+
+prop_compose! {
+    fn key_spec()(kind in 0..4, present in any::<bool>()) -> Option<(GeneratedBy, bool)> {
+        match kind {
+            0 => None,
+            1 => Some((GeneratedBy::Provider, present)),
+            _ => Some((GeneratedBy::Keyferry, present)),
+        }
+    }
+}
+
+prop_compose! {
+    fn rows()(rows in proptest::collection::vec((0usize..5, any::<[bool; 4]>()), 0..5)) -> Vec<(GenerationState, [bool; 4])> {
+        let open = [
+            GenerationState::Requested,
+            GenerationState::Live,
+            GenerationState::Unwanted,
+            GenerationState::Doubtful,
+            GenerationState::Blocked,
+        ];
+        rows.into_iter().map(|(state, flags)| (open[state], flags)).collect()
+    }
+}
+
+prop_compose! {
+    fn world()(
+        keys in proptest::collection::vec((key_spec(), rows(), any::<[bool; 6]>(), 0u64..3), KEYS.len()),
+        limit in 1usize..4,
+        has_account in prop::bool::weighted(0.9),
+    ) -> World {
+        let mut world = World { desired: Desired::default(), ledger: LedgerView::default(), observed: Observed::default() };
+        if has_account {
+            world.desired.accounts.insert("account".to_owned(), account("account", Some(limit)));
+        }
+        for (name, (wanted, rows, [held, ready, generating, fails, for_room, loads], delay)) in KEYS.into_iter().zip(keys) {
+            let key = name.to_owned();
+            if let Some((generated_by, present)) = wanted {
+                world.desired.keys.insert(key.clone(), spec(name, generated_by, present));
+            }
+            let last_n = rows.len() as u64;
+            let row = KeyRow { name: key.clone(), last_n, held_at: held.then_some(1) };
+            world.ledger.keys.insert(key.clone(), row);
+            let mut loaded = None;
+            for ((state, [busy, in_hand, absent, due]), n) in rows.into_iter().zip(1..) {
+                let id = (key.clone(), n);
+                world.ledger.generations.insert(id.clone(), generation(name, n, state));
+                if in_hand {
+                    world.observed.halves.insert(id.clone());
+                } else if loads && state == GenerationState::Live {
+                    loaded = Some(n);
+                }
+                if absent {
+                    world.observed.absent.insert(id.clone());
+                }
+                if !due {
+                    world.observed.looks.insert(id.clone(), NOW.uptime + 5);
+                }
+                if busy && state != GenerationState::Live && world.observed.jobs.len() < limit {
+                    world.observed.jobs.insert(id, "account".to_owned());
+                }
+            }
+            if let Some(n) = loaded {
+                world.observed.loaded.insert(key.clone(), n);
+            }
+            if ready {
+                world.observed.ready.insert(key.clone(), Algorithm::EcdsaP256);
+            } else if generating {
+                world.observed.generating.insert(key.clone());
+            }
+            if fails {
+                let retry = Retry {
+                    failures: 1,
+                    not_before: [Some(NOW.uptime), Some(NOW.uptime + 7), None][delay as usize],
+                    needs_room: for_room,
+                    spec: world.desired.keys.get(name).cloned(),
+                    account: world.desired.accounts.get("account").cloned(),
+                    error: error(),
+                };
+                world.observed.retries.insert(Subject::Making(key), retry);
+            }
+        }
+        world
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_plan_breaks_a_rule(world in world()) {
+        let World { desired, ledger, observed } = &world;
+        let plan = plan(desired, ledger, observed, NOW);
+        let mut requests = observed.jobs.len();
+        let mut making: BTreeMap<&str, usize> = BTreeMap::new();
+        for action in &plan.actions {
+            let key = action.key();
+            let held = ledger.is_held(key);
+            let present = desired.keys.get(key).is_some_and(|spec| spec.present);
+            match action {
+                Action::Create { .. } | Action::Import { .. } => {
+                    requests += 1;
+                    *making.entry(key).or_default() += 1;
+                    prop_assert!(present && !held && !observed.loaded.contains_key(key));
+                    let other = ledger.of_key(key).any(|row| {
+                        row.state == GenerationState::Requested
+                            || (row.state == GenerationState::Live && observed.halves.contains(&row.id()))
+                    });
+                    prop_assert!(!other, "two live creates of {key}");
+                    prop_assert!(ledger.of_key(key).filter(|row| row.state == GenerationState::Unwanted).count() < MAX_UNWANTED);
+                }
+                Action::Generate { .. } => prop_assert!(present && !held && !observed.loaded.contains_key(key)),
+                Action::Load { id } => {
+                    prop_assert!(!held && observed.halves.contains(id));
+                    prop_assert_eq!(ledger.generations[id].state, GenerationState::Live);
+                }
+                Action::Delete { id } => {
+                    requests += 1;
+                    let row = &ledger.generations[id];
+                    prop_assert!(observed.loaded.get(key) != Some(&id.1), "deletes the loaded pair");
+                    match row.state {
+                        GenerationState::Unwanted => {}
+                        GenerationState::Live => {
+                            prop_assert!(!observed.halves.contains(id));
+                            prop_assert!(observed.loaded.contains_key(key) || !held);
+                        }
+                        state => prop_assert!(false, "deletes a {state:?} pair"),
+                    }
+                }
+                Action::Look { id } | Action::ImportAgain { id } => {
+                    requests += 1;
+                    prop_assert!(ledger.generations.contains_key(id));
+                    prop_assert!(!observed.jobs.contains_key(id));
+                }
+                Action::Publish { id } => prop_assert_eq!(observed.loaded.get(key), Some(&id.1)),
+                Action::Forget { .. } => prop_assert!(observed.ready.contains_key(key)),
+            }
+        }
+        prop_assert!(making.values().all(|&count| count == 1));
+        if let Some(account) = desired.accounts.get("account") {
+            prop_assert!(requests <= max_concurrent(desired, account).max(observed.jobs.len()));
+        } else {
+            prop_assert_eq!(requests, observed.jobs.len(), "requests without an account");
+        }
+        prop_assert!(plan.wake_at.is_none_or(|at| at > NOW.uptime));
+        let distinct: BTreeSet<_> = plan.actions.iter().collect();
+        prop_assert_eq!(distinct.len(), plan.actions.len());
+    }
+
+    #[test]
+    fn a_lost_key_without_a_file_gets_nothing_and_says_so(generated_by in prop_oneof![Just(None), Just(Some(GeneratedBy::Provider)), Just(Some(GeneratedBy::Keyferry))]) {
+        let mut desired = Desired::default();
+        desired.accounts.insert("account".to_owned(), account("account", None));
+        if let Some(generated_by) = generated_by {
+            desired.keys.insert("a".to_owned(), spec("a", generated_by, false));
+        }
+        let mut ledger = LedgerView::default();
+        ledger.generations.insert(("a".to_owned(), 1), generation("a", 1, GenerationState::Live));
+        let plan = plan(&desired, &ledger, &Observed::default(), NOW);
+        prop_assert_eq!(plan.actions, []);
+        prop_assert_eq!(plan.waiting.get("a"), Some(&Waiting::FileMissing));
+    }
+}
+
+#[test]
+fn the_key_that_waited_longest_goes_first_and_tidying_up_last() {
+    let mut desired = Desired::default();
+    desired
+        .accounts
+        .insert("account".to_owned(), account("account", Some(2)));
+    let mut observed = Observed::default();
+    let mut ledger = LedgerView::default();
+    for (key, served) in [("a", 3), ("b", 1), ("c", 2)] {
+        desired
+            .keys
+            .insert(key.to_owned(), spec(key, GeneratedBy::Provider, true));
+        observed.served.insert(key.to_owned(), served);
+    }
+    ledger
+        .generations
+        .insert(("d".to_owned(), 1), generation("d", 1, GenerationState::Unwanted));
+    let create = |key: &str| Action::Create { key: key.to_owned() };
+    assert_eq!(
+        plan(&desired, &ledger, &observed, NOW).actions,
+        [create("b"), create("c")]
+    );
+    desired
+        .accounts
+        .insert("account".to_owned(), account("account", Some(4)));
+    let delete = Action::Delete {
+        id: ("d".to_owned(), 1),
+    };
+    assert_eq!(
+        plan(&desired, &ledger, &observed, NOW).actions,
+        [create("b"), create("c"), create("a"), delete]
+    );
+}
+
+#[test]
+fn a_failure_waits_for_its_time_or_a_changed_file() {
+    let mut desired = Desired::default();
+    desired
+        .accounts
+        .insert("account".to_owned(), account("account", None));
+    desired
+        .keys
+        .insert("a".to_owned(), spec("a", GeneratedBy::Provider, true));
+    let mut observed = Observed::default();
+    let retry = Retry {
+        failures: 1,
+        not_before: Some(NOW.uptime + 50),
+        needs_room: false,
+        spec: desired.keys.get("a").cloned(),
+        account: desired.accounts.get("account").cloned(),
+        error: error(),
+    };
+    let making = Subject::Making("a".to_owned());
+    observed.retries.insert(making.clone(), retry.clone());
+    let later = |uptime| Moment {
+        uptime: NOW.uptime + uptime,
+        ..NOW
+    };
+    let ask =
+        |desired: &Desired, observed: &Observed, now| plan(desired, &LedgerView::default(), observed, now);
+
+    let early = ask(&desired, &observed, later(49));
+    assert_eq!((early.actions.len(), early.wake_at), (0, Some(NOW.uptime + 50)));
+    assert_eq!(ask(&desired, &observed, later(50)).actions.len(), 1);
+    observed.retries.insert(
+        making,
+        Retry {
+            not_before: None,
+            ..retry
+        },
+    );
+    let never = ask(&desired, &observed, later(1 << 40));
+    assert_eq!((never.actions.len(), never.wake_at), (0, None));
+    desired
+        .accounts
+        .insert("account".to_owned(), account("account", Some(5)));
+    assert_eq!(ask(&desired, &observed, later(0)).actions.len(), 1);
+}

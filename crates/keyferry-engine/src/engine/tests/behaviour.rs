@@ -1,0 +1,446 @@
+//! One behaviour each, as the user meets it.
+
+use keyferry_plugin::contract::ErrorKind;
+
+use super::cloud::Fault;
+use super::*;
+use crate::private_key::PublicKey;
+
+fn creates(world: &World) -> usize {
+    world
+        .cloud
+        .requests()
+        .iter()
+        .filter(|job| matches!(job, Job::Create { .. } | Job::Import { .. }))
+        .count()
+}
+
+fn error(daemon: &Daemon, key: &str) -> StatusError {
+    daemon
+        .status(key)
+        .error
+        .unwrap_or_else(|| panic!("{key} has no error: {:?}", daemon.status(key)))
+}
+
+#[test]
+fn a_key_is_imported_or_created_and_its_public_half_published() {
+    run(async {
+        let world = World::with_keys(&[("made", GeneratedBy::Provider), ("sent", GeneratedBy::Keyferry)]);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        for key in ["made", "sent"] {
+            let status = daemon.status(key);
+            assert_eq!(
+                (status.state, status.generation, status.error),
+                (KeyState::Loaded, Some(1), None)
+            );
+            assert_eq!(status.algorithm.as_deref(), Some("ed25519"));
+            let line = std::fs::read_to_string(crate::public_files::path(world.state.path(), key)).unwrap();
+            assert_eq!(Some(line.trim_end()), status.public_key.as_deref());
+            let fingerprint = PublicKey::from_line(&line).unwrap().fingerprint();
+            assert_eq!(Some(fingerprint), status.fingerprint);
+        }
+        assert_eq!(world.cloud.requests().len(), 2, "{:?}", world.cloud.requests());
+    });
+}
+
+#[test]
+fn after_a_restart_the_next_generation_is_loaded_and_the_old_pair_deleted() {
+    run(async {
+        let world = World::with_keys(&[("made", GeneratedBy::Provider), ("sent", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        let second = world.start();
+        assert!(second.rest().await);
+        world.assert_converged(&second);
+        assert_eq!(second.status("made").generation, Some(2));
+        assert_eq!(world.cloud.our_pairs().len(), 2);
+    });
+}
+
+#[test]
+fn an_rsa_key_is_made_beside_the_engine() {
+    run(async {
+        let mut world = World::new();
+        let rsa = key("web", GeneratedBy::Keyferry, |spec| {
+            spec.algorithm = Algorithm::Rsa2048
+        });
+        world.desired.keys.insert("web".to_owned(), rsa);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        assert_eq!(daemon.status("web").algorithm.as_deref(), Some("rsa-2048"));
+    });
+}
+
+#[test]
+fn wrong_credentials_wait_for_a_changed_file_or_the_user() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Provider)]);
+        world.cloud.always(Some(Fault::Refuse(ErrorKind::Unauthorized)));
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let status = daemon.status("web");
+        assert_eq!(status.state, KeyState::Failed);
+        let shown = error(&daemon, "web");
+        assert_eq!((shown.kind.as_str(), shown.retry_at), ("unauthorized", None));
+        assert_eq!(
+            (shown.code.as_deref(), shown.request_id.as_deref()),
+            (Some("Code"), Some("request-1"))
+        );
+        assert!(shown.remedy.unwrap().contains("accounts/cloud.toml"));
+        let of_account = daemon.handle.snapshots().borrow().accounts[0].error.clone();
+        assert_eq!(of_account.unwrap().kind, "unauthorized");
+        assert_eq!(creates(&world), 1);
+
+        daemon.handle.resume(Vec::new()).await.unwrap();
+        assert!(daemon.rest().await);
+        assert_eq!(creates(&world), 2, "asking tries again");
+
+        world.cloud.always(None);
+        world.desired.accounts.insert(
+            "cloud".to_owned(),
+            account(|account| account.max_concurrent = Some(3)),
+        );
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        assert_eq!(daemon.handle.snapshots().borrow().accounts[0].error, None);
+    });
+}
+
+#[test]
+fn what_cannot_help_is_not_repeated() {
+    run(async {
+        for fault in [
+            Fault::Refuse(ErrorKind::Invalid),
+            Fault::Refuse(ErrorKind::Unsupported),
+            Fault::Setup,
+        ] {
+            let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+            world.cloud.always(Some(fault));
+            let daemon = world.start();
+            assert!(daemon.rest().await);
+            assert_eq!(daemon.status("web").state, KeyState::Failed);
+            assert_eq!(error(&daemon, "web").retry_at, None);
+            assert_eq!(creates(&world), 1, "{fault:?}");
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
+fn what_helps_is_repeated_with_growing_delays() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        world
+            .cloud
+            .expect([Some(Fault::Refuse(ErrorKind::Throttled)); 12]);
+        let start = world.clock.now().uptime;
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        assert_eq!(creates(&world), 13);
+        let took = world.clock.now().uptime - start;
+        assert!(took < 1_000 * 511 + 300_000 * 4, "{took}");
+        assert_eq!(
+            daemon.status("web").generation,
+            Some(13),
+            "a name is never used twice"
+        );
+    });
+}
+
+#[test]
+fn a_full_account_frees_its_own_lost_pair() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        world.cloud.quota(Some(1));
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        let start = world.clock.now().uptime;
+        let second = world.start();
+        assert!(second.rest().await);
+        world.assert_converged(&second);
+        assert_eq!(world.clock.now().uptime, start, "nothing was waited for");
+    });
+}
+
+#[test]
+fn somebody_elses_pair_is_left_alone() {
+    run(async {
+        for generated_by in [GeneratedBy::Provider, GeneratedBy::Keyferry] {
+            let world = World::with_keys(&[("web", generated_by)]);
+            world.cloud.expect([Some(Fault::Foreign), Some(Fault::Foreign)]);
+            let daemon = world.start();
+            assert!(daemon.rest().await);
+            world.assert_converged(&daemon);
+            let states: Vec<_> = world.history().generations.iter().map(|row| row.state).collect();
+            assert_eq!(
+                states,
+                [
+                    GenerationState::Foreign,
+                    GenerationState::Foreign,
+                    GenerationState::Live
+                ]
+            );
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
+fn a_pair_with_another_fingerprint_is_never_loaded_and_deleted() {
+    run(async {
+        for fault in [Fault::WrongFingerprint, Fault::WrongFingerprintForGood] {
+            for generated_by in [GeneratedBy::Provider, GeneratedBy::Keyferry] {
+                let world = World::with_keys(&[("web", generated_by)]);
+                world.cloud.expect([Some(fault)]);
+                let daemon = world.start();
+                assert!(daemon.rest().await);
+                world.assert_converged(&daemon);
+                assert_eq!(daemon.status("web").generation, Some(2));
+                assert_eq!(world.history().generations[0].state, GenerationState::Deleted);
+                daemon.kill().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pair_that_was_replaced_is_reported_and_left() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        let name = world.history().generations[0].pair_name.clone();
+        world.cloud.replace(&name);
+        let second = world.start();
+        assert!(second.rest().await);
+        world.cloud.assert_foreign_pairs_are_untouched();
+        assert_eq!(second.status("web").state, KeyState::Loaded);
+        let shown = error(&second, "web");
+        assert_eq!(shown.kind, "blocked");
+        assert!(shown.message.contains(&name), "{}", shown.message);
+        assert_eq!(world.history().generations[0].state, GenerationState::Blocked);
+        assert!(
+            world
+                .cloud
+                .requests()
+                .iter()
+                .all(|job| !matches!(job, Job::Delete { .. }))
+        );
+
+        let before = world.cloud.requests().len();
+        second.handle.resume(vec!["web".to_owned()]).await.unwrap();
+        assert!(second.rest().await);
+        assert_eq!(world.cloud.requests().len(), before + 1, "it was looked at again");
+        assert_eq!(error(&second, "web").kind, "blocked");
+    });
+}
+
+#[test]
+fn a_held_key_gets_nothing_new_until_resumed() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.handle.held("web");
+        assert!(first.rest().await);
+        assert_eq!(first.status("web").state, KeyState::Held);
+        first.handle.resume(vec!["web".to_owned()]).await.unwrap();
+        assert_eq!(*first.key_ring.resumed.lock().unwrap(), ["web"]);
+        assert!(first.rest().await);
+        assert_eq!(first.status("web").state, KeyState::Loaded);
+        first.handle.held("web");
+        assert!(first.rest().await);
+        first.kill().await;
+
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(second.status("web").state, KeyState::Held);
+        assert_eq!(creates(&world), 1);
+        second.handle.resume(Vec::new()).await.unwrap();
+        assert!(second.rest().await);
+        world.assert_converged(&second);
+
+        let unknown = second
+            .handle
+            .resume(vec!["web".to_owned(), "wbe".to_owned()])
+            .await;
+        assert_eq!(
+            unknown,
+            Err(UnknownKey {
+                name: "wbe".to_owned()
+            })
+        );
+    });
+}
+
+#[test]
+fn a_key_whose_file_is_missing_keeps_serving_and_is_lost_with_the_process() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        let missing = key("web", GeneratedBy::Keyferry, |spec| spec.present = false);
+        world.desired.keys.insert("web".to_owned(), missing);
+        first.read_again(&world.desired);
+        assert!(first.rest().await);
+        assert_eq!(first.status("web").state, KeyState::Loaded);
+        assert_eq!(error(&first, "web").kind, "missing");
+        first.kill().await;
+
+        // Nobody knows the file any more.
+        world.desired.keys.clear();
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(second.status("web").state, KeyState::Lost);
+        assert!(error(&second, "web").message.contains("keys/web.toml is missing"));
+        assert_eq!(creates(&world), 1);
+        assert_eq!(world.cloud.our_pairs().len(), 1);
+    });
+}
+
+#[test]
+fn a_changed_file_applies_to_the_next_generation() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let changed = key("web", GeneratedBy::Keyferry, |spec| {
+            spec.algorithm = Algorithm::EcdsaP256
+        });
+        world.desired.keys.insert("web".to_owned(), changed);
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        let status = daemon.status("web");
+        assert_eq!(
+            (status.state, status.algorithm.as_deref()),
+            (KeyState::Loaded, Some("ed25519"))
+        );
+        assert_eq!(error(&daemon, "web").kind, "changed");
+        assert_eq!(creates(&world), 1);
+        daemon.kill().await;
+
+        let next = world.start();
+        assert!(next.rest().await);
+        assert_eq!(next.status("web").algorithm.as_deref(), Some("ecdsa-p256"));
+    });
+}
+
+#[test]
+fn a_missing_account_or_plugin_is_named() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Keyferry), ("db", GeneratedBy::Provider)]);
+        let astray = key("web", GeneratedBy::Keyferry, |spec| {
+            spec.account = "cluod".to_owned()
+        });
+        world.desired.keys.insert("web".to_owned(), astray);
+        world.desired.accounts.insert(
+            "cloud".to_owned(),
+            account(|account| account.plugin = "gone".to_owned()),
+        );
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert_eq!(daemon.status("web").state, KeyState::Failed);
+        assert!(error(&daemon, "web").message.contains("cluod"));
+        assert_eq!(daemon.status("db").state, KeyState::Failed);
+        assert!(
+            error(&daemon, "db").message.contains("plugin gone"),
+            "{:?}",
+            daemon.status("db")
+        );
+        assert_eq!(world.cloud.requests(), []);
+    });
+}
+
+#[test]
+fn the_old_pair_waits_for_the_account_it_was_made_with() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        world.desired.accounts.insert(
+            "cloud".to_owned(),
+            account(|account| account.plugin = "other".to_owned()),
+        );
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(
+            world.cloud.requests().len(),
+            1,
+            "nothing is asked of another plugin"
+        );
+        assert_eq!(second.status("web").state, KeyState::Failed);
+    });
+}
+
+#[test]
+fn an_agent_without_room_is_tried_again_without_a_new_pair() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let daemon = world.start();
+        *daemon.key_ring.full.lock().unwrap() = true;
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        assert_eq!(creates(&world), 1);
+    });
+}
+
+#[test]
+fn many_keys_keep_to_the_accounts_limit() {
+    run(async {
+        let mut world = World::new();
+        for number in 0..60 {
+            let name = format!("key-{number}");
+            let maker = if number % 2 == 0 {
+                GeneratedBy::Keyferry
+            } else {
+                GeneratedBy::Provider
+            };
+            world.desired.keys.insert(name.clone(), key(&name, maker, |_| {}));
+        }
+        for limit in [8, 2] {
+            let limited = account(|account| account.max_concurrent = (limit != 8).then_some(limit));
+            world.desired.accounts.insert("cloud".to_owned(), limited);
+            world.cloud.hold_answers(true);
+            let daemon = world.start();
+            while world.cloud.in_flight().0 < limit {
+                tokio::task::yield_now().await;
+            }
+            // Everything that may begin has begun.
+            daemon.handle.refresh().await;
+            assert_eq!(world.cloud.in_flight().0, limit);
+            world.cloud.hold_answers(false);
+            assert!(daemon.rest().await);
+            world.assert_converged(&daemon);
+            daemon.kill().await;
+        }
+        assert_eq!(world.cloud.in_flight().1, 8, "at any time");
+    });
+}
+
+#[test]
+fn pairs_that_cannot_be_deleted_do_not_pile_up() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Provider)]);
+        // Every create gives garbage, every comparison before a deletion is refused.
+        let cycle = [Some(Fault::Garbage), Some(Fault::Refuse(ErrorKind::Unauthorized))];
+        world.cloud.expect(cycle.into_iter().cycle().take(40));
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert_eq!(world.cloud.our_pairs().len(), crate::plan::MAX_UNWANTED);
+        let status = daemon.status("web");
+        assert_eq!(status.state, KeyState::Failed);
+        assert!(
+            error(&daemon, "web").message.contains("could not be deleted"),
+            "{status:?}"
+        );
+    });
+}

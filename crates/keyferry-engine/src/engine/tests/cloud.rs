@@ -1,0 +1,384 @@
+//! A cloud in memory: pairs, faults, late arrivals, and a record of everything asked.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keyferry_plugin::contract::{Effect, ErrorKind, Pair, PairReference, ProviderError};
+use zeroize::Zeroizing;
+
+use super::super::{Clock as _, CloudFuture, Clouds, Job, JobError, JobReply, SetupKind};
+use super::JumpingClock;
+use crate::desired::Account;
+use crate::private_key::tests::openssh_file;
+use crate::private_key::{PrivateKey, PublicKey};
+
+/// What goes wrong with one request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// Somebody else takes the name just before.
+    Foreign,
+    /// As [`Fault::Foreign`], but for an import alone. A created pair that was never seen is known by its name only:
+    /// killed between that refusal and its record, keyferry would take it for its own.
+    ForeignImport,
+    /// It takes effect, and the answer makes no sense.
+    Garbage,
+    /// The courier dies; the request arrives that many seconds later.
+    Late(u64),
+    /// It takes effect, and the answer is lost with the courier.
+    LostAfter,
+    /// The courier dies before anything is sent.
+    LostBefore,
+    /// The plugin crashes after it took effect.
+    PluginAfter,
+    /// The provider refuses.
+    Refuse(ErrorKind),
+    /// The provider fails after it took effect.
+    ServerErrorAfter,
+    /// The provider fails before it takes effect, and cannot say.
+    ServerErrorBefore,
+    /// The credentials are not there.
+    Setup,
+    /// It takes effect, and the fingerprint in the answer is another's.
+    WrongFingerprint,
+    /// It takes effect, and the fingerprint is another's from then on.
+    WrongFingerprintForGood,
+}
+
+struct Entry {
+    id: String,
+    public: PublicKey,
+    fingerprint: String,
+    foreign: bool,
+}
+
+#[derive(Default)]
+struct State {
+    pairs: BTreeMap<String, Entry>,
+    late: Vec<(u64, Job)>,
+    faults: VecDeque<Option<Fault>>,
+    standing: Option<Fault>,
+    quota: Option<usize>,
+    requests: Vec<Job>,
+    foreign: BTreeSet<String>,
+    asked_names: BTreeSet<String>,
+    making: BTreeSet<String>,
+    answers_nothing: bool,
+    in_flight: usize,
+    most_in_flight: usize,
+    ids: u64,
+}
+
+pub(super) struct FakeCloud {
+    state: Arc<Mutex<State>>,
+    clock: Arc<JumpingClock>,
+}
+
+impl FakeCloud {
+    pub(super) fn new(clock: Arc<JumpingClock>) -> Self {
+        Self {
+            state: Arc::default(),
+            clock,
+        }
+    }
+
+    /// The coming requests go wrong like this, one each.
+    pub(super) fn expect(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
+        self.state.lock().unwrap().faults.extend(faults);
+    }
+
+    /// All requests go wrong like this, until told otherwise.
+    pub(super) fn always(&self, fault: Option<Fault>) {
+        self.state.lock().unwrap().standing = fault;
+    }
+
+    pub(super) fn quota(&self, pairs: Option<usize>) {
+        self.state.lock().unwrap().quota = pairs;
+    }
+
+    pub(super) fn requests(&self) -> Vec<Job> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Answers wait from now on, or no longer.
+    pub(super) fn hold_answers(&self, hold: bool) {
+        self.state.lock().unwrap().answers_nothing = hold;
+    }
+
+    /// Requests in flight: now, and at most so far.
+    pub(super) fn in_flight(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.in_flight, state.most_in_flight)
+    }
+
+    /// Names of the pairs that are not somebody else's.
+    pub(super) fn our_pairs(&self) -> Vec<String> {
+        let mut state = self.state.lock().unwrap();
+        state.deliver(u64::MAX);
+        state
+            .pairs
+            .iter()
+            .filter(|(_, entry)| !entry.foreign)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    pub(super) fn public_blob(&self, name: &str) -> Option<Vec<u8>> {
+        self.state
+            .lock()
+            .unwrap()
+            .pairs
+            .get(name)
+            .map(|entry| entry.public.blob().to_vec())
+    }
+
+    /// Somebody deletes a pair and makes another under its name.
+    pub(super) fn replace(&self, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.pairs.remove(name);
+        state.put_foreign(name);
+    }
+
+    pub(super) fn assert_foreign_pairs_are_untouched(&self) {
+        let state = self.state.lock().unwrap();
+        for name in &state.foreign {
+            assert!(
+                state.pairs.get(name).is_some_and(|entry| entry.foreign),
+                "{name} was touched"
+            );
+        }
+    }
+}
+
+impl Clouds for FakeCloud {
+    fn run(&self, account: Arc<Account>, region: Option<String>, job: Job) -> CloudFuture {
+        assert_eq!(account.name, "cloud");
+        assert!(region.is_some());
+        let (state, clock) = (Arc::clone(&self.state), Arc::clone(&self.clock));
+        Box::pin(async move {
+            let _in_flight = InFlight::begin(&state, &job);
+            let result = state.lock().unwrap().take(job, clock.now().uptime);
+            // The answer takes a while.
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+            while state.lock().unwrap().answers_nothing {
+                tokio::task::yield_now().await;
+            }
+            result
+        })
+    }
+}
+
+/// Counts a request until its future ends or is dropped.
+struct InFlight {
+    state: Arc<Mutex<State>>,
+    making: Option<String>,
+}
+
+impl InFlight {
+    fn begin(state: &Arc<Mutex<State>>, job: &Job) -> Self {
+        let mut counted = state.lock().unwrap();
+        counted.in_flight += 1;
+        counted.most_in_flight = counted.most_in_flight.max(counted.in_flight);
+        let making = match job {
+            // Without the number: the key.
+            Job::Create { name, .. } | Job::Import { name, .. } => {
+                name.rsplit_once('-').map(|(key, _)| key.to_owned())
+            }
+            Job::Delete { .. } | Job::Get(_) => None,
+        };
+        if let Some(key) = &making {
+            assert!(counted.making.insert(key.clone()), "two live creates of {key}");
+        }
+        Self {
+            state: Arc::clone(state),
+            making,
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut counted = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        counted.in_flight -= 1;
+        if let Some(key) = &self.making {
+            counted.making.remove(key);
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, job: Job, now: u64) -> Result<JobReply, JobError> {
+        self.deliver(now);
+        self.requests.push(job.clone());
+        let fault = self.faults.pop_front().flatten().or(self.standing);
+        if let Job::Create { name, .. } | Job::Import { name, .. } = &job {
+            let is_import = matches!(job, Job::Import { .. });
+            let is_taken =
+                fault == Some(Fault::Foreign) || (fault == Some(Fault::ForeignImport) && is_import);
+            if is_taken && !self.pairs.contains_key(name) {
+                self.put_foreign(name);
+            }
+            self.asked_names.insert(name.clone());
+        }
+        if let Job::Delete { pair, .. } = &job {
+            assert!(
+                self.asked_names.contains(&pair.name),
+                "deletes {} that it never asked for",
+                pair.name
+            );
+        }
+        match fault {
+            None | Some(Fault::Foreign | Fault::ForeignImport) => self.perform(job),
+            Some(Fault::Garbage) => self.perform(job).map(|reply| match reply {
+                JobReply::Created { pair, .. } => JobReply::Created {
+                    pair,
+                    private_key: Zeroizing::new(b"<html>".to_vec()),
+                },
+                _ => JobReply::Deleted,
+            }),
+            Some(Fault::Late(seconds)) => {
+                self.late.push((now + seconds * 1000, job));
+                Err(lost())
+            }
+            Some(Fault::LostAfter) => self.perform(job).and(Err(lost())),
+            Some(Fault::LostBefore) => Err(lost()),
+            Some(Fault::PluginAfter) => self.perform(job).and(Err(JobError::Plugin {
+                message: "the plugin crashed".to_owned(),
+            })),
+            Some(Fault::Refuse(kind)) => Err(refused(kind, Effect::None)),
+            Some(Fault::ServerErrorAfter) => self
+                .perform(job)
+                .and(Err(refused(ErrorKind::Unavailable, Effect::Unknown))),
+            Some(Fault::ServerErrorBefore) => Err(refused(ErrorKind::Unavailable, Effect::Unknown)),
+            Some(Fault::Setup) => Err(JobError::Setup {
+                kind: SetupKind::Credentials,
+                message: "no credentials".to_owned(),
+            }),
+            Some(Fault::WrongFingerprint | Fault::WrongFingerprintForGood) => {
+                let mut reply = self.perform(job)?;
+                if let JobReply::Created { pair, .. } | JobReply::Imported(pair) = &mut reply {
+                    let wrong = "00".repeat(16);
+                    if fault == Some(Fault::WrongFingerprintForGood)
+                        && let Some(entry) = self.pairs.get_mut(&pair.name)
+                    {
+                        entry.fingerprint.clone_from(&wrong);
+                    }
+                    pair.fingerprint = Some(wrong);
+                }
+                Ok(reply)
+            }
+        }
+    }
+
+    fn perform(&mut self, job: Job) -> Result<JobReply, JobError> {
+        match job {
+            Job::Create { name, algorithm, .. } => {
+                let key = PrivateKey::generate(algorithm).unwrap();
+                let pair = self.put(&name, key.public_key().clone())?;
+                let public = key.public_key().blob().to_vec();
+                let file = openssh_file(&key.into_blob(), &public, b"none");
+                Ok(JobReply::Created {
+                    pair,
+                    private_key: Zeroizing::new(STANDARD.encode(file).into_bytes()),
+                })
+            }
+            Job::Import { name, public_key, .. } => {
+                let public = PublicKey::from_line(&public_key).unwrap();
+                self.put(&name, public).map(JobReply::Imported)
+            }
+            Job::Get(PairReference { name, .. }) => match self.pairs.get(&name) {
+                Some(entry) => Ok(JobReply::Got(entry.describe(&name))),
+                None => Err(refused(ErrorKind::NotFound, Effect::None)),
+            },
+            Job::Delete { pair, permit } => {
+                let Some(entry) = self.pairs.get(&pair.name) else {
+                    return Err(refused(ErrorKind::NotFound, Effect::None));
+                };
+                assert!(!entry.foreign, "deletes {} of somebody else", pair.name);
+                assert!(permit.id.is_none_or(|id| id == entry.id));
+                self.pairs.remove(&pair.name);
+                Ok(JobReply::Deleted)
+            }
+        }
+    }
+
+    fn put(&mut self, name: &str, public: PublicKey) -> Result<Pair, JobError> {
+        if self.pairs.contains_key(name) {
+            return Err(refused(ErrorKind::AlreadyExists, Effect::None));
+        }
+        if self.quota.is_some_and(|quota| self.pairs.len() >= quota) {
+            return Err(refused(ErrorKind::Quota, Effect::None));
+        }
+        self.ids += 1;
+        use md5::{Digest as _, Md5};
+        let fingerprint = Md5::digest(public.blob())
+            .iter()
+            .map(|octet| format!("{octet:02x}"))
+            .collect();
+        let entry = Entry {
+            id: format!("ssh-{}", self.ids),
+            public,
+            fingerprint,
+            foreign: false,
+        };
+        let pair = entry.describe(name);
+        self.pairs.insert(name.to_owned(), entry);
+        Ok(pair)
+    }
+
+    fn put_foreign(&mut self, name: &str) {
+        let key = PrivateKey::generate(keyferry_plugin::contract::Algorithm::Ed25519).unwrap();
+        let quota = self.quota.take();
+        self.put(name, key.public_key().clone()).unwrap();
+        self.quota = quota;
+        self.pairs.get_mut(name).unwrap().foreign = true;
+        self.foreign.insert(name.to_owned());
+    }
+
+    /// What was under way arrives.
+    fn deliver(&mut self, now: u64) {
+        let (due, late) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.late = late;
+        let due: Vec<(u64, Job)> = due;
+        for (_, job) in due {
+            let _ = self.perform(job);
+        }
+    }
+}
+
+impl Entry {
+    fn describe(&self, name: &str) -> Pair {
+        Pair {
+            name: name.to_owned(),
+            id: Some(self.id.clone()),
+            fingerprint: Some(self.fingerprint.clone()),
+            public_key: None,
+            created_at: None,
+        }
+    }
+}
+
+fn lost() -> JobError {
+    JobError::Lost {
+        message: "the courier died".to_owned(),
+    }
+}
+
+fn refused(kind: ErrorKind, effect: Effect) -> JobError {
+    JobError::Provider(ProviderError {
+        kind,
+        message: format!("the cloud says {}", kind.name()),
+        code: Some("Code".to_owned()),
+        request_id: Some("request-1".to_owned()),
+        retry_after_ms: None,
+        effect,
+    })
+}
