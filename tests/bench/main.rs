@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod agents;
 mod client;
 mod idle;
+mod interference;
 mod saving;
 
 fn main() -> ExitCode {
@@ -16,9 +17,10 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|argument| argument != "--")
         .collect();
-    let parts: [(&str, fn()); 3] = [
+    let parts: [(&str, fn()); 4] = [
         ("agents", agents::run),
         ("saving", saving::run),
+        ("interference", interference::run),
         ("idle", idle::run),
     ];
     if let Some(unknown) = wanted

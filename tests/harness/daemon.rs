@@ -1,6 +1,6 @@
 //! A running daemon.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -223,7 +223,7 @@ impl Drop for Daemon {
             child.kill();
         }
         if thread::panicking() {
-            eprintln!("--- log of the daemon ---\n{}---", self.log());
+            let _ = writeln!(std::io::stderr(), "--- log of the daemon ---\n{}---", self.log());
         }
     }
 }

@@ -7,8 +7,10 @@
 pub mod build;
 pub mod daemon;
 pub mod home;
+pub mod ledger;
 pub mod openssh;
 pub mod processes;
+pub mod trouble;
 pub mod wait;
 
 use cloud_sim::{CloudSim, Options};

@@ -22,6 +22,11 @@ impl Process {
             && self.arguments.iter().any(|argument| argument == role)
     }
 
+    /// Whether it still runs: its number has not passed to another program, and it is not merely unreaped.
+    pub fn is_running(&self) -> bool {
+        read(self.pid).is_some_and(|process| process.arguments == self.arguments)
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(&self) {
         kill(self.pid);
@@ -60,27 +65,29 @@ pub fn descendants(root: u32) -> Vec<Process> {
 fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("/proc is there");
     entries
-        .filter_map(|entry| {
-            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The program's name is in parentheses and may hold anything; the fields after it are plain.
-            let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
-            let (state, parent) = (fields.next()?, fields.next()?.parse().ok()?);
-            if state == "Z" {
-                return None;
-            }
-            let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let arguments = command
-                .split(|&byte| byte == 0)
-                .map(|part| String::from_utf8_lossy(part).into_owned())
-                .collect();
-            Some(Process {
-                pid,
-                parent,
-                arguments,
-            })
-        })
+        .filter_map(|entry| read(entry.ok()?.file_name().to_str()?.parse().ok()?))
         .collect()
+}
+
+/// A process that runs.
+fn read(pid: u32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name is in parentheses and may hold anything; the fields after it are plain.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let (state, parent) = (fields.next()?, fields.next()?.parse().ok()?);
+    if state == "Z" {
+        return None;
+    }
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let arguments = command
+        .split(|&byte| byte == 0)
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect();
+    Some(Process {
+        pid,
+        parent,
+        arguments,
+    })
 }
 
 /// Proportional set size of a process in KiB (proc_pid_smaps(5)).
