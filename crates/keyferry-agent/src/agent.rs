@@ -90,8 +90,8 @@ impl Agent {
                 store: Mutex::default(),
                 changed: Notify::new(),
                 events: OnceLock::new(),
-                signing: Pool::new(cores),
-                checking: Pool::new(1),
+                signing: Pool::new("sign", cores),
+                checking: Pool::new("check", 1),
                 unlocking: tokio::sync::Mutex::default(),
             }),
         }

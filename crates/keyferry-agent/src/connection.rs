@@ -23,7 +23,7 @@ pub(crate) async fn run(
     loop {
         let mut answered = 0;
         while let Some(frame) = buffer.next_frame()? {
-            let task = session.begin(frame.message(), &mut replies);
+            let task = session.begin(frame.message(), connection.is_alone(), &mut replies);
             drop(frame);
             if task.is_some() || replies.len() >= FLUSHED_LENGTH {
                 flush(&mut stream, &mut replies, limits.write).await?;

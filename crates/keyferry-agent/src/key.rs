@@ -88,13 +88,12 @@ impl SigningKey {
         })
     }
 
-    /// Whether a signature takes so little time (well under a millisecond) that handing it to another thread would cost
-    /// more than making it.
-    pub(crate) fn is_quick(&self) -> bool {
+    /// How much work a signature is.
+    pub(crate) fn effort(&self) -> Effort {
         match &self.secret {
-            Secret::Ecdsa(key) => key.curve().is_quick,
-            Secret::Ed25519(_) => true,
-            Secret::Rsa(_) => false,
+            Secret::Ecdsa(key) => key.curve().effort,
+            Secret::Ed25519(_) => Effort::Little,
+            Secret::Rsa(key) => key.effort(),
         }
     }
 
@@ -131,6 +130,17 @@ impl fmt::Debug for SigningKey {
             .field("fingerprint", &self.fingerprint())
             .finish_non_exhaustive()
     }
+}
+
+/// The work of a signature, as it concerns the other clients of the thread that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// So little that handing it to another thread would cost more.
+    Little,
+    /// Up to about a millisecond: nothing to keep others waiting for.
+    Moderate,
+    /// Several milliseconds.
+    Much,
 }
 
 /// Why a private key is not taken. Says nothing of the key's bytes, not even of a type's name that is not known: in a

@@ -1,7 +1,7 @@
 //! One client's requests, one after the other: parse, look up, do, reply.
 
 use crate::agent::Agent;
-use crate::key::SigningKey;
+use crate::key::{Effort, SigningKey};
 use crate::message::{Refusal, Request, SignFlags, number};
 use crate::wire::put_prefixed;
 use std::sync::Arc;
@@ -19,9 +19,12 @@ impl Session {
     }
 
     /// Answers a request at once, or says what is to be done first; then [`Session::finish`] answers it.
-    pub(crate) fn begin(&mut self, message: &[u8], replies: &mut Vec<u8>) -> Option<Task> {
+    ///
+    /// `is_alone` says that no other client could be kept waiting. Then a signature of moderate effort is made at once
+    /// too: two changes of threads would cost it a tenth of its time or more.
+    pub(crate) fn begin(&mut self, message: &[u8], is_alone: bool, replies: &mut Vec<u8>) -> Option<Task> {
         let start = replies.len();
-        match self.handle(message, replies) {
+        match self.handle(message, is_alone, replies) {
             Ok(Progress::Later(task)) => return Some(task),
             Ok(Progress::Replied) => {}
             Ok(Progress::Done) => put_reply(replies, number::SUCCESS),
@@ -47,14 +50,14 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, message: &[u8], replies: &mut Vec<u8>) -> Result<Progress, Refusal> {
+    fn handle(&mut self, message: &[u8], is_alone: bool, replies: &mut Vec<u8>) -> Result<Progress, Refusal> {
         let copy = |secret: &[u8]| Zeroizing::new(secret.to_vec());
         Ok(match Request::parse(message)? {
             Request::ListIdentities => {
                 replies.extend_from_slice(self.agent.snapshot().list());
                 Progress::Replied
             }
-            Request::Sign { key, data, flags } => return self.sign(key, data, flags, replies),
+            Request::Sign { key, data, flags } => return self.sign(key, data, flags, is_alone, replies),
             Request::AddIdentity { body, constrained } => Progress::Later(Task::Add {
                 body: copy(body),
                 constrained,
@@ -78,18 +81,24 @@ impl Session {
         })
     }
 
-    /// Signs at once with a quick key. Place kept: whether this client may use this key for these data (confirmation,
+    /// Signs at once where that keeps nobody waiting. Place kept: whether this client may use this key for these data (confirmation,
     /// destinations) is asked between finding the key and signing.
     fn sign(
         &self,
         key: &[u8],
         data: &[u8],
         flags: SignFlags,
+        is_alone: bool,
         replies: &mut Vec<u8>,
     ) -> Result<Progress, Refusal> {
         let snapshot = self.agent.snapshot();
         let key = snapshot.find(key).ok_or(Refusal::UnknownKey)?;
-        if !key.is_quick() {
+        let at_once = match key.effort() {
+            Effort::Little => true,
+            Effort::Moderate => is_alone,
+            Effort::Much => false,
+        };
+        if !at_once {
             return Ok(Progress::Later(Task::Sign {
                 key: Arc::clone(key),
                 data: data.to_vec(),

@@ -1,6 +1,6 @@
 //! ECDSA on the NIST curves (RFC 5656).
 
-use super::KeyError;
+use super::{Effort, KeyError};
 use crate::message::Refusal;
 use crate::wire::{Reader, put_mpint, put_string};
 use aws_lc_rs::rand::SystemRandom;
@@ -60,8 +60,7 @@ impl Ecdsa {
 /// One curve, with its own hash.
 pub(super) struct Curve {
     pub(super) algorithm: &'static str,
-    /// As [`super::SigningKey::is_quick`].
-    pub(super) is_quick: bool,
+    pub(super) effort: Effort,
     name: &'static str,
     /// The length of a coordinate and of a scalar, in bytes.
     length: usize,
@@ -79,21 +78,21 @@ impl Curve {
 static CURVES: [Curve; 3] = [
     Curve {
         algorithm: "ecdsa-sha2-nistp256",
-        is_quick: true,
+        effort: Effort::Little,
         name: "nistp256",
         length: 32,
         signing: &ECDSA_P256_SHA256_FIXED_SIGNING,
     },
     Curve {
         algorithm: "ecdsa-sha2-nistp384",
-        is_quick: true,
+        effort: Effort::Little,
         name: "nistp384",
         length: 48,
         signing: &ECDSA_P384_SHA384_FIXED_SIGNING,
     },
     Curve {
         algorithm: "ecdsa-sha2-nistp521",
-        is_quick: false,
+        effort: Effort::Moderate,
         name: "nistp521",
         length: MAX_LENGTH,
         signing: &ECDSA_P521_SHA512_FIXED_SIGNING,

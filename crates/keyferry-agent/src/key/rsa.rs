@@ -1,6 +1,6 @@
 //! RSA with PKCS #1 v1.5 padding over SHA-2 (RFC 8332).
 
-use super::KeyError;
+use super::{Effort, KeyError};
 use crate::message::Refusal;
 use crate::wire::{Reader, put_mpint, put_string};
 use aws_lc_rs::rand::SystemRandom;
@@ -66,6 +66,14 @@ impl Rsa {
         Ok((key, blob))
     }
 
+    pub(super) fn effort(&self) -> Effort {
+        if self.0.public_modulus_len() <= MAX_MODERATE_LENGTH {
+            Effort::Moderate
+        } else {
+            Effort::Much
+        }
+    }
+
     pub(super) fn sign(&self, algorithm: &Algorithm, data: &[u8]) -> Result<Vec<u8>, Refusal> {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0
@@ -113,5 +121,7 @@ fn less_one(odd: &[u8]) -> Zeroizing<Vec<u8>> {
 const MIN_BITS: usize = 2048;
 /// What aws-lc-rs takes. OpenSSH takes 16384; nobody else in this crate may sign.
 const MAX_BITS: usize = 8192;
+/// A modulus of 3072 bits, in bytes.
+const MAX_MODERATE_LENGTH: usize = 384;
 const MAX_EXPONENT_LENGTH: usize = 4;
 const TRIAL: &[u8] = b"is the signature of this one that verifies?";

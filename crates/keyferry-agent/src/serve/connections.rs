@@ -141,6 +141,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Whether this is the only one that is open.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.all.places.available_permits() + 1 == self.all.limit as usize
+    }
+
     /// Bytes came from the client.
     pub(crate) fn begin(&self) {
         self.state.is_busy.store(true, Ordering::Relaxed);
