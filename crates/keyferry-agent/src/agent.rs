@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 /// The keys and everything that is done with them. A clone is another handle on the same agent.
 ///
-/// Signing reads an immutable snapshot and waits for nobody. Changes take turns on a lock that is never held across a
-/// signature, a check of a key or a hash of a passphrase.
+/// Signing reads an immutable snapshot and waits for nobody. Changes take turns on a lock that is never held
+/// across a signature, a check of a key or a hash of a passphrase.
 #[derive(Clone)]
 pub struct Agent {
     shared: Arc<Shared>,
@@ -29,14 +29,16 @@ pub struct Agent {
 /// How an agent behaves. The default: added keys stay until they are removed.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How long a key that a client adds without a lifetime stays, as `ssh-agent -t`. Time spent suspended counts.
+    /// How long a key that a client adds without a lifetime stays, as `ssh-agent -t`. Time spent suspended
+    /// counts.
     pub default_lifetime: Option<Duration>,
 }
 
 /// A key that the daemon loads.
 #[derive(Debug)]
 pub struct ManagedKey {
-    /// The name that config and ledger have for it. Loading another key under the same name replaces the first.
+    /// The name that config and ledger have for it. Loading another key under the same name replaces the
+    /// first.
     pub name: String,
     /// Which of the name's key pairs this is; it is told in the log.
     pub generation: u64,
@@ -49,8 +51,9 @@ pub struct ManagedKey {
 /// Something that a client did and that is to outlast this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A client took away all keys (`ssh-add -D`). A [`Event::Held`] for each managed key that was loaded came just
-    /// before. The client meant every key: the daemon should [`Agent::hold`] those too that it has not loaded yet.
+    /// A client took away all keys (`ssh-add -D`). A [`Event::Held`] for each managed key that was loaded
+    /// came just before. The client meant every key: the daemon should [`Agent::hold`] those too that it has
+    /// not loaded yet.
     AllHeld,
     /// A client took away this managed key. It neither lists nor signs until [`Agent::resume`].
     Held {
@@ -97,8 +100,8 @@ impl Agent {
         }
     }
 
-    /// Loads a managed key, in place of any other of the same name. A name that is held stays held. A key that a client
-    /// had added by hand becomes managed, and loses its constraints.
+    /// Loads a managed key, in place of any other of the same name. A name that is held stays held. A key
+    /// that a client had added by hand becomes managed, and loses its constraints.
     ///
     /// # Errors
     /// [`LoadError`]; what was loaded before stays.
@@ -114,7 +117,8 @@ impl Agent {
         self.change(|store| store.unload(name))
     }
 
-    /// Keeps the managed key of this name, now or whenever it is loaded, from listing and signing. Sends no [`Event`].
+    /// Keeps the managed key of this name, now or whenever it is loaded, from listing and signing. Sends no
+    /// [`Event`].
     pub fn hold(&self, name: &str) {
         self.change(|store| store.hold(name));
     }
@@ -130,7 +134,8 @@ impl Agent {
         self.store().is_held(name)
     }
 
-    /// What clients do to managed keys from now on, in order. There is one such stream: `None` from the second call on.
+    /// What clients do to managed keys from now on, in order. There is one such stream: `None` from the
+    /// second call on.
     #[must_use]
     pub fn events(&self) -> Option<mpsc::UnboundedReceiver<Event>> {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -202,8 +207,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Unlocks the agent. Attempts take turns, and every wrong one makes the next wait longer, up to ten seconds, as in
-    /// OpenSSH; other requests are answered meanwhile.
+    /// Unlocks the agent. Attempts take turns, and every wrong one makes the next wait longer, up to ten
+    /// seconds, as in OpenSSH; other requests are answered meanwhile.
     pub(crate) async fn unlock(&self, attempt: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
         let mut guesses = self.shared.unlocking.lock().await;
         // The client may have gone during an earlier wait; the wait holds for whoever comes next.

@@ -1,4 +1,5 @@
-//! The clock that key lifetimes run on: it counts the time that the machine spends suspended, as OpenSSH's does.
+//! The clock that key lifetimes run on: it counts the time that the machine spends suspended, as OpenSSH's
+//! does.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -32,7 +33,8 @@ impl Moment {
             let _ = timer.readable().await;
             return;
         }
-        // Late by the time suspended, which does no harm: an expired key is refused whether or not this woke up.
+        // Late by the time suspended, which does no harm: an expired key is refused whether or not this woke
+        // up.
         tokio::time::sleep(self.0.saturating_sub(Self::now().0)).await;
     }
 

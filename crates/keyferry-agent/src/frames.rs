@@ -7,8 +7,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// The longest message taken, in bytes, as in OpenSSH.
 pub(crate) const MAX_MESSAGE: usize = 256 * 1024;
 
-/// What was read from a client and not yet answered. The buffer grows with what has arrived, never with what a length
-/// announces, and every byte that may belong to a secret is wiped when its frame is done or its place is given up.
+/// What was read from a client and not yet answered. The buffer grows with what has arrived, never with what
+/// a length announces, and every byte that may belong to a secret is wiped when its frame is done or its
+/// place is given up.
 pub(crate) struct FrameBuffer {
     bytes: Zeroizing<Vec<u8>>,
     /// The bytes at hand; those around it are free.

@@ -13,8 +13,8 @@ use std::fmt;
 
 /// A private key that can sign, together with its public half. Both are known to belong together.
 ///
-/// It has no `Clone` and shows only its public side in `Debug`. The private half is wiped when it is dropped: it lies in
-/// memory of aws-lc, which overwrites what it frees.
+/// It has no `Clone` and shows only its public side in `Debug`. The private half is wiped when it is dropped:
+/// it lies in memory of aws-lc, which overwrites what it frees.
 pub struct SigningKey {
     secret: Secret,
     public_blob: Box<[u8]>,
@@ -27,11 +27,11 @@ enum Secret {
 }
 
 impl SigningKey {
-    /// Reads a key as it stands in an agent's `add identity` message, without the comment: its type, then the fields of
-    /// that type (RFC 9987 section 5.2). The caller keeps `blob` in memory that is wiped.
+    /// Reads a key as it stands in an agent's `add identity` message, without the comment: its type, then the
+    /// fields of that type (RFC 9987 section 5.2). The caller keeps `blob` in memory that is wiped.
     ///
-    /// Takes `ssh-ed25519`, `ecdsa-sha2-nistp256`, `-nistp384`, `-nistp521`, and `ssh-rsa` with a modulus of 2048 to 8192
-    /// bits. Takes milliseconds for an RSA key, so call it where that is no harm.
+    /// Takes `ssh-ed25519`, `ecdsa-sha2-nistp256`, `-nistp384`, `-nistp521`, and `ssh-rsa` with a modulus of
+    /// 2048 to 8192 bits. Takes milliseconds for an RSA key, so call it where that is no harm.
     ///
     /// # Errors
     /// [`KeyError`] when the type is not one of these, the fields are malformed, the halves do not belong together or
@@ -43,7 +43,8 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The public half as SSH writes it (RFC 4253 section 6.6): what an `authorized_keys` line holds as base64.
+    /// The public half as SSH writes it (RFC 4253 section 6.6): what an `authorized_keys` line holds as
+    /// base64.
     #[must_use]
     pub fn public_blob(&self) -> &[u8] {
         &self.public_blob
@@ -97,7 +98,8 @@ impl SigningKey {
         }
     }
 
-    /// Appends the signature over `data` as SSH writes it: the name of the signature algorithm, then its bytes.
+    /// Appends the signature over `data` as SSH writes it: the name of the signature algorithm, then its
+    /// bytes.
     pub(crate) fn sign(&self, data: &[u8], flags: SignFlags, out: &mut Vec<u8>) -> Result<(), Refusal> {
         match &self.secret {
             Secret::Ecdsa(key) => {
@@ -143,8 +145,8 @@ pub(crate) enum Effort {
     Much,
 }
 
-/// Why a private key is not taken. Says nothing of the key's bytes, not even of a type's name that is not known: in a
-/// blob of another form those bytes may be the secret.
+/// Why a private key is not taken. Says nothing of the key's bytes, not even of a type's name that is not
+/// known: in a blob of another form those bytes may be the secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The fields are truncated, too long, or not what the type calls for.
@@ -153,8 +155,8 @@ pub enum KeyError {
     /// The public half is that of another key.
     #[error("the public half does not belong to the private half")]
     Mismatch,
-    /// The public exponent is even, below 3 or longer than 32 bits. Key generators take 65537, older ones 3 to 37; a longer
-    /// one costs whoever verifies a signature time and gains nobody anything.
+    /// The public exponent is even, below 3 or longer than 32 bits. Key generators take 65537, older ones 3
+    /// to 37; a longer one costs whoever verifies a signature time and gains nobody anything.
     #[error("the public exponent of an RSA key must be odd, at least 3 and at most 32 bits long")]
     RsaExponent,
     /// The modulus is shorter than is safe, or longer than what aws-lc-rs signs with.

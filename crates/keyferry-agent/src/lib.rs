@@ -1,13 +1,15 @@
 //! The SSH agent: what answers `ssh`, `ssh-add` and git on a local socket (RFC 9987).
 //!
-//! An [`Agent`] holds keys of two kinds. **Managed** keys come from the daemon by [`Agent::load`], each under the name
-//! that its config file has; a client can *hold* one (`ssh-add -d`) but never take it away. **Added** keys come from a
-//! client (`ssh-add FILE`) and are the client's to remove. [`serve`] answers the clients of one [`Listener`].
+//! An [`Agent`] holds keys of two kinds. **Managed** keys come from the daemon by [`Agent::load`], each under
+//! the name that its config file has; a client can *hold* one (`ssh-add -d`) but never take it away.
+//! **Added** keys come from a client (`ssh-add FILE`) and are the client's to remove. [`serve`] answers the
+//! clients of one [`Listener`].
 //!
-//! To read the crate, begin with `session.rs`, where a request becomes a reply, then `agent.rs` and `serve.rs`.
+//! To read the crate, begin with `session.rs`, where a request becomes a reply, then `agent.rs` and
+//! `serve.rs`.
 //!
-//! What is deliberately not here: this crate opens no file and no network connection, starts no program, and knows
-//! neither providers nor config files. It logs message numbers and fingerprints, never a message.
+//! What is deliberately not here: this crate opens no file and no network connection, starts no program, and
+//! knows neither providers nor config files. It logs message numbers and fingerprints, never a message.
 //!
 //! ```
 //! use keyferry_agent::{Agent, Limits, Listener, Options, serve};

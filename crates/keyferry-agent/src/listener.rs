@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
-/// A socket on which an agent can be served. Dropping it removes the socket from the file system, if it is still this
-/// one.
+/// A socket on which an agent can be served. Dropping it removes the socket from the file system, if it is
+/// still this one.
 #[derive(Debug)]
 pub struct Listener {
     socket: UnixListener,
@@ -22,8 +22,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes a socket of mode 0600 at `path`. There is no moment at which others could connect, so the folder need not be
-    /// private. A socket of ours that nobody answers on any more is replaced; nothing else ever is.
+    /// Makes a socket of mode 0600 at `path`. There is no moment at which others could connect, so the folder
+    /// need not be private. A socket of ours that nobody answers on any more is replaced; nothing else ever
+    /// is.
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -50,7 +51,8 @@ impl Listener {
         let absolute = std::path::absolute(path).map_err(failed("find"))?;
         let folder = absolute.parent().unwrap_or(&absolute);
 
-        // Two agents that start at once must not both find the same stale socket, and the slower remove the faster's.
+        // Two agents that start at once must not both find the same stale socket, and the slower remove the
+        // faster's.
         let _turn = lock_folder(folder).map_err(|source| BindError::System {
             path: path.to_owned(),
             action: "lock the folder of",
@@ -141,16 +143,16 @@ pub enum BindError {
     },
 }
 
-/// Whether the other end is this user's or root's. The kernel says so; the socket's mode alone would not keep out whoever
-/// was handed a descriptor.
+/// Whether the other end is this user's or root's. The kernel says so; the socket's mode alone would not keep
+/// out whoever was handed a descriptor.
 pub(crate) fn is_own(stream: &UnixStream) -> bool {
     stream
         .peer_cred()
         .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
-/// Takes the folder's lock for as long as the result lives. It is held for moments only, so whoever holds it for long is
-/// not one of us, and waiting ends.
+/// Takes the folder's lock for as long as the result lives. It is held for moments only, so whoever holds it
+/// for long is not one of us, and waiting ends.
 fn lock_folder(folder: &Path) -> io::Result<OwnedFd> {
     let handle = openat(
         CWD,
@@ -220,7 +222,8 @@ fn new_socket() -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// A bound socket that only its owner may connect to, without touching the umask, which belongs to all threads.
+/// A bound socket that only its owner may connect to, without touching the umask, which belongs to all
+/// threads.
 ///
 /// On Linux the entry in the file system takes the mode that the socket itself has when it is bound.
 #[cfg(target_os = "linux")]

@@ -23,7 +23,8 @@ pub(crate) mod number {
 
 /// A request as it lies in its frame.
 pub(crate) enum Request<'a> {
-    /// The body is read by [`Addition::parse`], away from the connection's task: checking a key takes its time.
+    /// The body is read by [`Addition::parse`], away from the connection's task: checking a key takes its
+    /// time.
     AddIdentity {
         body: &'a [u8],
         constrained: bool,
@@ -45,8 +46,9 @@ pub(crate) enum Request<'a> {
     Unlock {
         passphrase: &'a [u8],
     },
-    // Places kept: `session-bind@openssh.com` and `query` (27, EXTENSION), which today are refused like any message
-    // that is not known; keys on tokens (20, 21, 26), which stay refused unless the user enables them.
+    // Places kept: `session-bind@openssh.com` and `query` (27, EXTENSION), which today are refused like any
+    // message that is not known; keys on tokens (20, 21, 26), which stay refused unless the user enables
+    // them.
 }
 
 impl<'a> Request<'a> {
@@ -104,8 +106,8 @@ pub(crate) enum SignFlags {
 }
 
 impl SignFlags {
-    /// Of both RSA flags the first counts, as in OpenSSH. Flags that mean nothing to us are refused: they might ask for a
-    /// restriction.
+    /// Of both RSA flags the first counts, as in OpenSSH. Flags that mean nothing to us are refused: they
+    /// might ask for a restriction.
     fn parse(flags: u32) -> Result<Self, Refusal> {
         const RSA_SHA2_256: u32 = 0x02;
         const RSA_SHA2_512: u32 = 0x04;
@@ -131,7 +133,8 @@ pub(crate) struct Addition {
 }
 
 impl Addition {
-    /// Reads the body of an add request. A constraint that is not enforced here refuses the key (RFC 9987 section 5.2.7).
+    /// Reads the body of an add request. A constraint that is not enforced here refuses the key (RFC 9987
+    /// section 5.2.7).
     pub(crate) fn parse(body: &[u8], constrained: bool) -> Result<Self, Refusal> {
         let mut reader = Reader::new(body);
         let key = SigningKey::read(&mut reader)?;
@@ -146,7 +149,8 @@ impl Addition {
                 CONSTRAIN_LIFETIME if lifetime.is_none() => {
                     lifetime = Some(Duration::from_secs(reader.uint32()?.into()));
                 }
-                // Places kept: confirm (2) and the named constraints (255), `restrict-destination-v00@openssh.com` first.
+                // Places kept: confirm (2) and the named constraints (255),
+                // `restrict-destination-v00@openssh.com` first.
                 constraint => return Err(Refusal::Constraint(constraint)),
             }
         }

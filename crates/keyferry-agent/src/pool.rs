@@ -1,7 +1,8 @@
 //! Work that takes long enough to be kept off the threads that serve clients.
 //!
-//! The threads are plain ones with a queue of their own: a thread that ends a job takes the next one at once. Through tokio's
-//! blocking pool behind a semaphore every job would first wait for a serving thread to hand it over.
+//! The threads are plain ones with a queue of their own: a thread that ends a job takes the next one at once.
+//! Through tokio's blocking pool behind a semaphore every job would first wait for a serving thread to hand
+//! it over.
 
 use crate::message::Refusal;
 use std::collections::VecDeque;
@@ -10,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// Runs at most so many jobs at a time, the others wait in order. A job runs to its end even if nobody waits any more.
-/// Threads start when there is work for them and stay, asleep, until the pool is dropped.
+/// Runs at most so many jobs at a time, the others wait in order. A job runs to its end even if nobody waits
+/// any more. Threads start when there is work for them and stay, asleep, until the pool is dropped.
 pub(crate) struct Pool {
     name: &'static str,
     limit: usize,
@@ -96,7 +97,8 @@ impl Shared {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                // A panic costs the one who asked for this job, whose end of the channel closes; and nobody else.
+                // A panic costs the one who asked for this job, whose end of the channel closes; and nobody
+                // else.
                 let _ = catch_unwind(AssertUnwindSafe(job));
                 state = self.state();
             } else if state.is_closed {

@@ -17,11 +17,11 @@ use std::time::Duration;
 /// What one client, or many of them, may take from the others.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How many clients may be connected. One more, and the client that has been quiet longest is disconnected.
-    /// Default: 512, or half the descriptors this process may open if that is less.
+    /// How many clients may be connected. One more, and the client that has been quiet longest is
+    /// disconnected. Default: 512, or half the descriptors this process may open if that is less.
     pub connections: usize,
-    /// How long the rest of a message may take once a part of it came. Default: 30 seconds. A client that is silent between
-    /// messages may be so for ever.
+    /// How long the rest of a message may take once a part of it came. Default: 30 seconds. A client that is
+    /// silent between messages may be so for ever.
     pub half_frame: Duration,
     /// How long a client may leave its replies unread. Default: 30 seconds.
     pub write: Duration,
@@ -43,11 +43,12 @@ impl Default for Limits {
     }
 }
 
-/// Answers the clients of one socket until `shutdown` completes; then lets requests in progress end, closes all connections
-/// and removes the socket. Never ends for any other reason: when descriptors run out it waits for some.
+/// Answers the clients of one socket until `shutdown` completes; then lets requests in progress end, closes
+/// all connections and removes the socket. Never ends for any other reason: when descriptors run out it waits
+/// for some.
 ///
-/// A client of another user than this process's is turned away, except root's. One agent may be served on several
-/// sockets.
+/// A client of another user than this process's is turned away, except root's. One agent may be served on
+/// several sockets.
 pub async fn serve(listener: Listener, agent: Agent, limits: Limits, shutdown: impl Future<Output = ()>) {
     let connections = Connections::new(limits.connections);
     let _abort = connections.abort_on_drop();

@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 /// What an agent knows of one connection.
 pub(crate) struct Session {
     agent: Agent,
-    // Place kept: the destinations bound by `session-bind@openssh.com`, and the connections to upstream agents, one each.
+    // Place kept: the destinations bound by `session-bind@openssh.com`, and the connections to upstream
+    // agents, one each.
 }
 
 impl Session {
@@ -20,8 +21,8 @@ impl Session {
 
     /// Answers a request at once, or says what is to be done first; then [`Session::finish`] answers it.
     ///
-    /// `is_alone` says that no other client could be kept waiting. Then a signature of moderate effort is made at once
-    /// too: two changes of threads would cost it a tenth of its time or more.
+    /// `is_alone` says that no other client could be kept waiting. Then a signature of moderate effort is
+    /// made at once too: two changes of threads would cost it a tenth of its time or more.
     pub(crate) fn begin(&mut self, message: &[u8], is_alone: bool, replies: &mut Vec<u8>) -> Option<Task> {
         let start = replies.len();
         match self.handle(message, is_alone, replies) {
@@ -81,8 +82,8 @@ impl Session {
         })
     }
 
-    /// Signs at once where that keeps nobody waiting. Place kept: whether this client may use this key for these data (confirmation,
-    /// destinations) is asked between finding the key and signing.
+    /// Signs at once where that keeps nobody waiting. Place kept: whether this client may use this key for
+    /// these data (confirmation, destinations) is asked between finding the key and signing.
     fn sign(
         &self,
         key: &[u8],

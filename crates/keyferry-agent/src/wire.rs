@@ -28,8 +28,8 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// The magnitude of a number without leading zeros; empty for zero. Negative numbers, of which no key has any, are
-    /// refused. Needless leading zeros are taken, as OpenSSH takes them.
+    /// The magnitude of a number without leading zeros; empty for zero. Negative numbers, of which no key has
+    /// any, are refused. Needless leading zeros are taken, as OpenSSH takes them.
     pub(crate) fn mpint(&mut self) -> Result<&'a [u8], Malformed> {
         let bytes = self.string()?;
         if bytes.first().is_some_and(|&first| first & 0x80 != 0) {

@@ -1,4 +1,5 @@
-//! What happens when the process runs out of file descriptors. A test binary of its own: the limit is the process's.
+//! What happens when the process runs out of file descriptors. A test binary of its own: the limit is the
+//! process's.
 
 use keyferry_agent::{Agent, Limits, Listener, Options, serve};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -27,7 +27,8 @@ impl Passphrase {
     }
 }
 
-/// Some tens of milliseconds. The hash lives in this process only, and guessing over the socket is slowed besides.
+/// Some tens of milliseconds. The hash lives in this process only, and guessing over the socket is slowed
+/// besides.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(50_000).expect("not zero");
 
 #[cfg(test)]

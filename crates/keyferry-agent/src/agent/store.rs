@@ -280,7 +280,8 @@ fn entry_length(key: &SigningKey, comment: &[u8]) -> usize {
     4 + key.public_blob().len() + 4 + comment.len()
 }
 
-/// OpenSSH's client gives up on a longer list, with all its keys (`MAX_AGENT_IDENTITIES`, `MAX_AGENT_REPLY_LEN`).
+/// OpenSSH's client gives up on a longer list, with all its keys (`MAX_AGENT_IDENTITIES`,
+/// `MAX_AGENT_REPLY_LEN`).
 const MAX_LISTED: usize = 2048;
 const MAX_LIST_LENGTH: usize = MAX_MESSAGE - 5;
 

@@ -20,10 +20,11 @@ pub(super) const ALGORITHM: &str = "ssh-rsa";
 pub(super) struct Rsa(RsaKeyPair);
 
 impl Rsa {
-    /// Reads n, e, d, iqmp, p and q, and gives the public blob too. Lengths are checked before anything is computed.
+    /// Reads n, e, d, iqmp, p and q, and gives the public blob too. Lengths are checked before anything is
+    /// computed.
     ///
-    /// aws-lc checks how the numbers fit each other, but not that p and q are primes; a signature made and verified
-    /// here does, far faster than a primality test: with a composite factor it does not verify.
+    /// aws-lc checks how the numbers fit each other, but not that p and q are primes; a signature made and
+    /// verified here does, far faster than a primality test: with a composite factor it does not verify.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<(Self, Vec<u8>), KeyError> {
         let [n, e, d, iqmp, p, q] = [(); 6].map(|()| reader.mpint());
         let (n, e, d, iqmp, p, q) = (n?, e?, d?, iqmp?, p?, q?);

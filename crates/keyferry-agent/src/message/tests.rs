@@ -55,7 +55,8 @@ fn sign_flags_are_known_or_refused() {
     }
 }
 
-/// Byte strings that look like messages: a plausible number, then strings of plausible lengths, then anything.
+/// Byte strings that look like messages: a plausible number, then strings of plausible lengths, then
+/// anything.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let names = prop::sample::select(vec![
         &b"ssh-ed25519"[..],

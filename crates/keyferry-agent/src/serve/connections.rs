@@ -53,8 +53,8 @@ impl Connections {
         Place(permit.expect("nobody closes this semaphore"))
     }
 
-    /// Closes the connection that was served longest ago. Whatever a client does, that is never one that was just served,
-    /// as long as others are quiet.
+    /// Closes the connection that was served longest ago. Whatever a client does, that is never one that was
+    /// just served, as long as others are quiet.
     pub(super) fn evict(&self) {
         let open = self.open();
         if let Some(quietest) = open

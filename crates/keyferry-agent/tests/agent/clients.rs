@@ -168,7 +168,8 @@ fn a_stop_answers_what_was_asked_and_closes_the_rest() {
     );
 }
 
-/// The mode of the socket keeps other users out already; this is about the check behind it, so the mode is opened.
+/// The mode of the socket keeps other users out already; this is about the check behind it, so the mode is
+/// opened.
 #[test]
 fn a_client_of_another_user_is_turned_away_by_us() {
     assert!(

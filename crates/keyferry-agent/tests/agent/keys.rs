@@ -186,8 +186,8 @@ fn unsound_rsa_numbers_are_refused() {
         KeyError::Malformed,
     );
 
-    // Made for this test: consistent in every relation that involves no primality. One has a factor that is itself
-    // the product of two primes of 512 bits, the other a prime factor of 64 bits.
+    // Made for this test: consistent in every relation that involves no primality. One has a factor that is
+    // itself the product of two primes of 512 bits, the other a prime factor of 64 bits.
     for text in [
         include_str!("rsa/composite_factor.hex"),
         include_str!("rsa/short_factor.hex"),

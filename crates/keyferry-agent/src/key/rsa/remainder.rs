@@ -1,10 +1,11 @@
-//! The one piece of arithmetic that aws-lc-rs does not offer: the exponents of the Chinese remainder theorem, which SSH
-//! does not carry along. Big-number crates leave copies of their operands behind in freed memory; this one wipes its own.
+//! The one piece of arithmetic that aws-lc-rs does not offer: the exponents of the Chinese remainder theorem,
+//! which SSH does not carry along. Big-number crates leave copies of their operands behind in freed memory;
+//! this one wipes its own.
 
 use zeroize::Zeroizing;
 
-/// `value` modulo `modulus`, big-endian, as long as `modulus`. Binary long division: its time depends on the lengths
-/// alone. `modulus` must not be zero.
+/// `value` modulo `modulus`, big-endian, as long as `modulus`. Binary long division: its time depends on the
+/// lengths alone. `modulus` must not be zero.
 pub(super) fn remainder(value: &[u8], modulus: &[u8]) -> Zeroizing<Vec<u8>> {
     let modulus_length = modulus.len();
     let modulus = Zeroizing::new(limbs(modulus));
@@ -23,7 +24,8 @@ pub(super) fn remainder(value: &[u8], modulus: &[u8]) -> Zeroizing<Vec<u8>> {
                 *reduced = difference;
                 borrow = first | second;
             }
-            // The top limb has a free bit (see `limbs`), so nothing is carried out, and a borrow means "smaller".
+            // The top limb has a free bit (see `limbs`), so nothing is carried out, and a borrow means
+            // "smaller".
             let keep = u64::from(borrow).wrapping_neg();
             for (rest, reduced) in rest.iter_mut().zip(reduced.iter()) {
                 *rest = (*rest & keep) | (*reduced & !keep);
