@@ -20,10 +20,11 @@ use crate::control::server::{self, Control};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::key_ring::AgentKeyRing;
-use crate::{harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent};
+use crate::{harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent, table};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
+    keyferry_sandbox::jail::close_inherited_descriptors();
     harden::process().map_err(Error::Harden)?;
     harden::open_files();
     logging::start();
@@ -127,11 +128,12 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
 
 /// Says that everything is in place, to people and to systemd.
 fn ready(agent_socket: &std::path::Path) {
-    tracing::info!(
-        "keyferry {} is ready; SSH_AUTH_SOCK={}",
-        env!("CARGO_PKG_VERSION"),
+    // Not a log line: scripts wait for it, whatever the log level.
+    let version = env!("CARGO_PKG_VERSION");
+    table::complain(&format!(
+        "{version} is ready; SSH_AUTH_SOCK={}",
         agent_socket.display()
-    );
+    ));
     service_manager::notify("READY=1");
 }
 
