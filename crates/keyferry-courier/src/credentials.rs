@@ -88,14 +88,11 @@ impl Vault {
         deadline: Instant,
     ) -> Result<Option<Arc<Credentials>>, JobError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = state
-            .current
-            .as_ref()
-            .filter(|current| !Arc::ptr_eq(current, refused))
-        {
-            return Ok(Some(Arc::clone(current)));
-        }
-        let renewed = obtain_into(&mut state, shared, deadline)?;
+        // Another job, refused at the same time, may have obtained them meanwhile: perhaps the same ones again.
+        let renewed = match &state.current {
+            Some(current) if !Arc::ptr_eq(current, refused) => Arc::clone(current),
+            _ => obtain_into(&mut state, shared, deadline)?,
+        };
         Ok((!renewed.has_values_of(refused)).then_some(renewed))
     }
 

@@ -35,7 +35,12 @@ pub(super) fn obtain(shared: &Shared, argv: &[String], deadline: Instant) -> Res
         stdout,
         stderr,
         complete,
+        too_long,
     } = outputs.map_err(|error| format!("{source} cannot be read: {error}"))?;
+    // Said first: a command whose output nobody reads any more fails for that.
+    if too_long {
+        return Err(format!("{source} is longer than {MAX_OUTPUT} bytes"));
+    }
     if let Err(reason) = outcome {
         return Err(format!(
             "the command {program} {reason}{}",
@@ -43,9 +48,7 @@ pub(super) fn obtain(shared: &Shared, argv: &[String], deadline: Instant) -> Res
         ));
     }
     if !complete {
-        return Err(format!(
-            "{source} is longer than {MAX_OUTPUT} bytes, or did not end with the command"
-        ));
+        return Err(format!("{source} did not end with the command"));
     }
     object::parse(&stdout, &source)
 }
@@ -55,6 +58,8 @@ struct Outputs {
     stderr: Zeroizing<Vec<u8>>,
     /// Whether standard output came to its end.
     complete: bool,
+    /// Whether it was more than is read.
+    too_long: bool,
 }
 
 /// Reads both pipes to their ends, or until the deadline. Of standard error, only the beginning is kept.
@@ -73,6 +78,7 @@ fn drain(stdout: OwnedFd, stderr: OwnedFd, deadline: Instant) -> rustix::io::Res
                 stdout: stdout.into_bytes(),
                 stderr: stderr.into_bytes(),
                 complete: !is_open,
+                too_long: false,
             });
         }
         let (open, mut waiting): (Vec<usize>, Vec<PollFd<'_>>) = streams
@@ -108,6 +114,7 @@ fn drain(stdout: OwnedFd, stderr: OwnedFd, deadline: Instant) -> rustix::io::Res
                             stdout: stdout.into_bytes(),
                             stderr: stderr.into_bytes(),
                             complete: false,
+                            too_long: true,
                         });
                     }
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use keyferry_courier::{
 };
 use keyferry_plugin::contract::{Algorithm, Create, Delete, Import, List, Operation, PairReference};
 use keyferry_sandbox::LibraryFacts;
+use rustix::process::Pid;
 
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
 pub(crate) const TOKEN: &str = "CAIS-bearer/token+value==";
@@ -21,10 +22,7 @@ pub(crate) const TOKEN: &str = "CAIS-bearer/token+value==";
 /// The folder of this profile's build.
 fn build_folder() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent()
-        .and_then(std::path::Path::parent)
-        .unwrap()
-        .to_owned()
+    test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
 /// The hostile plugin's library. The first call builds it, and the courier.
@@ -32,6 +30,7 @@ pub(crate) fn library() -> LibraryFacts {
     static LIBRARY: OnceLock<LibraryFacts> = OnceLock::new();
     let build = || {
         build(&["keyferry-courier", "--example", "courier"]);
+        own_link("examples/courier");
         built_plugin("keyferry-hostile-plugin", "hostile")
     };
     LIBRARY.get_or_init(build).clone()
@@ -40,8 +39,41 @@ pub(crate) fn library() -> LibraryFacts {
 /// Builds a plugin, and looks at its library.
 pub(crate) fn built_plugin(package: &str, plugin: &str) -> LibraryFacts {
     build(&[package, "--lib"]);
-    let file = keyferry_sandbox::library::file_name(plugin);
-    keyferry_sandbox::library::inspect(&build_folder().join(file)).unwrap()
+    let file = own_link(&keyferry_sandbox::library::file_name(plugin));
+    keyferry_sandbox::library::inspect(&file).unwrap()
+}
+
+/// A link of our own to a built file: another build may replace the file while a test runs, which is rightly refused.
+fn own_link(built: &str) -> PathBuf {
+    let built = build_folder().join(built);
+    let link = own_folder().join(built.file_name().unwrap());
+    if !link.exists() {
+        std::fs::hard_link(&built, &link).unwrap();
+    }
+    link
+}
+
+/// The folder of this process. The first call removes those of processes that are gone.
+fn own_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("courier");
+        std::fs::create_dir_all(&all).unwrap();
+        for entry in std::fs::read_dir(&all).unwrap().flatten() {
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .and_then(Pid::from_raw);
+            if id.is_none_or(|id| rustix::process::test_kill_process(id).is_err()) {
+                // Another test may do the same.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let own = all.join(std::process::id().to_string());
+        std::fs::create_dir_all(&own).unwrap();
+        own
+    })
 }
 
 fn build(what: &[&str]) {
@@ -55,7 +87,7 @@ fn build(what: &[&str]) {
 
 pub(crate) fn launch(args: &[&str]) -> Launch {
     Launch {
-        program: build_folder().join("examples/courier"),
+        program: own_folder().join("courier"),
         args: args.iter().map(OsString::from).collect(),
     }
 }
