@@ -119,7 +119,6 @@ impl Drop for Ledger {
 
 /// Where a test has the process killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests stop a ledger"))]
 pub(crate) enum Stop {
     /// After the write of that number (from 1) is on the disk, before anybody knows.
     After(u64),

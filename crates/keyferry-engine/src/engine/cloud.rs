@@ -16,6 +16,12 @@ pub trait Clouds: Send + Sync + 'static {
     /// The engine keeps to the account's limit. Dropping the future may leave the request under way; its outcome
     /// is then unknown.
     fn run(&self, account: Arc<Account>, region: Option<String>, job: Job) -> CloudFuture;
+
+    /// The user asked to try again with this account: nothing that was remembered of it (credentials, or why there
+    /// were none) may answer the next request. Requests under way go on. The default is for those who remember nothing.
+    fn start_afresh(&self, account: &str) {
+        let _ = account;
+    }
 }
 
 /// See [`Clouds::run`].

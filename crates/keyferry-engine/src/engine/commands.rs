@@ -114,6 +114,14 @@ impl Engine {
 
     async fn resume(&mut self, key: &str) -> Result<(), EngineError> {
         self.observed.retries.retain(|subject, _| subject.key() != key);
+        let mut accounts: BTreeSet<&str> = self.view.of_key(key).map(|row| row.account.as_str()).collect();
+        accounts.extend(self.desired.keys.get(key).map(|spec| spec.account.as_str()));
+        for account in accounts {
+            // One without an error has nothing to be mended.
+            if self.account_errors.contains_key(account) {
+                self.clouds.start_afresh(account);
+            }
+        }
         if self.view.is_held(key) {
             self.hold(KeyRow {
                 held_at: None,

@@ -58,13 +58,14 @@ impl Engine {
             return Ok(());
         };
         // An answer about another pair, or to another question, is no answer.
-        let result = result.and_then(|reply| match reply.pair() {
-            Some(pair) if pair.name != generation.pair_name => Err(nonsense(format!(
+        let is_of_another = |pair: &Pair| pair.name != generation.pair_name;
+        let result = match result {
+            Ok(reply) if reply.pair().is_some_and(is_of_another) => Err(nonsense(format!(
                 "the plugin answered about another pair than {}",
                 generation.pair_name
             ))),
-            _ => Ok(reply),
-        });
+            result => result,
+        };
         match (step, result) {
             (Step::Effect(effect, EffectKind::Create), Ok(JobReply::Created { pair, private_key })) => {
                 self.created(generation, effect, &pair, private_key).await
@@ -292,6 +293,9 @@ impl Engine {
                 self.observed
                     .retries
                     .remove(&Subject::Generation(generation.key.clone(), generation.n));
+                // It is our key, whatever the provider said of it at first: what it says now is what the permit is for.
+                generation.provider_id = pair.id.clone().or(generation.provider_id);
+                generation.provider_fingerprint = pair.fingerprint.clone().or(generation.provider_fingerprint);
                 self.begin_delete(generation).await
             }
             Some(what) => {
@@ -334,10 +338,17 @@ impl Engine {
         &mut self,
         generation: Generation,
         effect: i64,
-        failure: Failure,
+        mut failure: Failure,
     ) -> Result<(), EngineError> {
         if failure.kind == "not_found" {
             return self.deleted(generation, Some(effect)).await;
+        }
+        if failure.pace == Pace::Never && !failure.of_account {
+            // The advice for making a key is none for deleting a pair.
+            failure.remedy = format!(
+                "look at pair {} at the provider; keyferry resume {} tries again",
+                generation.pair_name, generation.key
+            );
         }
         let outcome = match failure.outcome {
             Outcome::None => EffectOutcome::Refused,
@@ -484,8 +495,11 @@ fn disagreement(generation: &Generation, pair: &Pair, forms: &[FingerprintForm])
     }
     match generation.blob.as_deref().and_then(PublicKey::from_blob) {
         Some(public) => {
-            let comparison = fingerprint::compare(pair, forms, &public, None);
-            (comparison == Comparison::Mismatch).then_some("key")
+            match fingerprint::compare(pair, forms, &public, None) {
+                Comparison::Match => None,
+                Comparison::Mismatch => Some("key"),
+                Comparison::Unknown => (same == Some(false)).then_some("fingerprint"),
+            }
         }
         None => (same == Some(false)).then_some("fingerprint"),
     }

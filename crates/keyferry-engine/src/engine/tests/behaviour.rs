@@ -444,3 +444,75 @@ fn pairs_that_cannot_be_deleted_do_not_pile_up() {
         );
     });
 }
+
+/// Has the ledger refuse a kind of write until it is dropped.
+struct Refusal<'a>(&'a World);
+
+impl<'a> Refusal<'a> {
+    fn of(world: &'a World, write: &str) -> Self {
+        let body = "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+        let this = Self(world);
+        this.execute(&format!("CREATE TRIGGER refusal BEFORE {write} ON effect {body}"));
+        this
+    }
+
+    fn execute(&self, statement: &str) {
+        let path = self.0.state.path().join(crate::ledger::FILE_NAME);
+        rusqlite::Connection::open(path)
+            .unwrap()
+            .execute_batch(statement)
+            .unwrap();
+    }
+}
+
+impl Drop for Refusal<'_> {
+    fn drop(&mut self) {
+        self.execute("DROP TRIGGER refusal");
+    }
+}
+
+async fn until_error(daemon: &Daemon, kind: &str) {
+    let mut snapshots = daemon.handle.snapshots();
+    let shown = snapshots.wait_for(|snapshot| {
+        let errors = snapshot.keys.iter().filter_map(|key| key.error.as_ref());
+        errors.map(|error| error.kind.as_str()).any(|shown| shown == kind)
+    });
+    let shown = tokio::time::timeout(Duration::from_secs(60), shown).await;
+    shown.expect("the error is shown").unwrap();
+}
+
+#[test]
+fn without_an_intent_on_the_disk_nothing_is_asked() {
+    run(async {
+        for generated_by in [GeneratedBy::Provider, GeneratedBy::Keyferry] {
+            let world = World::with_keys(&[("web", generated_by)]);
+            drop(Ledger::open(world.state.path()).unwrap());
+            let refusal = Refusal::of(&world, "INSERT");
+            let daemon = world.start();
+            until_error(&daemon, "ledger").await;
+            assert_eq!(world.cloud.requests(), []);
+            drop(refusal);
+            assert!(daemon.rest().await);
+            world.assert_converged(&daemon);
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
+fn a_pair_whose_outcome_the_disk_refused_is_found_again() {
+    run(async {
+        for generated_by in [GeneratedBy::Provider, GeneratedBy::Keyferry] {
+            let world = World::with_keys(&[("web", generated_by)]);
+            drop(Ledger::open(world.state.path()).unwrap());
+            let refusal = Refusal::of(&world, "UPDATE");
+            let daemon = world.start();
+            until_error(&daemon, "ledger").await;
+            drop(refusal);
+            assert!(daemon.rest().await);
+            world.assert_converged(&daemon);
+            assert_eq!(creates(&world), 1);
+            daemon.kill().await;
+        }
+    });
+}
