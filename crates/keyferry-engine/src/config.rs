@@ -30,7 +30,7 @@ use plugins::{Catalogue, Lookup};
 
 pub use file::MAX_FILE_SIZE;
 pub use plugins::{PluginProblem, Plugins};
-pub use problem::{Place, Problem};
+pub use problem::{Place, Problem, suggestion};
 
 /// Reads the config directory. `previous` is what the reading before this one gave: without it nothing is in force
 /// yet.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
 
@@ -21,15 +21,7 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the daemon in the foreground: the SSH agent, and the keys that the config directory asks for
-    #[command(after_help = "\
-When it is ready it prints one line on standard error (and tells systemd, where it is started by it). Then:
-
-  export SSH_AUTH_SOCK=.../keyferry/agent.sock     (the ready line names it)
-  keyferry status --wait
-  ssh-add -l
-
-KEYFERRY_LOG sets what is logged: error, warn, info (default), debug or trace, also per module. No level ever
-shows a secret. SIGHUP reads the config directory again; SIGTERM and SIGINT end it, and the keys with it.")]
+    #[command(after_help = format!("{AFTER_DAEMON}\n\n{}", exit::HELP))]
     Daemon(DaemonArguments),
     /// Show keys, accounts, plugins and files, each with its last error and what to do about it
     #[command(after_help = exit::HELP)]
@@ -44,11 +36,13 @@ shows a secret. SIGHUP reads the config directory again; SIGTERM and SIGINT end 
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
     /// Look at plugins and at the requests they make
-    #[command(subcommand)]
+    #[command(subcommand, after_help = exit::HELP)]
     Plugin(PluginCommand),
     /// Run a bare SSH agent in the foreground, without config directory, plugins or clouds
+    #[command(after_help = exit::HELP)]
     SshAgent(SshAgentArguments),
     /// Print a completion script for a shell
+    #[command(after_help = exit::HELP)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -113,8 +107,8 @@ pub(crate) struct StatusArguments {
     #[arg(long)]
     pub(crate) json: bool,
     /// Read the config directory again, then wait until every key is loaded, held, or failed with its next try
-    /// more than 5 s away; exit 1 if one failed or the time is over
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
+    /// more than 5 s away; exit 1 if one failed or the time is over [default without a number: 60]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     pub(crate) wait: Option<u64>,
 }
 
@@ -145,6 +139,7 @@ pub(crate) struct ResumeArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
     /// List the plugins that can be found, without running their code
+    #[command(after_help = exit::HELP)]
     List {
         #[command(flatten)]
         plugins: PluginDirectories,
@@ -156,6 +151,7 @@ pub(crate) enum PluginCommand {
         json: bool,
     },
     /// Show what a plugin may do: hosts, calls, files, variables, permissions, settings
+    #[command(after_help = exit::HELP)]
     Info {
         /// The plugin's name
         name: String,
@@ -174,15 +170,7 @@ pub(crate) enum PluginCommand {
 
 /// Options of `keyferry plugin request`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Parameters of the operations:
-  create   name, algorithm (default: the plugin's first)
-  import   name, public_key (one line as in authorized_keys)
-  list     page_size
-  get      name, id
-  delete   name (may be given more than once), id
-
-The values of bearer credentials are shown as <name>. The signature is real: treat it as you would the request.")]
+#[command(after_help = format!("{AFTER_REQUEST}\n\n{}", exit::HELP))]
 pub(crate) struct RequestArguments {
     /// The plugin's name
     pub(crate) plugin: String,
@@ -224,3 +212,40 @@ pub(crate) struct SshAgentArguments {
     #[arg(short = 't', value_name = "LIFE")]
     pub(crate) lifetime: Option<String>,
 }
+
+/// The completion script for a shell.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    // The generators complete hidden commands too.
+    let people = CommandLine::command()
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .cloned()
+        .collect::<Vec<_>>();
+    let mut command = clap::Command::new("keyferry")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommands(people);
+    // Into memory: written straight to a stream that closes early it would panic.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "keyferry", &mut script);
+    String::from_utf8_lossy(&script).trim_end().to_owned()
+}
+
+const AFTER_DAEMON: &str = "\
+When it is ready it prints one line on standard error (and tells systemd, where it is started by it). Then:
+
+  export SSH_AUTH_SOCK=.../keyferry/agent.sock     (the ready line names it)
+  keyferry status --wait
+  ssh-add -l
+
+KEYFERRY_LOG sets what is logged: error, warn, info (default), debug or trace, also per module. No level \
+ever shows a secret. SIGHUP reads the config directory again; SIGTERM and SIGINT end it, and the keys with it.";
+
+const AFTER_REQUEST: &str = "\
+Parameters of the operations:
+  create   name, algorithm (default: the plugin's first)
+  import   name, public_key (one line as in authorized_keys)
+  list     page_size
+  get      name, id
+  delete   name (may be given more than once), id
+
+The values of bearer credentials are shown as <name>. The signature is real: treat it as you would the request.";

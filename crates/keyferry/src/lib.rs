@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 mod catalogue;
 mod check;
@@ -75,12 +75,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Plugin(PluginCommand::Request(arguments)) => request::run(&arguments)?,
         Command::SshAgent(arguments) => ssh_agent::run(&arguments)?,
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut CommandLine::command(),
-                "keyferry",
-                &mut std::io::stdout(),
-            );
+            table::print(&cli::completions(shell))?;
             Exit::Fine
         }
         Command::Internal { role: Role::Courier } => return Ok(keyferry_courier::main()),

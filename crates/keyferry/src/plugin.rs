@@ -1,9 +1,12 @@
 //! `keyferry plugin list` and `info`.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use keyferry_engine::config;
+use keyferry_engine::config::{self, Plugins as _};
 use keyferry_plugin::manifest::{FieldClass, Manifest, Source};
+use keyferry_sandbox::LoadError;
+use keyferry_sandbox::library::LibraryFacts;
 use serde_json::json;
 
 use crate::catalogue::Catalogue;
@@ -52,9 +55,7 @@ pub(crate) fn info(
     json: bool,
 ) -> Result<Exit, Error> {
     let catalogue = open(plugins, config)?;
-    let facts = catalogue
-        .facts(name)
-        .map_err(|error| Error::Plugin(error.to_string()))?;
+    let facts = facts(&catalogue, name)?;
     if json {
         let text = serde_json::to_string_pretty(&facts.manifest)
             .map_err(|error| Error::Answer(error.to_string()))?;
@@ -79,6 +80,19 @@ pub(crate) fn open(plugins: &PluginDirectories, config: Option<&Path>) -> Result
         }
     }
     Ok(catalogue)
+}
+
+/// What a plugin's library says about itself; of a name that is not there, the nearest that is.
+pub(crate) fn facts(catalogue: &Catalogue, name: &str) -> Result<Arc<LibraryFacts>, Error> {
+    catalogue.facts(name).map_err(|error| {
+        let nearest = match &error {
+            LoadError::NotFound { .. } => {
+                config::suggestion(name, catalogue.names().iter().map(String::as_str))
+            }
+            _ => String::new(),
+        };
+        Error::Plugin(format!("{error}{nearest}"))
+    })
 }
 
 fn describe(manifest: &Manifest, library: &str) -> String {
@@ -114,11 +128,14 @@ fn describe(manifest: &Manifest, library: &str) -> String {
         }
     }
     line("calls", list(calls));
-    let permissions = manifest
-        .operations
-        .values()
-        .flat_map(|rules| rules.permissions.clone());
-    line("permissions", list(permissions.collect()));
+    // What is to be granted, once each, however many operations need it.
+    let mut permissions: Vec<String> = Vec::new();
+    for permission in manifest.operations.values().flat_map(|rules| &rules.permissions) {
+        if !permissions.contains(permission) {
+            permissions.push(permission.clone());
+        }
+    }
+    line("permissions", list(permissions));
     let mut sources = Vec::new();
     for source in manifest.sources.values() {
         match source {

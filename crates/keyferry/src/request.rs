@@ -18,9 +18,7 @@ pub(crate) fn run(arguments: &RequestArguments) -> Result<Exit, Error> {
     harden::process().map_err(Error::Harden)?;
     logging::start();
     let catalogue = plugin::open(&arguments.plugins, arguments.config.as_deref())?;
-    let facts = catalogue
-        .facts(&arguments.plugin)
-        .map_err(|error| Error::Plugin(error.to_string()))?;
+    let facts = plugin::facts(&catalogue, &arguments.plugin)?;
     let path = paths::absolute(&arguments.account)?;
     let account = config::read_account(&path, &catalogue).map_err(|problems| {
         let words: Vec<String> = problems
@@ -165,7 +163,17 @@ impl Parameters {
             }),
             "import" => Operation::Import(Import {
                 name: one_name()?,
-                public_key: self.public_key.clone().ok_or_else(|| missing("public_key"))?,
+                public_key: match &self.public_key {
+                    Some(line) if looks_like_public_key(line) => line.clone(),
+                    Some(_) => {
+                        return Err(Error::Usage(
+                            "--param public_key is no public key: give one whole line as in authorized_keys, \
+                             such as \"ssh-rsa AAAA...\" (for a file: \"public_key=$(cat FILE.pub)\")"
+                                .to_owned(),
+                        ));
+                    }
+                    None => return Err(missing("public_key")),
+                },
             }),
             "list" => Operation::List(List {
                 page_size: self.page_size,
@@ -187,6 +195,14 @@ impl Parameters {
             }
         })
     }
+}
+
+/// Whether a text has the form of a line in authorized_keys without options. What the vendor makes of it is not judged here.
+fn looks_like_public_key(line: &str) -> bool {
+    // Every SSH blob begins with the length of its type's name, which is far below 65,536: `AAAA` in base64.
+    let mut words = line.split_ascii_whitespace();
+    words.next().is_some_and(|kind| kind.contains('-'))
+        && words.next().is_some_and(|blob| blob.starts_with("AAAA"))
 }
 
 /// 32 hex digits, as nonces and idempotency tokens have them.

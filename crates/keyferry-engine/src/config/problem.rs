@@ -48,7 +48,7 @@ impl fmt::Display for Place {
 }
 
 /// What to add to a message about an unknown name: the nearest known one, else all that are known.
-pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let lower = name.to_lowercase();
     let nearest = known
