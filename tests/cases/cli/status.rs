@@ -1,0 +1,243 @@
+//! `keyferry status`: the JSON that programs read, and waiting.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use cloud_sim::{CloudSim, Fault, FaultKind, Service};
+use keyferry_tests::daemon::{Daemon, find};
+use keyferry_tests::home::Home;
+use serde_json::{Value, json};
+
+use crate::program::KEY;
+
+const KEY_FIELDS: &[&str] = &[
+    "name",
+    "account",
+    "generation",
+    "state",
+    "algorithm",
+    "fingerprint",
+    "public_key",
+    "error",
+];
+const ERROR_FIELDS: &[&str] = &["kind", "code", "message", "request_id", "remedy", "retry_at"];
+
+fn start(cloud: &CloudSim) -> (Home, Daemon) {
+    let home = Home::new();
+    home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+    let daemon = Daemon::start(&home);
+    (home, daemon)
+}
+
+#[track_caller]
+fn has_exactly(value: &Value, fields: &[&str]) {
+    let found: BTreeSet<&str> = value
+        .as_object()
+        .unwrap_or_else(|| panic!("no object: {value:#}"))
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        found,
+        fields.iter().copied().collect::<BTreeSet<_>>(),
+        "{value:#}"
+    );
+}
+
+#[test]
+fn the_json_has_every_field_and_null_where_there_is_nothing() {
+    let cloud = keyferry_tests::cloud();
+    let (home, daemon) = start(&cloud);
+    cloud.fault(Fault::new(FaultKind::Quota).action("CreateKeyPair"));
+    home.account("tight", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+    home.account_with("broke", "alibaba-ecs", cloud.url(Service::AlibabaEcs), "wrong");
+    home.key("good", KEY);
+    home.key("full", "account = \"tight\"\ngenerated_by = \"provider\"\n");
+    home.key("shut", "account = \"broke\"\nalgorithm = \"ecdsa-p256\"\n");
+    home.key("bad", "acount = \"ecs\"\n");
+    let (code, status) = daemon.wait(30);
+    assert_eq!(code, 1, "{status:#}");
+
+    has_exactly(&status, &["version", "keys", "accounts", "plugins", "files"]);
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    let list = |name: &str| {
+        status[name]
+            .as_array()
+            .unwrap_or_else(|| panic!("{name} is no list"))
+            .clone()
+    };
+    for key in list("keys") {
+        has_exactly(&key, KEY_FIELDS);
+    }
+    for account in list("accounts") {
+        has_exactly(
+            &account,
+            &["name", "plugin", "region", "endpoint", "insecure_http", "error"],
+        );
+    }
+    for plugin in list("plugins") {
+        has_exactly(&plugin, &["name", "version", "path", "error"]);
+    }
+    for file in list("files") {
+        has_exactly(&file, &["path", "state", "line", "column", "message"]);
+    }
+    for owner in ["keys", "accounts", "plugins"].map(list).iter().flatten() {
+        if !owner["error"].is_null() {
+            has_exactly(&owner["error"], ERROR_FIELDS);
+        }
+    }
+
+    let good = find(&status, "good");
+    assert_eq!(good["account"], "ecs");
+    assert_eq!(good["generation"], 1);
+    assert_eq!(good["state"], "loaded");
+    assert_eq!(good["algorithm"], "ecdsa-p256");
+    assert!(
+        good["fingerprint"]
+            .as_str()
+            .expect("a text")
+            .starts_with("SHA256:"),
+        "{good:#}"
+    );
+    assert!(
+        good["public_key"]
+            .as_str()
+            .expect("a text")
+            .starts_with("ecdsa-sha2-nistp256 "),
+        "{good:#}"
+    );
+    assert_eq!(good["error"], Value::Null);
+    let public = fs::read_to_string(home.path("state/public/good.pub")).expect("the public half is a file");
+    assert_eq!(public.trim_end(), good["public_key"].as_str().expect("a text"));
+
+    let full = find(&status, "full");
+    assert_eq!(full["state"], "failed", "{full:#}");
+    assert_eq!(full["public_key"], Value::Null);
+    assert_eq!(full["fingerprint"], Value::Null);
+    assert_eq!(full["error"]["kind"], "quota", "{full:#}");
+    for field in ["code", "message", "request_id", "remedy"] {
+        assert!(full["error"][field].is_string(), "{field}: {full:#}");
+    }
+    let shut = find(&status, "shut");
+    assert_eq!(shut["error"]["kind"], "unauthorized", "{shut:#}");
+    let retries: Vec<Value> = [&full, &shut]
+        .iter()
+        .map(|key| key["error"]["retry_at"].clone())
+        .collect();
+    for retry in retries.iter().filter(|retry| !retry.is_null()) {
+        humantime::parse_rfc3339(retry.as_str().expect("a text")).expect("times are RFC 3339");
+    }
+
+    let accounts = list("accounts");
+    let ecs = accounts
+        .iter()
+        .find(|account| account["name"] == "ecs")
+        .expect("listed");
+    assert_eq!(
+        ecs,
+        &json!({"name": "ecs", "plugin": "alibaba-ecs", "region": "cn-hangzhou",
+            "endpoint": cloud.url(Service::AlibabaEcs), "insecure_http": false, "error": null})
+    );
+    let plugins = list("plugins");
+    let plugin = plugins
+        .iter()
+        .find(|plugin| plugin["name"] == "alibaba-ecs")
+        .expect("listed");
+    assert!(
+        plugin["version"].is_string() && plugin["error"].is_null(),
+        "{plugin:#}"
+    );
+    let path = home.config().join("keys/bad.toml").display().to_string();
+    let files = list("files");
+    let bad = files
+        .iter()
+        .find(|file| file["path"] == path.as_str())
+        .expect("listed");
+    assert_eq!(
+        (&bad["state"], &bad["line"], &bad["column"]),
+        (&json!("refused"), &json!(1), &json!(1))
+    );
+    assert!(
+        bad["message"]
+            .as_str()
+            .expect("a text")
+            .contains("did you mean `account`?"),
+        "{bad:#}"
+    );
+
+    // A person is told the same, and what to do.
+    let text = String::from_utf8(daemon.keyferry(&["status"]).stdout).expect("text is UTF-8");
+    for word in [
+        "good",
+        "loaded",
+        "full",
+        "failed",
+        "what to do:",
+        "request id:",
+        "bad.toml:1:1",
+    ] {
+        assert!(text.contains(word), "{word} is not in {text}");
+    }
+    let code = full["error"]["code"].as_str().expect("a text");
+    assert!(text.contains(code), "{code} is not in {text}");
+}
+
+#[test]
+fn an_empty_home_has_empty_lists() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let (code, status) = daemon.wait(5);
+    assert_eq!(code, 0);
+    assert_eq!(status["keys"], json!([]));
+    assert_eq!(status["accounts"], json!([]));
+    assert_eq!(status["files"], json!([]));
+    let text = String::from_utf8(daemon.keyferry(&["status"]).stdout).expect("text is UTF-8");
+    assert!(text.contains("no keys yet"), "{text}");
+}
+
+#[test]
+fn waiting_in_vain_prints_what_is_missing_and_fails() {
+    let cloud = keyferry_tests::cloud();
+    let (home, daemon) = start(&cloud);
+    cloud.fault(
+        Fault::new(FaultKind::HangBeforeCommit)
+            .action("ImportKeyPair")
+            .after(1),
+    );
+    home.key("quick", KEY);
+    daemon.wait_loaded(60);
+    home.key("slow", KEY);
+    let output = daemon.keyferry(&["status", "--json", "--wait=2"]);
+    let stderr = String::from_utf8(output.stderr).expect("text is UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("still missing: slow ("), "{stderr}");
+    assert!(!stderr.contains("quick"), "{stderr}");
+    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
+    assert_eq!(find(&status, "quick")["state"], "loaded");
+    assert_eq!(find(&status, "slow")["state"], "creating");
+    // Not a moment of waiting at all.
+    let before = Instant::now();
+    assert_eq!(daemon.wait(0).0, 1);
+    assert!(before.elapsed() < Duration::from_secs(10));
+    cloud.clear_faults();
+    cloud.release();
+    daemon.wait_loaded(60);
+}
+
+/// `--wait` reads the directory first: what was saved just before is waited for, whether the watch has seen it or not.
+#[test]
+fn waiting_begins_with_reading() {
+    let cloud = keyferry_tests::cloud();
+    let (home, daemon) = start(&cloud);
+    for number in 0..10 {
+        let name = format!("key-{number}");
+        home.key(&name, KEY);
+        let output = daemon.keyferry(&["status", "--wait", "--json"]);
+        assert_eq!(output.status.code(), Some(0));
+        let status: Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
+        assert_eq!(find(&status, &name)["state"], "loaded");
+    }
+    // The seconds may be given either way.
+    assert_eq!(daemon.keyferry(&["status", "--wait", "5"]).status.code(), Some(0));
+}
