@@ -57,6 +57,8 @@ impl Engine {
         let failure = self.making_error(name, spec, requested);
         let (state, error) = match loaded {
             _ if held => (KeyState::Held, None),
+            // Whoever waits for a key may use its public half next.
+            Some(n) if !self.is_published(name, *n) => (KeyState::Creating, failure),
             Some(_) => (KeyState::Loaded, failure),
             None if is_busy && failure.is_none() => (KeyState::Creating, None),
             None if is_busy && !self.backs_off(name) => (KeyState::Creating, failure),
@@ -87,6 +89,15 @@ impl Engine {
             public_key: public.map(|public| public.line(shown.map_or(name, |row| &row.pair_name))),
             error,
         }
+    }
+
+    /// Whether the public half is on the disk, or the disk refused it, which a remark says.
+    fn is_published(&self, name: &str, n: u64) -> bool {
+        self.observed.published.get(name) == Some(&n)
+            || self
+                .observed
+                .retries
+                .contains_key(&Subject::Publishing(name.to_owned()))
     }
 
     /// Whether the next step of a key waits for a time.
