@@ -295,7 +295,8 @@ impl Engine {
                     .remove(&Subject::Generation(generation.key.clone(), generation.n));
                 // It is our key, whatever the provider said of it at first: what it says now is what the permit is for.
                 generation.provider_id = pair.id.clone().or(generation.provider_id);
-                generation.provider_fingerprint = pair.fingerprint.clone().or(generation.provider_fingerprint);
+                generation.provider_fingerprint =
+                    pair.fingerprint.clone().or(generation.provider_fingerprint);
                 self.begin_delete(generation).await
             }
             Some(what) => {
@@ -494,13 +495,11 @@ fn disagreement(generation: &Generation, pair: &Pair, forms: &[FingerprintForm])
         return None;
     }
     match generation.blob.as_deref().and_then(PublicKey::from_blob) {
-        Some(public) => {
-            match fingerprint::compare(pair, forms, &public, None) {
-                Comparison::Match => None,
-                Comparison::Mismatch => Some("key"),
-                Comparison::Unknown => (same == Some(false)).then_some("fingerprint"),
-            }
-        }
+        Some(public) => match fingerprint::compare(pair, forms, &public, None) {
+            Comparison::Match => None,
+            Comparison::Mismatch => Some("key"),
+            Comparison::Unknown => (same == Some(false)).then_some("fingerprint"),
+        },
         None => (same == Some(false)).then_some("fingerprint"),
     }
 }
