@@ -201,6 +201,12 @@ const COMMON_ERRORS: &[ErrorRule] = {
     use ErrorKind::*;
     &[
         ErrorRule::new("*Throttling*", Throttled, "too many requests"),
+        // Not every product publishes its code for this one.
+        ErrorRule::new(
+            "*QuotaExceed*",
+            Quota,
+            "the account's limit of key pairs is reached: delete some, or ask the vendor for more",
+        ),
         ErrorRule::new("ServiceUnavailable*", Unavailable, ""),
         ErrorRule::new("InternalError*", Unavailable, ""),
         ErrorRule::new("UnknownError", Unavailable, ""),
