@@ -4,10 +4,10 @@
 //! Nothing here lists what keyferry does. A first life without crashes fills a ledger, and the walks are made of the
 //! effects and writes found there.
 
+#[path = "crashes/again.rs"]
+mod again;
 #[path = "crashes/effects.rs"]
 mod effects;
-#[path = "crashes/idle.rs"]
-mod idle;
 #[path = "crashes/late.rs"]
 mod late;
 #[path = "crashes/side_by_side.rs"]

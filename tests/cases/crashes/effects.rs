@@ -88,7 +88,7 @@ fn run(case: &Case) {
     let world = World::new(case.making);
     arm(&world, &case.point, case.stop);
     for _ in 1..*life {
-        story::end(story::first_life(&world));
+        story::earlier_life(&world);
     }
     let mut daemon = Daemon::start(&world.home);
     let hanging = wait_for_hanging(&world, case.stop);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Homes at a time.
 const WIDTH: usize = 8;
@@ -48,16 +48,16 @@ pub(crate) fn run<C: Sync>(
                         failed.push(name(next));
                     }
                     let mut times = times.lock().expect("no case runs under this lock");
-                    times.push(begin.elapsed());
+                    times.push((begin.elapsed(), name(next)));
                 }
             });
         }
     });
     let failed = failed.into_inner().expect("all threads have ended");
     let times = times.into_inner().expect("all threads have ended");
-    let longest = times.into_iter().max().unwrap_or(Duration::ZERO);
+    let (longest, which) = times.into_iter().max().unwrap_or_default();
     println!(
-        "{what}: {count} cases in {:.1} s, the longest {:.1} s",
+        "{what}: {count} cases in {:.1} s; {:.1} s of them: {which}",
         begin.elapsed().as_secs_f32(),
         longest.as_secs_f32()
     );

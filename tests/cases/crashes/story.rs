@@ -65,6 +65,13 @@ pub(crate) fn points(making: Making) -> Vec<Point> {
         .collect()
 }
 
+/// A life that ends as soon as the key is loaded.
+pub(crate) fn earlier_life(world: &World) {
+    let daemon = Daemon::start(&world.home);
+    daemon.wait_loaded(30);
+    end(daemon);
+}
+
 /// Until the key is loaded and nothing is under way.
 pub(crate) fn first_life(world: &World) -> Daemon {
     let daemon = Daemon::start(&world.home);

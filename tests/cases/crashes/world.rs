@@ -131,14 +131,14 @@ impl World {
         requests.filter(|request| request.committed).collect()
     }
 
-    /// The one generation that is live, when nothing else is under way. Others are gone or, if a request for one may
-    /// still arrive, doubtful.
-    pub(crate) fn settled(&self) -> Option<Generation> {
+    /// The one generation that is live, when it is a later one than number `after` and nothing else is under way.
+    /// Others are gone or, if a request for one may still arrive, doubtful.
+    pub(crate) fn settled(&self, after: u64) -> Option<Generation> {
         let rows = ledger::generations(&self.home);
         let (live, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.state == "live");
         let done = |row: &Generation| matches!(&*row.state, "deleted" | "absent" | "doubtful");
         match <[Generation; 1]>::try_from(live) {
-            Ok([live]) if others.iter().all(done) => Some(live),
+            Ok([live]) if live.n > after && others.iter().all(done) => Some(live),
             _ => None,
         }
     }
@@ -148,7 +148,7 @@ impl World {
     pub(crate) fn assert_sound(&self, daemon: &Daemon) {
         let status = daemon.wait_loaded(30);
         let live = wait::until("one generation is live and no other left", DEADLINE, || {
-            self.settled()
+            self.settled(0)
         });
         // Exactly the pairs that the ledger knows: one, with the public key that is loaded.
         let key = find(&status, KEY);

@@ -107,9 +107,12 @@ fn worker_killed_at_every_ledger_write() {
 fn hits(series: Series) -> Vec<Hit> {
     let world = world(series);
     let mut daemon = launch(&world, series, None);
+    let before = u64::from(series.life != Life::First);
     wait::until("it is loaded and nothing is left to do", DEADLINE, || {
         let path = world.home.path("state/public").join(format!("{KEY}.pub"));
-        let live = world.settled()?;
+        // At first there may be no ledger to read.
+        let is_there = world.home.ledger().exists() && daemon.wait_for_log(" ready", DEADLINE);
+        let live = is_there.then(|| world.settled(before))??;
         fs::read_to_string(path)
             .ok()?
             .contains(&live.pair_name)
@@ -123,7 +126,8 @@ fn hits(series: Series) -> Vec<Hit> {
         .filter(|process| process.parent == daemon.pid())
         .collect();
     assert_eq!(worker.len(), 1, "{children:?}");
-    processes::terminate(worker[0].pid);
+    // Asked to end it would write once more, to tidy up.
+    worker[0].kill();
     wait::until("the worker ends", DEADLINE, || daemon.has_ended().then_some(()));
 
     let text = fs::read_to_string(trace(&world)).expect("strace wrote what it saw");
@@ -163,9 +167,7 @@ fn hits(series: Series) -> Vec<Hit> {
 fn world(series: Series) -> World {
     let world = World::new(series.making);
     if series.life != Life::First {
-        let daemon = Daemon::start(&world.home);
-        daemon.wait_loaded(30);
-        story::end(daemon);
+        story::earlier_life(&world);
     }
     if series.lost {
         let mut actions: Vec<String> = world

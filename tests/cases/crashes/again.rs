@@ -1,12 +1,12 @@
 //! Killed between requests, and killed again and again.
 
 use cloud_sim::{Fault, FaultKind, RequestFilter};
-use keyferry_tests::daemon::Daemon;
+use keyferry_tests::daemon::{Daemon, find};
 use keyferry_tests::{ledger, wait};
 
 use crate::effects::{Victim, kill};
-use crate::story;
-use crate::world::{DEADLINE, Making, World};
+use crate::world::{DEADLINE, KEY, Making, World};
+use crate::{side_by_side, story};
 
 /// A courier or sandbox that dies with nothing to do is replaced when there is something to do.
 #[test]
@@ -64,13 +64,54 @@ fn courier_killed_several_times_in_a_row() {
     }
 }
 
-/// Kills the victim at each request that hangs, until nothing is left to do; how often that was.
+/// A worker that dies in one life after the other, each time a request later.
+#[test]
+fn worker_killed_in_every_life() {
+    side_by_side::run(
+        "lives",
+        &Making::ALL,
+        |making| format!("{making:?}"),
+        |&making| {
+            let world = World::new(making);
+            let mut kills = 0;
+            for done in 0..LIVES {
+                world
+                    .cloud
+                    .fault(Fault::new(FaultKind::HangAfterCommit).after(done).count(1));
+                let mut daemon = Daemon::start(&world.home);
+                // A life may have fewer requests than that.
+                let hangs = wait::until("a request hangs, or all is done", DEADLINE, || {
+                    let hangs = hanging(&world) > 0;
+                    let last = ledger::generations(&world.home).last().map_or(0, |row| row.n);
+                    (hangs || (world.settled(0).is_some_and(|live| live.n == last) && is_loaded(&daemon)))
+                        .then_some(hangs)
+                });
+                if hangs {
+                    kill(&mut daemon, Victim::Worker);
+                    kills += 1;
+                } else {
+                    story::end(daemon);
+                }
+                world.cloud.clear_faults();
+                world.cloud.release();
+            }
+            assert!(kills >= 4, "{kills} kills");
+            world.assert_sound(&Daemon::start(&world.home));
+        },
+    );
+}
+
+fn is_loaded(daemon: &Daemon) -> bool {
+    find(&daemon.status(), KEY)["state"] == "loaded"
+}
+
+/// Kills the victim at each request of a second life, until nothing is left to do; how often that was.
 fn kill_while_it_hangs(world: &World, daemon: &mut Daemon, victim: Victim) -> usize {
     let mut kills = 0;
     loop {
         let hangs = wait::until("a request hangs, or all is done", DEADLINE, || {
             let hangs = hanging(world) > 0;
-            (hangs || world.settled().is_some()).then_some(hangs)
+            (hangs || world.settled(1).is_some()).then_some(hangs)
         });
         if !hangs {
             return kills;
@@ -110,3 +151,6 @@ fn release_all(world: &World) {
         (hanging(world) == 0).then_some(())
     });
 }
+
+/// Lives of a worker that are cut short.
+const LIVES: u64 = 6;
