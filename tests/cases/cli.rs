@@ -4,6 +4,8 @@
 mod exit_codes;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/log.rs"]
+mod log;
 #[path = "cli/plugins.rs"]
 mod plugins;
 #[path = "cli/program.rs"]

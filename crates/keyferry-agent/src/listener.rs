@@ -53,10 +53,15 @@ impl Listener {
 
         // Two agents that start at once must not both find the same stale socket, and the slower remove the
         // faster's.
-        let _turn = lock_folder(folder).map_err(|source| BindError::System {
-            path: path.to_owned(),
-            action: "lock the folder of",
-            source,
+        let _turn = lock_folder(folder).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => BindError::NoFolder {
+                folder: folder.to_owned(),
+            },
+            _ => BindError::System {
+                path: path.to_owned(),
+                action: "lock the folder of",
+                source,
+            },
         })?;
         make_way(path)?;
         let socket = private_socket(path).map_err(failed("bind"))?;
@@ -108,6 +113,12 @@ pub enum BindError {
     InUse {
         /// The socket's path.
         path: PathBuf,
+    },
+    /// The folder that the socket is to lie in is not there.
+    #[error("there is no folder {} for the socket: make it, or choose another path", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A file, a folder or a link has the name.
     #[error("{} is not a socket and stays as it is: remove it, or choose another path", path.display())]

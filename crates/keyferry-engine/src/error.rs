@@ -32,7 +32,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// SQLite failed.
-    #[error("the ledger {} cannot be used: {source}", path.display())]
+    #[error("the ledger {} cannot be used: {source}{}", path.display(), way_out(source))]
     Ledger {
         /// The file.
         path: PathBuf,
@@ -74,4 +74,17 @@ pub enum EngineError {
         /// Ours.
         known: i64,
     },
+}
+
+/// What to do about a ledger that is none any more.
+fn way_out(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+
+    match error.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => {
+            "; put a copy back, or move the file away to begin anew: keyferry then no longer knows the pairs it made, \
+             and they are yours to delete at the provider"
+        }
+        _ => "",
+    }
 }

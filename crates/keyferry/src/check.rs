@@ -13,7 +13,10 @@ use crate::table::{self, Style};
 
 /// Reads the config directory as the daemon would and prints what is wrong.
 pub(crate) fn run(arguments: &CheckArguments) -> Result<Exit, Error> {
-    let directory = paths::config(arguments.config.as_deref())?;
+    let directory = paths::config(arguments.config.as_deref().or(arguments.config_flag.as_deref()))?;
+    if directory.is_file() {
+        return Err(Error::ConfigIsFile(directory));
+    }
     if !directory.is_dir() {
         return Err(Error::ConfigMissing(directory));
     }

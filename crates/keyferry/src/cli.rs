@@ -118,6 +118,9 @@ pub(crate) struct CheckArguments {
     /// Config directory [default: as for the daemon]
     #[arg(value_name = "DIR")]
     pub(crate) config: Option<PathBuf>,
+    /// As for the daemon, for those who are used to it.
+    #[arg(long = "config", value_name = "DIR", hide = true, conflicts_with = "config")]
+    pub(crate) config_flag: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) plugins: PluginDirectories,
     /// Print JSON for programs

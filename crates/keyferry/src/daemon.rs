@@ -20,7 +20,9 @@ use crate::control::server::{self, Control};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::key_ring::AgentKeyRing;
-use crate::{harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent, table};
+use crate::{
+    config_log, harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent, table,
+};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
@@ -80,6 +82,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             desired,
             rescans,
         ));
+        let telling = tokio::spawn(config_log::run(wanted.clone()));
         let couriers = Arc::new(Couriers::new(Arc::clone(&catalogue), wanted.clone()));
         let (engine, mut engine_ended) = Engine::start(Parts {
             state_directory,
@@ -112,7 +115,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
 
         service_manager::notify("STOPPING=1");
         tracing::info!("ending: the keys go with this process");
-        for task in [watching, holding, answering, reloading] {
+        for task in [watching, telling, holding, answering, reloading] {
             task.abort();
         }
         engine_ended.abort();

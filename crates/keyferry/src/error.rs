@@ -11,6 +11,12 @@ pub(crate) enum Error {
     /// The agent's socket could not be bound.
     #[error(transparent)]
     AgentSocket(#[from] keyferry_agent::BindError),
+    /// The account file is not there.
+    #[error("there is no account file {}\n  name a file, such as ~/.config/keyferry/accounts/NAME.toml", .0.display())]
+    AccountMissing(PathBuf),
+    /// A file was named for the config directory.
+    #[error("{} is a file\n  name the config directory, which holds keyferry.toml, accounts/ and keys/: all of it is checked", .0.display())]
+    ConfigIsFile(PathBuf),
     /// The config directory is not there.
     #[error("there is no config directory at {}\n  name another with --config, or start from the example: copy the project's config/ there", .0.display())]
     ConfigMissing(PathBuf),

@@ -10,6 +10,7 @@ mod catalogue;
 mod check;
 mod cli;
 mod clouds;
+mod config_log;
 mod control;
 mod daemon;
 mod error;

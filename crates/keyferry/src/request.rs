@@ -20,6 +20,9 @@ pub(crate) fn run(arguments: &RequestArguments) -> Result<Exit, Error> {
     let catalogue = plugin::open(&arguments.plugins, arguments.config.as_deref())?;
     let facts = plugin::facts(&catalogue, &arguments.plugin)?;
     let path = paths::absolute(&arguments.account)?;
+    if !path.exists() {
+        return Err(Error::AccountMissing(path));
+    }
     let account = config::read_account(&path, &catalogue).map_err(|problems| {
         let words: Vec<String> = problems
             .iter()

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
-use keyferry_engine::snapshot::{KeyState, Snapshot};
+use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError};
 
 use crate::cli::{ResumeArguments, StatusArguments};
 use crate::control::client::Conversation;
@@ -107,8 +107,28 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
                 .iter()
                 .filter_map(|plugin| Some((format!("plugin {}", plugin.name), plugin.error.as_ref()?))),
         );
+    // One account without credentials would else say the same once for each of its keys.
+    let mut groups: Vec<(Vec<String>, &StatusError)> = Vec::new();
     for (subject, error) in problems {
-        text.push_str(&format!("\n{}: {}\n", style.bad(&subject), error.message));
+        let said = |(_, known): &&mut (Vec<String>, &StatusError)| {
+            (&known.message, &known.code, &known.remedy) == (&error.message, &error.code, &error.remedy)
+        };
+        match groups.iter_mut().find(said) {
+            Some((subjects, _)) => subjects.push(subject),
+            None => groups.push((vec![subject], error)),
+        }
+    }
+    for (subjects, error) in groups {
+        let mut named = subjects
+            .iter()
+            .take(MOST_NAMED)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if subjects.len() > MOST_NAMED {
+            named.push_str(&format!(" and {} more", subjects.len() - MOST_NAMED));
+        }
+        text.push_str(&format!("\n{}: {}\n", style.bad(&named), error.message));
         let retry_at = error.retry_at.map(|at| at.to_string());
         let facts = [
             ("vendor's code", &error.code),
@@ -147,6 +167,9 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
     text.truncate(text.trim_end().len());
     text
 }
+
+/// How many keys an error that they share names.
+const MOST_NAMED: usize = 5;
 
 /// One line on a terminal that says what is being waited for.
 struct Progress {

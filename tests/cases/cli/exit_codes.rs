@@ -111,8 +111,24 @@ fn one_when_something_failed() {
             &account,
         ],
         1,
-        &["nowhere.toml", "cannot be read"],
+        &["there is no account file", "nowhere.toml"],
     );
+    // A file for the directory, and the daemon's way of naming it.
+    home.write("keyferry.toml", "");
+    let file = text(&home.config().join("keyferry.toml"));
+    check(
+        &home,
+        &["check", &file],
+        1,
+        &["is a file", "name the config directory"],
+    );
+    check(
+        &home,
+        &["check", "--config", &text(&home.config())],
+        0,
+        &["1 of 1 files are fine"],
+    );
+    fs::remove_file(&file).expect("a file can be removed");
     home.key("web", "account = \"ecs\"\n");
     check(
         &home,

@@ -262,4 +262,54 @@ fn a_runtime_directory_that_others_could_use_is_refused() {
     );
     assert_eq!(code, 1, "{log}");
     assert!(log.contains("parent directory does not exist"), "{log}");
+    let lost = text(&home.path("not/there.sock"));
+    fs::set_permissions(home.path("run"), fs::Permissions::from_mode(0o700)).expect("modes can be set");
+    let (code, log) = refused(
+        &home,
+        &[
+            "--config",
+            &config,
+            "--state",
+            &state,
+            "--runtime",
+            &run,
+            "--agent-socket",
+            &lost,
+        ],
+    );
+    assert_eq!(code, 1, "{log}");
+    assert!(
+        log.contains("there is no folder") && log.contains("make it"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_named_with_the_way_out() {
+    let home = Home::new();
+    let (config, run) = (text(&home.config()), text(&home.path("run")));
+    let start = |state: &str| refused(&home, &["--config", &config, "--runtime", &run, "--state", state]);
+    let file = home.path("file");
+    fs::write(&file, "precious").expect("a file can be written");
+    let (code, log) = start(&text(&file));
+    assert_eq!(code, 1, "{log}");
+    assert!(
+        log.contains("is not a directory") && log.contains("--state"),
+        "{log}"
+    );
+    fs::write(
+        home.ledger(),
+        "no ledger at all, and long enough to be looked at as one",
+    )
+    .expect("a file can be written");
+    let (code, log) = start(&text(&home.path("state")));
+    assert_eq!(code, 1, "{log}");
+    assert!(
+        log.contains("ledger.sqlite cannot be used") && log.contains("move the file away"),
+        "{log}"
+    );
+    assert!(
+        fs::read(home.ledger()).is_ok_and(|bytes| bytes.starts_with(b"no ledger")),
+        "it stays as it is"
+    );
 }

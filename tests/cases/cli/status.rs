@@ -241,3 +241,23 @@ fn waiting_begins_with_reading() {
     // The seconds may be given either way.
     assert_eq!(daemon.keyferry(&["status", "--wait", "5"]).status.code(), Some(0));
 }
+
+/// What ten keys share is said once, to a person.
+#[test]
+fn an_error_of_many_keys_is_printed_once() {
+    let cloud = keyferry_tests::cloud();
+    let (home, daemon) = start(&cloud);
+    let credentials = home.path("ecs.json");
+    fs::remove_file(&credentials).expect("a file can be removed");
+    for number in 0..10 {
+        home.key(&format!("key-{number}"), KEY);
+    }
+    assert_eq!(daemon.wait(30).0, 1);
+    let text = String::from_utf8(daemon.keyferry(&["status"]).stdout).expect("text is UTF-8");
+    assert_eq!(text.matches("what to do:").count(), 1, "{text}");
+    assert!(
+        text.contains("key key-0, key key-1,") && text.contains(" more: "),
+        "{text}"
+    );
+    assert!(text.contains(&credentials.display().to_string()), "{text}");
+}

@@ -19,7 +19,14 @@ pub(super) fn claim(directory: &Path) -> Result<File, EngineError> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(io_error("cannot create the state directory", directory))?;
+        .map_err(|error| match error.kind() {
+            // What mkdir(2) says of a file in the directory's place would send a reader the wrong way.
+            io::ErrorKind::AlreadyExists => {
+                io::Error::other("it is not a directory: name another with --state")
+            }
+            _ => error,
+        })
+        .map_err(io_error("cannot use the state directory", directory))?;
     keyferry_ownership::check(directory).map_err(EngineError::Distrusted)?;
     if let Some(filesystem) = network_filesystem(directory) {
         return Err(EngineError::NetworkFilesystem {
