@@ -64,6 +64,9 @@ struct State {
     foreign: BTreeSet<String>,
     asked_names: BTreeSet<String>,
     making: BTreeSet<String>,
+    /// Every identifier that a pair of ours had, by name.
+    ids_of: BTreeMap<String, BTreeSet<String>>,
+    violations: Vec<String>,
     answers_nothing: bool,
     in_flight: usize,
     most_in_flight: usize,
@@ -140,8 +143,10 @@ impl FakeCloud {
         state.put_foreign(name);
     }
 
+    #[track_caller]
     pub(super) fn assert_foreign_pairs_are_untouched(&self) {
         let state = self.state.lock().unwrap();
+        assert_eq!(state.violations, Vec::<String>::new());
         for name in &state.foreign {
             assert!(
                 state.pairs.get(name).is_some_and(|entry| entry.foreign),
@@ -190,7 +195,8 @@ impl InFlight {
             Job::Delete { .. } | Job::Get(_) => None,
         };
         if let Some(key) = &making {
-            assert!(counted.making.insert(key.clone()), "two live creates of {key}");
+            let is_first = counted.making.insert(key.clone());
+            counted.check(is_first, || format!("two live creates of {key}"));
         }
         Self {
             state: Arc::clone(state),
@@ -213,6 +219,13 @@ impl Drop for InFlight {
 }
 
 impl State {
+    /// A panic here would only look like a lost request.
+    fn check(&mut self, holds: bool, violation: impl FnOnce() -> String) {
+        if !holds {
+            self.violations.push(violation());
+        }
+    }
+
     fn take(&mut self, job: Job, now: u64) -> Result<JobReply, JobError> {
         self.deliver(now);
         self.requests.push(job.clone());
@@ -227,11 +240,10 @@ impl State {
             self.asked_names.insert(name.clone());
         }
         if let Job::Delete { pair, .. } = &job {
-            assert!(
-                self.asked_names.contains(&pair.name),
-                "deletes {} that it never asked for",
-                pair.name
-            );
+            let is_known = self.asked_names.contains(&pair.name);
+            self.check(is_known, || {
+                format!("deletes {}, which it never asked for", pair.name)
+            });
         }
         match fault {
             None | Some(Fault::Foreign | Fault::ForeignImport) => self.perform(job),
@@ -300,8 +312,16 @@ impl State {
                 let Some(entry) = self.pairs.get(&pair.name) else {
                     return Err(refused(ErrorKind::NotFound, Effect::None));
                 };
-                assert!(!entry.foreign, "deletes {} of somebody else", pair.name);
-                assert!(permit.id.is_none_or(|id| id == entry.id));
+                let (is_foreign, name) = (entry.foreign, &pair.name);
+                // A deletion that arrives late may meet the next pair of ours under that name.
+                let is_known = permit.id.as_ref().is_none_or(|id| {
+                    let ids = self.ids_of.get(name);
+                    ids.is_some_and(|ids| ids.contains(id))
+                });
+                self.check(!is_foreign, || format!("deletes {name} of somebody else"));
+                self.check(is_known, || {
+                    format!("deletes {name} with a permit for {:?}", permit.id)
+                });
                 self.pairs.remove(&pair.name);
                 Ok(JobReply::Deleted)
             }
@@ -328,6 +348,10 @@ impl State {
             foreign: false,
         };
         let pair = entry.describe(name);
+        self.ids_of
+            .entry(name.to_owned())
+            .or_default()
+            .insert(entry.id.clone());
         self.pairs.insert(name.to_owned(), entry);
         Ok(pair)
     }
