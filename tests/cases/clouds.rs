@@ -1,1 +1,17 @@
-//! Cases to come.
+//! What a cloud may do wrong, and what the user sees of it: every case ends with the cloud holding exactly the pairs
+//! that the ledger knows.
+
+#[path = "clouds/credentials.rs"]
+mod credentials;
+#[path = "clouds/faults.rs"]
+mod faults;
+#[path = "clouds/forms.rs"]
+mod forms;
+#[path = "clouds/refusals.rs"]
+mod refusals;
+#[path = "clouds/restart.rs"]
+mod restart;
+#[path = "clouds/scene.rs"]
+mod scene;
+#[path = "clouds/silence.rs"]
+mod silence;

@@ -1,6 +1,7 @@
 //! The real OpenSSH tools, and a throw-away sshd.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,64 @@ pub fn listed(socket: &Path) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// Has `ssh-keygen -Y sign` (as git does) sign a text with the agent's key of a public half, and verify it.
+///
+/// # Panics
+/// When the agent does not sign, or the signature is not that key's.
+#[track_caller]
+pub fn assert_signs(socket: &Path, public_half: &Path) {
+    let output = sign(socket, public_half);
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        public_half.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let public = fs::read_to_string(public_half).expect("the public half can be read");
+    fs::write(path("signers"), format!("li@example.com {public}")).expect("a file can be written");
+    fs::write(path("text.sig"), output.stdout).expect("a file can be written");
+    fs::write(path("text"), TEXT).expect("a file can be written");
+    let verified = Command::new("ssh-keygen")
+        .args(["-Y", "verify", "-I", "li@example.com", "-n", "git", "-f"])
+        .arg(path("signers"))
+        .arg("-s")
+        .arg(path("text.sig"))
+        .stdin(fs::File::open(path("text")).expect("the text can be read"))
+        .output()
+        .expect("ssh-keygen can be started (Debian: openssh-client)");
+    assert!(
+        verified.status.success(),
+        "{}: {}",
+        public_half.display(),
+        String::from_utf8_lossy(&verified.stderr)
+    );
+}
+
+/// `ssh-keygen -Y sign` with the agent's key of a public half: the signature is on standard output.
+///
+/// # Panics
+/// When ssh-keygen is not installed.
+pub fn sign(socket: &Path, public_half: &Path) -> Output {
+    let mut child = Command::new("ssh-keygen")
+        .args(["-Y", "sign", "-q", "-n", "git", "-f"])
+        .arg(public_half)
+        .env("SSH_AUTH_SOCK", socket)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ssh-keygen can be started (Debian: openssh-client)");
+    let mut input = child.stdin.take().expect("standard input is a pipe");
+    // One that fails early does not read it.
+    let _ = input.write_all(TEXT);
+    drop(input);
+    child.wait_with_output().expect("a child can be waited for")
+}
+
+const TEXT: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n";
 
 /// Where sshd is, if it is installed.
 pub fn sshd_path() -> Option<PathBuf> {
