@@ -8,7 +8,10 @@ use crate::error::{Garbage, quoted};
 /// Parses an answer. Its nesting is bounded by serde_json's limit of 128.
 ///
 /// Fields that we do not know are an error, unless the plugin was built for a newer minor version of the contract.
-pub(crate) fn parse(answer: &[u8], newer_minor: bool) -> Result<Step, Garbage> {
+///
+/// # Errors
+/// [`Garbage`] says what it is instead of a step, and quotes little of it.
+pub fn parse(answer: &[u8], newer_minor: bool) -> Result<Step, Garbage> {
     if answer.is_empty() {
         return Err(Garbage::Empty);
     }

@@ -80,8 +80,9 @@ pub(crate) fn disarm() {
 }
 
 /// Closes whatever else than the standard streams was inherited: a socket that a shell or service manager left open would
-/// be the plugin's too. Only for the very beginning of a process, when nothing in it owns a descriptor yet.
-pub(crate) fn close_leaked_descriptors() {
+/// be everybody's whom this process starts, a plugin's too. Only for the very beginning of a process, when nothing in it
+/// owns a descriptor yet.
+pub fn close_inherited_descriptors() {
     #[cfg(target_os = "linux")]
     {
         // SAFETY: plain numbers. Nothing that runs in this process owns a descriptor from 3 on yet.

@@ -7,7 +7,7 @@
 //!
 //! Invariant: nothing here opens a network connection, and no secret is ever given to a sandbox.
 
-mod answer;
+pub mod answer;
 mod error;
 pub mod frame;
 pub mod jail;

@@ -71,7 +71,7 @@ enum Ended {
 }
 
 fn run() -> Result<(), Ended> {
-    jail::close_leaked_descriptors();
+    jail::close_inherited_descriptors();
     jail::harden().map_err(Ended::Jail)?;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(Ended::Socket)?;
     let mut socket = UnixStream::from(stdin);
