@@ -65,6 +65,11 @@ impl Clouds for Couriers {
             reply(result.map_err(translate)?, is_import)
         })
     }
+
+    fn start_afresh(&self, account: &str) {
+        // The courier ends when its last job does; the next job gets one that has read the credentials anew.
+        self.shared.lock().remove(account);
+    }
 }
 
 impl Shared {
