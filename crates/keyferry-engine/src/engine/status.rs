@@ -151,6 +151,10 @@ impl Engine {
             )),
             Waiting::UnwantedPairs => {
                 let tidying = self.tidying_error(name);
+                // After a restart: nothing has failed yet, and when they are gone the key goes on.
+                if tidying.is_none() && self.is_tidied_up(name) {
+                    return failed;
+                }
                 let cause = tidying
                     .as_ref()
                     .map(|error| format!(": {}", error.message))
@@ -180,6 +184,16 @@ impl Engine {
                 .map(|Retry { error, .. }| error.clone())
         });
         errors.next()
+    }
+
+    /// Whether a pair that nobody needs can be deleted: with the account that it was made with.
+    fn is_tidied_up(&self, name: &str) -> bool {
+        let mut rows = self.view.of_key(name);
+        rows.any(|row| {
+            let account = self.desired.accounts.get(&row.account);
+            row.state == GenerationState::Unwanted
+                && account.is_some_and(|account| account.plugin == row.plugin)
+        })
     }
 
     /// What is worth knowing about a key that fares as it should.

@@ -445,6 +445,28 @@ fn pairs_that_cannot_be_deleted_do_not_pile_up() {
     });
 }
 
+#[test]
+fn pairs_that_are_about_to_be_deleted_are_no_failure() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Provider)]);
+        let cycle = [Some(Fault::Garbage), Some(Fault::Refuse(ErrorKind::Unauthorized))];
+        world.cloud.expect(cycle.into_iter().cycle().take(6));
+        let first = world.start();
+        assert!(first.rest().await);
+        assert_eq!(first.status("web").state, KeyState::Failed);
+        first.kill().await;
+
+        world.cloud.hold_answers(true);
+        let second = world.start();
+        second.handle.refresh().await;
+        let status = second.status("web");
+        assert_eq!((status.state, status.error), (KeyState::Pending, None));
+        world.cloud.hold_answers(false);
+        assert!(second.rest().await);
+        world.assert_converged(&second);
+    });
+}
+
 /// Has the ledger refuse a kind of write until it is dropped.
 struct Refusal<'a>(&'a World);
 
