@@ -99,14 +99,19 @@ pub(crate) fn fingerprint(key: &PublicKey) -> Result<String, ssh_key::Error> {
 
 /// A few keys made ahead by a thread of its own, which sleeps while the stock is full.
 pub(crate) struct Stock {
-    made: Mutex<mpsc::Receiver<NewKey>>,
+    /// None: each is made when it is wanted.
+    made: Option<Mutex<mpsc::Receiver<NewKey>>>,
     put_back: Shelf<Vec<NewKey>>,
 }
 
 impl Stock {
     /// Starts making keys. The thread ends when the stock is dropped.
     pub(crate) fn start(size: usize) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel(size.max(1));
+        let put_back = Shelf::new(Vec::new());
+        if size == 0 {
+            return Ok(Self { made: None, put_back });
+        }
+        let (sender, receiver) = mpsc::channel(size);
         std::thread::Builder::new()
             .name("rsa-keys".into())
             .spawn(move || {
@@ -117,8 +122,8 @@ impl Stock {
                 }
             })?;
         Ok(Self {
-            made: Mutex::new(receiver),
-            put_back: Shelf::new(Vec::new()),
+            made: Some(Mutex::new(receiver)),
+            put_back,
         })
     }
 
@@ -127,7 +132,12 @@ impl Stock {
         if let Some(key) = self.shelf().pop() {
             return Ok(key);
         }
-        self.made.lock().await.recv().await.ok_or(NoKey)
+        match &self.made {
+            Some(made) => made.lock().await.recv().await.ok_or(NoKey),
+            None => tokio::task::spawn_blocking(NewKey::generate)
+                .await
+                .unwrap_or(Err(NoKey)),
+        }
     }
 
     /// Takes back a key that was not handed out, so that a refused request costs no RSA key.

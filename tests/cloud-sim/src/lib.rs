@@ -239,7 +239,7 @@ pub struct Options {
     pub credential: Credential,
     /// A time to stop the clock at. `None`: the machine's clock.
     pub clock: Option<SystemTime>,
-    /// How many RSA keys are made ahead.
+    /// How many RSA keys are made ahead; with 0 each is made when it is wanted.
     pub key_stock: usize,
 }
 
