@@ -44,6 +44,9 @@ pub(crate) enum Error {
         "there is no home directory: set HOME, or name the directories with --config, --state and --runtime"
     )]
     NoHome,
+    /// Somebody listens and says nothing.
+    #[error("the daemon at {} does not answer\n  is it stopped? look at its process: ps -C keyferry", .0.display())]
+    NoAnswer(PathBuf),
     /// No daemon answers.
     #[error("the daemon is not running: nothing answers at {}\n  start it with: keyferry daemon", .0.display())]
     NotRunning(PathBuf),

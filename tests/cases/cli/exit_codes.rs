@@ -183,6 +183,23 @@ fn zero_one_and_names_with_a_daemon() {
     check(&home, &["status", "--wait", "--runtime", &run], 0, &["loaded"]);
 }
 
+/// Nobody is left waiting by a process that was stopped, not ended.
+#[test]
+fn one_when_the_daemon_says_nothing() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    daemon.signal(rustix::process::Signal::STOP);
+    let run = text(&home.path("run"));
+    let words = ["does not answer", "is it stopped?", "control.sock"];
+    std::thread::scope(|scope| {
+        scope.spawn(|| check(&home, &["status", "--runtime", &run], 1, &words));
+        scope.spawn(|| check(&home, &["status", "--wait=0", "--runtime", &run], 1, &words));
+        scope.spawn(|| check(&home, &["resume", "--runtime", &run], 1, &words));
+    });
+    daemon.signal(rustix::process::Signal::CONT);
+    check(&home, &["status", "--runtime", &run], 0, &["no keys yet"]);
+}
+
 /// What the project ships is what a newcomer copies: all of it must pass.
 #[test]
 fn check_passes_every_shipped_file() {

@@ -3,11 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use cloud_sim::Service;
 use keyferry_tests::build::built;
+use keyferry_tests::daemon::{Daemon, Options, find};
 use keyferry_tests::home::Home;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::program::{keyferry, text};
+use crate::program::{KEY, keyferry, text};
 
 /// A folder with copies of the two plugins, and nothing else.
 fn folder(home: &Home) -> String {
@@ -160,4 +162,38 @@ fn info_shows_what_a_plugin_may_do() {
         let ran = keyferry(home.root(), &["plugin", "info", name, "--plugin-dir", &folder]);
         assert_eq!(ran.code, 1, "{name:?}: {ran:#?}");
     }
+}
+
+/// A plugin that is put into its place while the daemon runs is found by whoever asks.
+#[test]
+fn a_plugin_installed_later_is_found_when_asked_for() {
+    let cloud = keyferry_tests::cloud();
+    let home = Home::new();
+    fs::create_dir(home.path("plugins")).expect("a folder can be made");
+    home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+    home.key("web", KEY);
+    let options = Options {
+        arguments: vec!["--plugin-dir".to_owned(), text(&home.path("plugins"))],
+        ..Options::default()
+    };
+    let daemon = Daemon::start_with(&home, &options);
+    let (_, status) = daemon.wait(10);
+    assert_eq!(status["plugins"], json!([]));
+    let files = status["files"].to_string();
+    assert!(files.contains("is in none of the plugin directories"), "{files}");
+
+    let library = built().plugin("alibaba-ecs");
+    let place = home
+        .path("plugins")
+        .join(library.file_name().expect("a file name"));
+    fs::copy(&library, &place).expect("a library can be copied");
+    let status = daemon.wait_loaded(60);
+    assert_eq!(find(&status, "web")["state"], "loaded");
+    assert_eq!(status["plugins"][0]["name"], "alibaba-ecs");
+    // And one that vanishes takes no key away.
+    fs::remove_file(&place).expect("a file can be removed");
+    let (code, status) = daemon.wait(10);
+    assert_eq!(code, 0, "{status:#}");
+    assert_eq!(find(&status, "web")["state"], "loaded");
+    assert_eq!(keyferry_tests::openssh::listed(&home.agent_socket()).len(), 1);
 }

@@ -75,13 +75,9 @@ fn sighup_reads_the_config_directory_again() {
     }
     std::fs::write(far("two").join("keys/found.toml"), KEY).expect("a file can be written");
     std::os::unix::fs::symlink("one", home.path("current")).expect("a link can be made");
-    let options = Options {
-        arguments: Vec::new(),
-        ..Options::default()
-    };
     std::fs::remove_dir_all(home.config()).expect("a folder can be removed");
     std::os::unix::fs::symlink("current/a/b", home.config()).expect("a link can be made");
-    let mut daemon = Daemon::start_with(&home, &options);
+    let mut daemon = Daemon::start(&home);
     daemon.wait_loaded(20);
     std::os::unix::fs::symlink("two", home.path("next")).expect("a link can be made");
     std::fs::rename(home.path("next"), home.path("current")).expect("a link can be renamed");

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Answer, MAX_ANSWER, Request};
 use crate::error::Error;
@@ -30,8 +31,15 @@ impl Conversation {
         })?;
         let mut line = serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))?;
         line.push(b'\n');
+        let patience = match request {
+            // The daemon says something when the time is over, if not before.
+            Request::Wait { timeout_ms } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
+            Request::Resume { .. } | Request::Status => PATIENCE,
+        };
         stream
-            .write_all(&line)
+            .set_read_timeout(Some(patience))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .and_then(|()| stream.write_all(&line))
             .and_then(|()| stream.shutdown(Shutdown::Write))
             .map_err(broken)?;
         Ok(Self {
@@ -45,9 +53,12 @@ impl Conversation {
     /// # Errors
     /// When the daemon goes away or answers what is not understood.
     pub(crate) fn next(&mut self) -> Result<Answer, Error> {
-        let broken = |source| Error::Control {
-            path: self.path.clone(),
-            source,
+        let broken = |source: io::Error| match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::NoAnswer(self.path.clone()),
+            _ => Error::Control {
+                path: self.path.clone(),
+                source,
+            },
         };
         self.lines.get_mut().set_limit(MAX_ANSWER);
         let mut line = Vec::new();
@@ -61,3 +72,6 @@ impl Conversation {
         serde_json::from_slice(&line).map_err(|error| Error::Answer(error.to_string()))
     }
 }
+
+/// A daemon that lives answers in milliseconds; one that was stopped (SIGSTOP, a frozen cgroup) never does.
+const PATIENCE: Duration = Duration::from_secs(15);
