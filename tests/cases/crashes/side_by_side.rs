@@ -21,6 +21,11 @@ pub(crate) fn is_soak() -> bool {
 ///
 /// # Panics
 /// When one did.
+#[expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is shown when it fails or when asked for"
+)]
 pub(crate) fn run<C: Sync>(
     what: &str,
     cases: &[C],

@@ -84,7 +84,7 @@ impl World {
     pub(crate) fn without_key(making: Making) -> Self {
         let options = Options {
             // Few are needed, and each takes a while.
-            key_stock: 1,
+            key_stock: 0,
             ..Options::new(ACCESS_KEY, SECRET_KEY)
         };
         let cloud = CloudSim::start(options).expect("a loopback cloud can be started");
@@ -170,7 +170,12 @@ impl World {
             .iter()
             .map(|line| words(line))
             .collect();
-        assert_eq!(keys, [public_key.clone()], "the agent's keys\n{}", daemon.log());
+        assert_eq!(
+            keys,
+            std::slice::from_ref(&public_key),
+            "the agent's keys\n{}",
+            daemon.log()
+        );
         let path = self.home.path("state/public").join(format!("{KEY}.pub"));
         wait::until("the public half is on the disk", DEADLINE, || {
             (words(&fs::read_to_string(&path).ok()?) == public_key).then_some(())
