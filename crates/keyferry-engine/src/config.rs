@@ -216,7 +216,7 @@ const GONE_SETTINGS: &str =
 const GONE_ACCOUNT: &str =
     "the file is gone: the account stays in force until the daemon ends; put it back to change it";
 const GONE_KEY: &str =
-    "the file is gone: the key stays loaded until the daemon ends; put it back to keep the key longer";
+    "the file is gone: a key that is loaded stays so until the daemon ends; put it back to keep the key longer";
 
 #[cfg(test)]
 pub(crate) mod fixture;

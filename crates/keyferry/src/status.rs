@@ -91,6 +91,9 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
     } else {
         text.push_str(&keys.render(style));
     }
+    if snapshot.keys.iter().any(|key| key.state == KeyState::Held) {
+        text.push_str("\nheld keys, taken away with ssh-add -d or -D, neither list nor sign: keyferry resume brings them back\n");
+    }
     let problems = snapshot
         .keys
         .iter()

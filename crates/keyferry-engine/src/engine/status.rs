@@ -13,6 +13,7 @@ impl Engine {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut names: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
         names.extend(self.view.generations.keys().map(|(key, _)| key.as_str()));
+        names.retain(|name| self.is_something(name));
         let accounts = self.desired.accounts.values().map(|account| AccountStatus {
             name: account.name.clone(),
             plugin: account.plugin.clone(),
@@ -36,6 +37,14 @@ impl Engine {
             files: files.collect(),
             idle: self.running.is_empty() && self.wake_at.is_none(),
         }
+    }
+
+    /// Whether a key is declared, or there is still something of it: history alone is nothing to show.
+    fn is_something(&self, name: &str) -> bool {
+        self.desired.keys.get(name).is_some_and(|spec| spec.present)
+            || self.observed.loaded.contains_key(name)
+            || self.view.is_held(name)
+            || self.view.of_key(name).any(|row| !row.state.is_final())
     }
 
     fn key_status(&self, name: &str) -> KeyStatus {
