@@ -26,6 +26,9 @@ fn a_removed_key_is_held_until_it_is_resumed() {
         let (code, status) = scene.daemon.wait(10);
         assert_eq!(code, 0, "a held key is nothing to wait for: {status:#}");
 
+        let words = String::from_utf8_lossy(&scene.daemon.keyferry(&["status"]).stdout).into_owned();
+        assert!(words.contains("keyferry resume brings them back"), "{words}");
+
         let refused = scene.daemon.keyferry(&["resume", "nobody"]);
         assert_eq!(refused.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&refused.stderr).contains("nobody"));

@@ -1,11 +1,12 @@
 //! After a restart the private halves are gone, by design: the next generation is made and the old pair deleted.
 
 use std::fs;
+use std::time::Duration;
 
+use cloud_sim::{Fault, FaultKind, Refusal};
 use keyferry_tests::daemon::Daemon;
 use keyferry_tests::ledger;
 use keyferry_tests::openssh::{listed, wait_for_keys};
-use std::time::Duration;
 
 use crate::scene::{ALL, Scene, wait_for_state};
 
@@ -115,5 +116,41 @@ fn a_key_whose_file_is_gone_serves_on_and_is_lost_at_a_restart() {
     scene.assert_sound();
     for declared in &ALL {
         assert_eq!(ledger::states(&scene.home, declared.key), ["deleted", "live"]);
+    }
+}
+
+/// A key that was never made leaves nothing behind when its file goes: it is no longer a key, now and after a restart.
+#[test]
+fn a_key_that_was_never_made_ends_with_its_file() {
+    let mut scene = Scene::new();
+    scene.cloud.fault(Fault::new(FaultKind::Error {
+        error: Refusal::new(403, "Forbidden.RAM", "User not authorized to operate."),
+        after_commit: false,
+    }));
+    scene.declare(&ALL);
+    for declared in &ALL {
+        wait_for_state(&scene.daemon, declared.key, "failed");
+    }
+    scene.cloud.clear_faults();
+    for declared in &ALL {
+        fs::remove_file(scene.home.config().join(format!("keys/{}.toml", declared.key)))
+            .expect("a file can be removed");
+    }
+    scene
+        .home
+        .key("other", "account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\n");
+    for _ in 0..2 {
+        wait_for_state(&scene.daemon, "other", "loaded");
+        let status = scene.daemon.status();
+        let names: Vec<_> = status["keys"]
+            .as_array()
+            .expect("keys is a list")
+            .iter()
+            .map(|key| &key["name"])
+            .collect();
+        assert_eq!(names, ["other"], "{status:#}");
+        scene.assert_sound();
+        assert_eq!(scene.daemon.stop(), Some(0));
+        scene.daemon = Daemon::start(&scene.home);
     }
 }
