@@ -19,8 +19,17 @@ mod needles;
 #[path = "secrets/numbers.rs"]
 mod numbers;
 #[cfg(target_os = "linux")]
+#[path = "secrets/planting.rs"]
+mod planting;
+#[cfg(target_os = "linux")]
 #[path = "secrets/recorded_run.rs"]
 mod recorded_run;
 #[cfg(target_os = "linux")]
+#[path = "secrets/search.rs"]
+mod search;
+#[cfg(target_os = "linux")]
 #[path = "secrets/trace.rs"]
 mod trace;
+#[cfg(target_os = "linux")]
+#[path = "secrets/workstation.rs"]
+mod workstation;
