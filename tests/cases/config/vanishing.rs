@@ -14,7 +14,7 @@ fn a_key_file_that_vanishes_keeps_serving_and_may_come_back() {
     let report = scene.reports("keys/first.toml", "missing");
     let message = report["message"].as_str().expect("a message");
     assert!(
-        message.contains("stays loaded") && message.contains("put it back"),
+        message.contains("until the daemon ends") && message.contains("put it back"),
         "{message}"
     );
     scene.serves("first", &first);
