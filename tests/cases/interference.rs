@@ -1,10 +1,13 @@
 //! The agent keeps signing while everything around it goes wrong.
 
+use std::fs::File;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use cloud_sim::Service;
+use keyferry_tests::build::built;
 use keyferry_tests::daemon::{Daemon, find};
 use keyferry_tests::home::Home;
 use keyferry_tests::openssh::{Sshd, ssh_add};
@@ -74,6 +77,70 @@ fn every_login_succeeds_while_a_sandbox_hangs_a_cloud_is_down_and_500_files_arri
         let message = key["error"]["message"].to_string();
         assert!(message.contains(words), "{key}: {message}");
     }
+}
+
+/// A log that nobody reads, that cannot be written or that is full costs lines, never the keys.
+#[test]
+fn the_daemon_outlives_its_standard_error() {
+    for broken in [StandardError::Closed, StandardError::Full, StandardError::Unread] {
+        let cloud = keyferry_tests::cloud();
+        let home = Home::new();
+        home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+        let (stream, _reader): (Stdio, Option<std::io::PipeReader>) = match broken {
+            StandardError::Closed => (std::io::pipe().expect("a pipe").1.into(), None),
+            StandardError::Full => (
+                File::options()
+                    .write(true)
+                    .open("/dev/full")
+                    .expect("a device")
+                    .into(),
+                None,
+            ),
+            StandardError::Unread => {
+                let (reader, writer) = std::io::pipe().expect("a pipe");
+                (writer.into(), Some(reader))
+            }
+        };
+        let mut child = Command::new(built().keyferry())
+            .args(["daemon", "--config"])
+            .arg(home.config())
+            .arg("--state")
+            .arg(home.path("state"))
+            .arg("--runtime")
+            .arg(home.path("run"))
+            // At this level 60 keys are more than a pipe holds.
+            .env("KEYFERRY_LOG", "trace")
+            .stdin(Stdio::null())
+            .stderr(stream)
+            .spawn()
+            .expect("keyferry can be started");
+        for number in 0..60 {
+            home.key(
+                &format!("key-{number}"),
+                "account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\n",
+            );
+        }
+        let status = Command::new(built().keyferry())
+            .args(["status", "--wait=60", "--runtime"])
+            .arg(home.path("run"))
+            .stdout(Stdio::null())
+            .status()
+            .expect("keyferry can be started");
+        let lives = child.try_wait().expect("a child can be waited for").is_none();
+        let listed = ssh_add(&home.agent_socket(), &["-l"]).stdout;
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(lives, "{broken:?}: the daemon ended");
+        assert!(status.success(), "{broken:?}: not all keys are loaded");
+        assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 60, "{broken:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum StandardError {
+    Closed,
+    Full,
+    Unread,
 }
 
 /// Lets the other thread of a case end when this one panics, so that the panic is seen.

@@ -55,9 +55,22 @@ impl Clouds for Couriers {
         Box::pin(async move {
             let post = shared.post(&account).await?;
             let is_import = matches!(job, Job::Import { .. });
-            let result = post.courier.run(request(region, job)).await;
-            // One whose setup failed would fail again; the next job gets a new one.
-            if matches!(result, Err(keyferry_courier::JobError::Setup { .. })) {
+            // The courier keeps its own time. This is for one that was stopped or starved, and is ended for it.
+            let answer = tokio::time::timeout(WATCHDOG_TIME, post.courier.run(request(region, job))).await;
+            let result = answer.unwrap_or_else(|_| {
+                Err(keyferry_courier::JobError::Lost {
+                    message: format!(
+                        "the courier of account {} did not answer and was ended",
+                        account.name
+                    ),
+                    effect: Effect::Unknown,
+                })
+            });
+            // One whose setup failed would fail again, and one that is silent stays silent; the next job gets a new one.
+            if matches!(
+                result,
+                Err(keyferry_courier::JobError::Setup { .. } | keyferry_courier::JobError::Lost { .. })
+            ) {
                 shared.forget(&post);
             }
             *post.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
@@ -291,5 +304,7 @@ fn setup(kind: SetupKind, error: &dyn std::fmt::Display) -> JobError {
     }
 }
 
+/// Above a job's own 60 s, and the 30 s that a credential command may take before it.
+const WATCHDOG_TIME: Duration = Duration::from_secs(120);
 /// Starting a courier takes milliseconds; keeping one keeps credentials in memory.
 const IDLE_TIME: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 //! The agent has threads of its own and answers clients whatever the rest does. Everything else (config directory,
 //! engine, control socket, couriers' replies) is one thread more. Cloud work happens in child processes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use keyferry_agent::{Agent, Event, Limits, Listener, Options, serve};
 use keyferry_engine::config;
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
     keyferry_sandbox::jail::close_inherited_descriptors();
     harden::process().map_err(Error::Harden)?;
     harden::open_files();
-    logging::start();
+    let _log = logging::start();
 
     let config_directory = paths::config(arguments.config.as_deref())?;
     let state_directory = paths::state(arguments.state.as_deref())?;
@@ -69,10 +69,11 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         for key in ledger.1.keys.values().filter(|key| key.held_at.is_some()) {
             agent.hold(&key.name);
         }
-        let served = agent_runtime.spawn(serve(agent_listener, agent.clone(), Limits::default(), async {
-            // A dropped sender means the same.
-            let _ = agent_stopped.await;
-        }));
+        let mut served =
+            agent_runtime.spawn(serve(agent_listener, agent.clone(), Limits::default(), async {
+                // A dropped sender means the same.
+                let _ = agent_stopped.await;
+            }));
 
         let (desired, wanted) = watch::channel(Arc::default());
         let (rescan, rescans) = mpsc::channel(16);
@@ -95,8 +96,10 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         })
         .map_err(Error::Start)?;
         let holding = tokio::spawn(pass_holds_on(agent.clone(), engine.clone()));
+        let engine_reason = Arc::new(OnceLock::new());
         let control = Arc::new(Control {
             engine,
+            engine_ended: Arc::clone(&engine_reason),
             catalogue,
             rescan: rescan.clone(),
         });
@@ -104,14 +107,32 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         let reloading = tokio::spawn(rescan_on_hangup(rescan));
 
         ready(&agent_socket);
-        let result = tokio::select! {
-            () = end => Ok(Exit::Fine),
-            ended = &mut engine_ended => Err(match ended {
-                Ok(Ok(())) => Error::Stopped("the engine ended by itself".to_owned()),
-                Ok(Err(error)) => error.into(),
-                Err(error) => Error::Stopped(format!("the engine crashed: {error}")),
-            }),
+        let mut end = std::pin::pin!(end);
+        let mut result = tokio::select! {
+            () = &mut end => Ok(Exit::Fine),
+            ended = &mut engine_ended => {
+                let reason = match ended {
+                    Ok(Ok(())) => "the engine ended by itself".to_owned(),
+                    Ok(Err(error)) => format!("the engine ended: {error}"),
+                    Err(error) => format!("the engine crashed: {error}"),
+                };
+                Err(reason)
+            }
+            ended = &mut served => Err(agent_ended(ended)),
         };
+        // Without the engine nothing new is made, but the keys that are loaded exist nowhere else: they go on serving.
+        if let Err(reason) = &result
+            && !served.is_finished()
+        {
+            tracing::error!(
+                "{reason}; the keys that are loaded go on serving, nothing new is made: start keyferry again"
+            );
+            let _ = engine_reason.set(reason.clone());
+            tokio::select! {
+                () = &mut end => {}
+                ended = &mut served => result = Err(agent_ended(ended)),
+            }
+        }
 
         service_manager::notify("STOPPING=1");
         tracing::info!("ending: the keys go with this process");
@@ -120,13 +141,22 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         }
         engine_ended.abort();
         let _ = stop_agent.send(());
-        let _ = served.await;
-        result
+        if !served.is_finished() {
+            let _ = served.await;
+        }
+        result.map_err(Error::Stopped)
     });
     // What still runs on blocking threads (a library being read) is not waited for.
     runtime.shutdown_background();
     agent_runtime.shutdown_background();
     outcome
+}
+
+fn agent_ended(ended: Result<(), tokio::task::JoinError>) -> String {
+    match ended {
+        Ok(()) => "the agent ended by itself".to_owned(),
+        Err(error) => format!("the agent crashed: {error}"),
+    }
 }
 
 /// Says that everything is in place, to people and to systemd.

@@ -16,7 +16,7 @@ use crate::{clouds, harden, logging, paths, plugin, table};
 /// Runs the plugin and a courier as the daemon would, and prints what would be sent.
 pub(crate) fn run(arguments: &RequestArguments) -> Result<Exit, Error> {
     harden::process().map_err(Error::Harden)?;
-    logging::start();
+    let _log = logging::start();
     let catalogue = plugin::open(&arguments.plugins, arguments.config.as_deref())?;
     let facts = plugin::facts(&catalogue, &arguments.plugin)?;
     let path = paths::absolute(&arguments.account)?;

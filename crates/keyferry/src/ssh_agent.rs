@@ -13,7 +13,7 @@ use crate::{harden, logging, signals};
 pub(crate) fn run(arguments: &SshAgentArguments) -> Result<Exit, Error> {
     harden::process().map_err(Error::Harden)?;
     harden::open_files();
-    logging::start();
+    let _log = logging::start();
     let default_lifetime = arguments.lifetime.as_deref().map(parse_lifetime).transpose()?;
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -22,7 +22,7 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
         },
         None => Request::Status,
     };
-    let mut conversation = Conversation::start(&socket, &request)?;
+    let mut conversation = Conversation::start_soon(&socket, &request, arguments.wait.unwrap_or(0))?;
     let mut progress = Progress::new();
     let (snapshot, timed_out) = loop {
         match conversation.next()? {

@@ -4,7 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Answer, MAX_ANSWER, Request};
 use crate::error::Error;
@@ -16,6 +17,20 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
+    /// As [`Conversation::start`], but a daemon that is just starting gets a moment to answer, `seconds` at most.
+    ///
+    /// # Errors
+    /// As [`Conversation::start`].
+    pub(crate) fn start_soon(path: &Path, request: &Request, seconds: u64) -> Result<Self, Error> {
+        let end = Instant::now() + Duration::from_secs(seconds).min(START_TIME);
+        loop {
+            match Self::start(path, request) {
+                Err(Error::NotRunning(_)) if Instant::now() < end => thread::sleep(START_PAUSE),
+                result => return result,
+            }
+        }
+    }
+
     /// Connects and asks.
     ///
     /// # Errors
@@ -73,5 +88,8 @@ impl Conversation {
     }
 }
 
+/// `keyferry daemon & keyferry status --wait` is a fair thing to type.
+const START_TIME: Duration = Duration::from_secs(5);
+const START_PAUSE: Duration = Duration::from_millis(50);
 /// A daemon that lives answers in milliseconds; one that was stopped (SIGSTOP, a frozen cgroup) never does.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,11 +1,11 @@
 //! The answering side, in the daemon.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use keyferry_agent::Listener;
 use keyferry_engine::engine::EngineHandle;
-use keyferry_engine::snapshot::Snapshot;
+use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -18,6 +18,8 @@ use crate::catalogue::Catalogue;
 pub(crate) struct Control {
     /// The engine.
     pub(crate) engine: EngineHandle,
+    /// Why the engine has ended, if it has: then nothing new is made, and the agent goes on.
+    pub(crate) engine_ended: Arc<OnceLock<String>>,
     /// The plugins.
     pub(crate) catalogue: Arc<Catalogue>,
     /// Has the config directory read again.
@@ -59,6 +61,11 @@ impl Control {
         timeout(REQUEST_TIME, reader.read_until(b'\n', &mut line)).await??;
         let request = match serde_json::from_slice(&line) {
             Ok(request) => request,
+            Err(_) if line.len() as u64 >= MAX_REQUEST => {
+                let answer =
+                    Answer::Refused("the request is too long: name fewer keys, or none for all".to_owned());
+                return write(&mut writing, &answer).await;
+            }
             Err(error) => {
                 let answer = Answer::Refused(format!("the request is not understood: {error}"));
                 return write(&mut writing, &answer).await;
@@ -111,26 +118,51 @@ impl Control {
         let mut snapshots = self.engine.snapshots();
         let mut told = Instant::now();
         loop {
-            let settled = snapshots.borrow_and_update().settled(SystemTime::now());
-            if settled {
+            snapshots.mark_unchanged();
+            if self.current().settled(SystemTime::now()) {
                 return write(writing, &Answer::Status(self.snapshot().await)).await;
             }
             // A key may settle by time alone: when its next try moves further away than a moment ago it has changed,
             // and when its next try comes it changes too. So changes are all there is to wait for.
-            match timeout_at(end, snapshots.changed()).await {
+            match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
                 Ok(Ok(())) => {}
+                // Whether somebody still waits shows only when something is said.
+                Err(_) if Instant::now() < end => {}
                 _ => return write(writing, &Answer::TimedOut(self.snapshot().await)).await,
             }
             if told.elapsed() >= PROGRESS_PAUSE {
                 told = Instant::now();
-                let snapshot = Box::new(Snapshot::clone(&snapshots.borrow()));
-                write(writing, &Answer::Progress(snapshot)).await?;
+                write(writing, &Answer::Progress(Box::new(self.current()))).await?;
             }
         }
     }
 
-    async fn snapshot(&self) -> Box<Snapshot> {
+    /// What the engine says; if it has ended, that.
+    fn current(&self) -> Snapshot {
         let mut snapshot = Snapshot::clone(&self.engine.snapshots().borrow());
+        if let Some(reason) = self.engine_ended.get() {
+            for key in &mut snapshot.keys {
+                if !matches!(key.state, KeyState::Held | KeyState::Loaded) {
+                    key.state = KeyState::Failed;
+                }
+                key.error = Some(StatusError {
+                    kind: "internal".to_owned(),
+                    code: None,
+                    message: reason.clone(),
+                    request_id: None,
+                    remedy: Some(
+                        "loaded keys go on serving; start keyferry again when you can do without them for a moment"
+                            .to_owned(),
+                    ),
+                    retry_at: None,
+                });
+            }
+        }
+        snapshot
+    }
+
+    async fn snapshot(&self) -> Box<Snapshot> {
+        let mut snapshot = self.current();
         let catalogue = Arc::clone(&self.catalogue);
         // Reads libraries that changed, which is the disk's time and not this thread's.
         snapshot.plugins = tokio::task::spawn_blocking(move || catalogue.statuses())
@@ -150,6 +182,8 @@ const MAX_CLIENTS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 const WRITE_TIME: Duration = Duration::from_secs(10);
+/// How long a client that went away may keep its place.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 /// A day: longer than anybody waits, and short enough for a clock.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
