@@ -402,9 +402,11 @@ impl Planner<'_> {
         for account in self.observed.jobs.values() {
             *in_flight.entry(account).or_default() += 1;
         }
-        // Private halves take no request's place, but no more wait for one than can be sent at once.
+        // Private halves take no request's place, but no more wait for one than can be sent at once. One that failed
+        // and waits for its next try, or for the user, keeps none from being made.
         let mut halves: BTreeMap<&str, usize> = BTreeMap::new();
-        for key in self.observed.generating.iter().chain(self.observed.ready.keys()) {
+        let sendable = self.observed.ready.keys().filter(|key| !self.backs_off(key));
+        for key in self.observed.generating.iter().chain(sendable) {
             if let Some(spec) = self.desired.keys.get(key) {
                 *halves.entry(&spec.account).or_default() += 1;
             }
@@ -422,6 +424,16 @@ impl Planner<'_> {
                 self.plan.actions.push(candidate.action.clone());
             }
         }
+    }
+
+    /// Whether making this key failed and its next try is not due.
+    fn backs_off(&self, key: &str) -> bool {
+        let spec = self.desired.keys.get(key);
+        let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
+        let retry = self.observed.retries.get(&Subject::Making(key.to_owned()));
+        retry.is_some_and(|retry| {
+            !retry.is_outdated(spec, account) && retry.not_before.is_none_or(|at| at > self.now.uptime)
+        })
     }
 
     /// Whether something may be tried now. If only time is missing, planning is asked for then.

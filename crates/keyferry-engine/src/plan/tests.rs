@@ -317,3 +317,33 @@ fn a_failure_waits_for_its_time_or_a_changed_file() {
         .insert("account".to_owned(), account("account", Some(5)));
     assert_eq!(ask(&desired, &observed, later(0)).actions.len(), 1);
 }
+
+#[test]
+fn keys_that_failed_keep_no_other_from_its_private_half() {
+    let mut desired = Desired::default();
+    desired
+        .accounts
+        .insert("account".to_owned(), account("account", Some(1)));
+    for key in ["a", "b"] {
+        desired
+            .keys
+            .insert(key.to_owned(), spec(key, GeneratedBy::Keyferry, true));
+    }
+    let mut observed = Observed::default();
+    observed.ready.insert("a".to_owned(), Algorithm::EcdsaP256);
+    observed.jobs.insert(("c".to_owned(), 1), "account".to_owned());
+    let ask = |observed: &Observed| plan(&desired, &LedgerView::default(), observed, NOW).actions;
+    assert_eq!(ask(&observed), [], "the one that is ready is sent first");
+
+    observed.jobs.clear();
+    let retry = Retry {
+        failures: 1,
+        not_before: None,
+        needs_room: false,
+        spec: desired.keys.get("a").cloned(),
+        account: desired.accounts.get("account").cloned(),
+        error: error(),
+    };
+    observed.retries.insert(Subject::Making("a".to_owned()), retry);
+    assert_eq!(ask(&observed), [Action::Generate { key: "b".to_owned() }]);
+}
