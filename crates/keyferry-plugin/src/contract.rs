@@ -484,7 +484,7 @@ pub struct CredentialSet {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialValue {
-    /// A secret field of a document that was read in this operation.
+    /// A secret of a document that was read in this operation, for the one field that the manifest says it is.
     Handle(String),
     /// A public field's value.
     Text(String),

@@ -222,19 +222,21 @@ pub enum Source {
     File(FileSource),
 }
 
-/// Variables. Those of `secret` reach the plugin as handles; an empty one counts as not set.
+/// Variables. Those of `secret` reach the plugin as handles, each good for its own credential field alone; an empty one
+/// counts as not set.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentSource {
     /// Names whose values the plugin sees.
     #[serde(default)]
     pub public: Vec<String>,
-    /// Names whose values it does not see.
+    /// Names whose values it does not see, each with the credential field that it holds.
     #[serde(default)]
-    pub secret: Vec<String>,
+    pub secret: BTreeMap<String, String>,
 }
 
-/// A file. Only the listed fields reach the plugin, those of `secret` as handles; an empty secret counts as missing.
+/// A file. Only the listed fields reach the plugin, those of `secret` as handles, each good for its own credential field
+/// alone; an empty secret counts as missing.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
@@ -248,9 +250,9 @@ pub struct FileSource {
     /// JSON pointers of fields that the plugin sees; `*` stands for any one key or index.
     #[serde(default)]
     pub public: Vec<String>,
-    /// JSON pointers of fields that it gets as handles.
+    /// JSON pointers of fields that it gets as handles, each with the credential field that it holds.
     #[serde(default)]
-    pub secret: Vec<String>,
+    pub secret: BTreeMap<String, String>,
 }
 
 /// File formats of a [`FileSource`].

@@ -140,11 +140,12 @@ fn describe(manifest: &Manifest, library: &str) -> String {
     for source in manifest.sources.values() {
         match source {
             Source::Environment(environment) => {
-                let names = environment.public.iter().chain(&environment.secret);
-                sources.push(format!(
-                    "variables {}",
-                    names.cloned().collect::<Vec<_>>().join(", ")
-                ));
+                let secret = environment
+                    .secret
+                    .iter()
+                    .map(|(name, field)| format!("{name} (as {field})"));
+                let names = environment.public.iter().cloned().chain(secret);
+                sources.push(format!("variables {}", names.collect::<Vec<_>>().join(", ")));
             }
             Source::File(file) => {
                 let other = file
@@ -152,6 +153,8 @@ fn describe(manifest: &Manifest, library: &str) -> String {
                     .as_ref()
                     .map(|name| format!(" (or what ${name} names)"));
                 sources.push(format!("file {}{}", file.path, other.unwrap_or_default()));
+                let secret = file.secret.iter();
+                sources.extend(secret.map(|(pointer, field)| format!("  {pointer} (as {field})")));
             }
         }
     }

@@ -136,6 +136,8 @@ behaviours! {
     BearerAsKey = "bearer_as_key", SecretPlace, Some(List);
     /// The bearer in its own header, with text before it.
     BearerWithText = "bearer_with_text", SecretPlace, Some(List);
+    /// The HMAC key as the bearer, by its handle.
+    HmacKeyAsBearer = "hmac_key_as_bearer", SecretPlace, Some(Credentials);
     /// A credential field that the manifest does not have.
     UnknownSecret = "unknown_secret", SecretPlace, Some(List);
 

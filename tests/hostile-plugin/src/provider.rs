@@ -1,8 +1,8 @@
 //! A tiny provider, as it should be.
 
 use keyferry_plugin::contract::{
-    CredentialSet, CredentialValue, Document, DoneStep, Effect, ErrorKind, HttpStep, Operation, Outcome,
-    Pair, ProviderError, ReadStep, Reply, Response, Step,
+    CredentialSet, CredentialValue, DoneStep, Effect, ErrorKind, HttpStep, Operation, Outcome, Pair,
+    ProviderError, ReadStep, Reply, Response, Step,
 };
 use keyferry_plugin::recipe::{Capture, Expr, HttpRequest, Place};
 use keyferry_plugin::{Answer, Turn};
@@ -27,7 +27,7 @@ pub(crate) fn answer(operation: &Operation, turn: &Turn<'_>) -> Answer {
             state: Value::Null,
         }))),
         Some(Reply::Response(response)) => outcome(operation, response).map(done),
-        Some(Reply::Document(document)) => credentials(document).map(done),
+        Some(Reply::Document(document)) => credentials(&document.content, CREDENTIALS).map(done),
         Some(Reply::TransportError(error)) => {
             let effect = match error.sent {
                 true => Effect::Unknown,
@@ -130,14 +130,10 @@ fn outcome(operation: &Operation, response: &Response) -> Result<Outcome, Provid
     }
 }
 
-fn credentials(document: &Document) -> Result<Outcome, ProviderError> {
-    let fields = [
-        ("access_key_id", "HOSTILE_ACCESS_KEY_ID"),
-        ("access_key_secret", "HOSTILE_ACCESS_KEY_SECRET"),
-        ("security_token", "HOSTILE_SECURITY_TOKEN"),
-    ];
+/// The credentials of a document, each field from its variable.
+pub(crate) fn credentials(content: &Value, fields: [(&str, &str); 3]) -> Result<Outcome, ProviderError> {
     let found = fields.into_iter().filter_map(|(field, variable)| {
-        let value = &document.content[variable];
+        let value = &content[variable];
         let value = match (value.as_str(), value["handle"].as_str()) {
             (Some(text), _) => CredentialValue::Text(text.to_owned()),
             (None, Some(handle)) => CredentialValue::Handle(handle.to_owned()),
@@ -158,3 +154,10 @@ fn credentials(document: &Document) -> Result<Outcome, ProviderError> {
         )),
     }
 }
+
+/// Each field and its variable.
+const CREDENTIALS: [(&str, &str); 3] = [
+    ("access_key_id", "HOSTILE_ACCESS_KEY_ID"),
+    ("access_key_secret", "HOSTILE_ACCESS_KEY_SECRET"),
+    ("security_token", "HOSTILE_SECURITY_TOKEN"),
+];

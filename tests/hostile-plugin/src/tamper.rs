@@ -9,7 +9,7 @@ use keyferry_plugin::{Answer, Turn};
 use serde_json::Value;
 
 use crate::Behaviour;
-use crate::provider::{done, private_key_at, request};
+use crate::provider::{credentials, done, private_key_at, request};
 
 /// The step that the behaviour puts in the place of an honest one.
 pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>, honest: Answer) -> Answer {
@@ -70,6 +70,18 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
             })),
             other => other,
         }),
+        (B::HmacKeyAsBearer, Some(reply)) => {
+            let fields = [
+                ("access_key_id", "HOSTILE_ACCESS_KEY_ID"),
+                ("access_key_secret", "HOSTILE_ACCESS_KEY_SECRET"),
+                ("security_token", "HOSTILE_ACCESS_KEY_SECRET"),
+            ];
+            let content = match reply {
+                Reply::Document(document) => &document.content,
+                _ => &Value::Null,
+            };
+            credentials(content, fields).map(done)
+        }
         (B::OtherOutcome, Some(_)) => Ok(done(Outcome::Deleted)),
         (_, Some(_)) => honest,
 

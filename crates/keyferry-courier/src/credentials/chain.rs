@@ -126,7 +126,8 @@ pub(super) fn obtain(shared: &Shared, profile: Option<String>, deadline: Instant
     }
 }
 
-/// Puts the secrets in place of their handles. A secret never becomes a public field, and a text never a secret one.
+/// Puts the secrets in place of their handles. A secret becomes the one field that the manifest says it is, never a public
+/// one, and a text never a secret one.
 fn resolved(shared: &Shared, set: CredentialSet, handles: &Handles) -> Result<Raw, Refusal> {
     let manifest = &shared.setup.library.manifest;
     let refuse = |message: String| Err(Refusal::new(Rule::CredentialPlace, message));
@@ -138,7 +139,10 @@ fn resolved(shared: &Shared, set: CredentialSet, handles: &Handles) -> Result<Ra
             (Some(FieldClass::Public), CredentialValue::Text(text)) => Secret::from_text(&text),
             (Some(FieldClass::HmacKey | FieldClass::Bearer), CredentialValue::Handle(handle)) => {
                 match handles.get(&handle) {
-                    Some(secret) => secret.duplicate(),
+                    Some((field, secret)) if field == name => secret.duplicate(),
+                    Some((field, _)) => {
+                        return refuse(format!("wanted to use the secret of `{field}` as `{shown}`"));
+                    }
                     None => return refuse(format!("gave a handle for `{shown}` that it was not given")),
                 }
             }
@@ -185,7 +189,7 @@ fn read_environment(
     let names = variables
         .public
         .iter()
-        .chain(&variables.secret)
+        .chain(variables.secret.keys())
         .cloned()
         .collect();
     let mut content = Map::new();
@@ -194,14 +198,10 @@ fn read_environment(
         let Ok(text) = std::str::from_utf8(value.expose()) else {
             return Err(format!("the variable {variable} is not UTF-8"));
         };
-        let seen = if variables.secret.contains(&variable) {
-            if text.is_empty() {
-                Value::Null
-            } else {
-                handles.keep(value.duplicate())
-            }
-        } else {
-            Value::String(text.to_owned())
+        let seen = match variables.secret.get(&variable) {
+            Some(_) if text.is_empty() => Value::Null,
+            Some(field) => handles.keep(value.duplicate(), field),
+            None => Value::String(text.to_owned()),
         };
         content.insert(variable, seen);
     }

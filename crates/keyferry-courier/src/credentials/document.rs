@@ -6,46 +6,54 @@ use serde_json::{Map, Value, json};
 
 use crate::secret::Secret;
 
-/// The secrets of the documents that were read in one operation, by handle.
+/// The secrets of the documents that were read in one operation, by handle, each with its credential field.
 #[derive(Default)]
 pub(super) struct Handles {
-    secrets: BTreeMap<String, Secret>,
+    secrets: BTreeMap<String, (String, Secret)>,
 }
 
 impl Handles {
-    /// Keeps a secret, and gives what stands for it.
-    pub(super) fn keep(&mut self, secret: Secret) -> Value {
+    /// Keeps a secret of a credential field, and gives what stands for it.
+    pub(super) fn keep(&mut self, secret: Secret, field: &str) -> Value {
         let handle = format!("handle-{}", self.secrets.len() + 1);
-        self.secrets.insert(handle.clone(), secret);
+        self.secrets.insert(handle.clone(), (field.to_owned(), secret));
         json!({ "handle": handle })
     }
 
-    /// The secret of a handle.
-    pub(super) fn get(&self, handle: &str) -> Option<&Secret> {
-        self.secrets.get(handle)
+    /// The credential field and the secret of a handle.
+    pub(super) fn get(&self, handle: &str) -> Option<(&str, &Secret)> {
+        self.secrets
+            .get(handle)
+            .map(|(field, secret)| (field.as_str(), secret))
     }
 
     /// All secrets.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.secrets.values()
+        self.secrets.values().map(|(_, secret)| secret)
     }
 }
 
 /// The listed fields of a document. Places are JSON pointers (RFC 6901), in which `*` stands for any one key or index.
-pub(super) fn filtered(value: &Value, public: &[String], secret: &[String], handles: &mut Handles) -> Value {
-    let split = |pointers: &[String]| -> Vec<Vec<String>> {
-        let tokens = |pointer: &String| {
-            pointer
-                .split('/')
-                .skip(1)
-                .map(|token| token.replace("~1", "/").replace("~0", "~"))
-                .collect()
-        };
-        pointers.iter().map(tokens).collect()
+/// Those of `secret` are given with the credential field that lies there.
+pub(super) fn filtered(
+    value: &Value,
+    public: &[String],
+    secret: &BTreeMap<String, String>,
+    handles: &mut Handles,
+) -> Value {
+    let tokens = |pointer: &String| -> Vec<String> {
+        pointer
+            .split('/')
+            .skip(1)
+            .map(|token| token.replace("~1", "/").replace("~0", "~"))
+            .collect()
     };
     let mut filter = Filter {
-        public: split(public),
-        secret: split(secret),
+        public: public.iter().map(tokens).collect(),
+        secret: secret
+            .iter()
+            .map(|(pointer, field)| (tokens(pointer), field.as_str()))
+            .collect(),
         path: Vec::new(),
         handles,
     };
@@ -54,7 +62,7 @@ pub(super) fn filtered(value: &Value, public: &[String], secret: &[String], hand
 
 struct Filter<'a> {
     public: Vec<Vec<String>>,
-    secret: Vec<Vec<String>>,
+    secret: Vec<(Vec<String>, &'a str)>,
     path: Vec<String>,
     handles: &'a mut Handles,
 }
@@ -83,27 +91,46 @@ impl Filter<'_> {
                 }
                 (self.leads_on() || self.path.is_empty()).then_some(Value::Array(kept))
             }
-            // A secret that is listed as public too stays a secret.
-            scalar if self.is_listed(&self.secret) => Some(match scalar {
-                Value::String(text) if !text.is_empty() => self.handles.keep(Secret::from_text(text)),
-                Value::Number(number) => self.handles.keep(Secret::from_text(&number.to_string())),
-                _ => Value::Null,
-            }),
-            scalar => self.is_listed(&self.public).then(|| scalar.clone()),
+            scalar => {
+                let fields: Vec<&str> = self
+                    .secret
+                    .iter()
+                    .filter(|(place, _)| self.is_at(place))
+                    .map(|&(_, field)| field)
+                    .collect();
+                match (fields.as_slice(), scalar) {
+                    ([], _) => self
+                        .public
+                        .iter()
+                        .any(|place| self.is_at(place))
+                        .then(|| scalar.clone()),
+                    // A secret that is listed as public too stays a secret. One that is listed as two fields is neither.
+                    ([field, others @ ..], scalar) if others.iter().all(|other| other == field) => {
+                        Some(match scalar {
+                            Value::String(text) if !text.is_empty() => {
+                                self.handles.keep(Secret::from_text(text), field)
+                            }
+                            Value::Number(number) => {
+                                self.handles.keep(Secret::from_text(&number.to_string()), field)
+                            }
+                            _ => Value::Null,
+                        })
+                    }
+                    _ => Some(Value::Null),
+                }
+            }
         }
     }
 
-    fn is_listed(&self, places: &[Vec<String>]) -> bool {
-        places
-            .iter()
-            .any(|place| place.len() == self.path.len() && self.is_on(place))
+    fn is_at(&self, place: &[String]) -> bool {
+        place.len() == self.path.len() && self.is_on(place)
     }
 
     /// Whether a listed field may be below.
     fn leads_on(&self) -> bool {
         self.public
             .iter()
-            .chain(&self.secret)
+            .chain(self.secret.iter().map(|(place, _)| place))
             .any(|place| place.len() > self.path.len() && self.is_on(place))
     }
 
@@ -118,6 +145,13 @@ impl Filter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn secret(places: &[(&str, &str)]) -> BTreeMap<String, String> {
+        places
+            .iter()
+            .map(|&(place, field)| (place.to_owned(), field.to_owned()))
+            .collect()
+    }
 
     #[test]
     fn only_listed_fields_are_seen_and_secrets_are_handles() {
@@ -144,7 +178,7 @@ mod tests {
                 "/profiles/*/mode",
                 "/profiles/*/access_key_id",
             ]),
-            &list(&["/profiles/*/access_key_secret"]),
+            &secret(&[("/profiles/*/access_key_secret", "access_key_secret")]),
             &mut handles,
         );
         assert_eq!(
@@ -158,18 +192,46 @@ mod tests {
                 ]
             })
         );
-        assert_eq!(handles.get("handle-1").unwrap().expose(), b"sesame");
+        let (field, secret) = handles.get("handle-1").unwrap();
+        assert_eq!((field, secret.expose()), ("access_key_secret", &b"sesame"[..]));
         assert!(handles.get("handle-2").is_none());
     }
 
     #[test]
     fn a_secret_listed_as_public_too_stays_a_handle() {
-        let both = vec!["/a".to_owned()];
+        let public = vec!["/a".to_owned()];
         let mut handles = Handles::default();
         assert_eq!(
-            filtered(&json!({"a": "s"}), &both, &both, &mut handles),
+            filtered(
+                &json!({"a": "s"}),
+                &public,
+                &secret(&[("/a", "token")]),
+                &mut handles
+            ),
             json!({"a": {"handle": "handle-1"}})
         );
-        assert_eq!(filtered(&json!("sesame"), &[], &[], &mut handles), Value::Null);
+        assert_eq!(
+            filtered(&json!("sesame"), &[], &secret(&[]), &mut handles),
+            Value::Null
+        );
+    }
+
+    #[test]
+    fn a_secret_listed_as_two_fields_is_neither() {
+        let mut handles = Handles::default();
+        let twice = secret(&[
+            ("/*/a", "token"),
+            ("/x/*", "access_key_secret"),
+            ("/*/b", "token"),
+        ]);
+        assert_eq!(
+            filtered(
+                &json!({"x": {"a": "s"}, "y": {"b": "t"}}),
+                &[],
+                &twice,
+                &mut handles
+            ),
+            json!({"x": {"a": null}, "y": {"b": {"handle": "handle-1"}}})
+        );
     }
 }

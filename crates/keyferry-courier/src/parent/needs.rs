@@ -60,7 +60,7 @@ impl Needs {
                 for source in setup.library.manifest.sources.into_values() {
                     match source {
                         Source::Environment(variables) => {
-                            allowed.extend(variables.public.into_iter().chain(variables.secret))
+                            allowed.extend(variables.public.into_iter().chain(variables.secret.into_keys()))
                         }
                         Source::File(file) => allowed.extend(file.path_variable),
                     }

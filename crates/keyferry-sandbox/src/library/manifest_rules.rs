@@ -59,7 +59,7 @@ pub(super) fn check(manifest: &Manifest, plugin: &str) -> Checked {
         check_credential(name, field)?;
     }
     for (name, source) in &manifest.sources {
-        check_source(name, source)?;
+        check_source(name, source, &manifest.credentials)?;
     }
     Ok(())
 }
@@ -294,7 +294,7 @@ fn check_credential(name: &str, field: &CredentialField) -> Checked {
     Ok(())
 }
 
-fn check_source(name: &str, source: &Source) -> Checked {
+fn check_source(name: &str, source: &Source, credentials: &BTreeMap<String, CredentialField>) -> Checked {
     let place = format!("sources.{name}");
     require(is_snake_case(name), &place, not_snake_case)?;
     let (public, secret) = match source {
@@ -308,7 +308,7 @@ fn check_source(name: &str, source: &Source) -> Checked {
         "names nothing to read".to_owned()
     })?;
     let mut seen = BTreeMap::new();
-    for item in public.iter().chain(secret) {
+    for item in public.iter().chain(secret.keys()) {
         let (good, form) = match source {
             Source::Environment(_) => (is_variable(item), "a variable's name in upper case"),
             Source::File(_) => (item.starts_with('/') && is_line(item, 400), "a JSON pointer"),
@@ -316,6 +316,15 @@ fn check_source(name: &str, source: &Source) -> Checked {
         require(good, &place, || format!("{item:?} is not {form}"))?;
         require(seen.insert(item, ()).is_none(), &place, || {
             format!("{item:?} stands there twice")
+        })?;
+    }
+    for (item, field) in secret {
+        let class = credentials.get(field).map(|field| field.class);
+        require(class.is_some(), &place, || {
+            format!("{item:?} is said to be {field:?}, which is not among the credentials")
+        })?;
+        require(class != Some(FieldClass::Public), &place, || {
+            format!("{item:?} is said to be {field:?}, which is public: list it under `public`")
         })?;
     }
     Ok(())

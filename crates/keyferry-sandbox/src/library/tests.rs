@@ -224,7 +224,8 @@ fn credentials_have_places_as_their_class_says() {
 #[test]
 fn sources_are_variables_and_files() {
     let place = "sources.environment";
-    let variables = |public: Value| json!({"environment": {"public": public, "secret": ["TOKEN"]}});
+    let variables =
+        |public: Value| json!({"environment": {"public": public, "secret": {"TOKEN": "security_token"}}});
     check(
         "/sources/environment",
         variables(json!(["path"])),
@@ -243,6 +244,17 @@ fn sources_are_variables_and_files() {
         place,
         "names nothing to read",
     );
+    for (field, words) in [
+        ("password", "not among the credentials"),
+        ("access_key_id", "which is public"),
+    ] {
+        check(
+            "/sources/environment",
+            json!({"environment": {"secret": {"TOKEN": field}}}),
+            place,
+            words,
+        );
+    }
     let file = |path: &str| json!({"file": {"path": path, "format": "json", "public": ["/a"]}});
     for path in [
         "config.json",
