@@ -126,6 +126,30 @@ fn invalid_parameter() {
     check_final(&scene, &shown, |scene| scene.cloud.clear_faults());
 }
 
+/// Many keys that failed for good keep none of the others from its try.
+#[test]
+fn every_key_of_a_refused_account_is_told() {
+    let scene = with_secret("AnotherSecret0123456789abcdefghijkl");
+    for n in 0..30 {
+        scene.home.key(
+            &format!("many-{n}"),
+            "account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\n",
+        );
+    }
+    let (code, status) = scene.daemon.wait(60);
+    assert_eq!(code, 1);
+    let keys = status["keys"].as_array().expect("keys is a list");
+    assert_eq!(keys.len(), 30);
+    for key in keys {
+        assert_eq!(key["state"], "failed", "{key:#}");
+        assert_eq!(key["error"]["kind"], "unauthorized", "{key:#}");
+    }
+    assert_eq!(scene.cloud.requests().requests.len(), 30);
+    write_secret(&scene, SECRET_KEY);
+    assert!(scene.daemon.keyferry(&["resume"]).status.success());
+    scene.assert_sound();
+}
+
 /// Saving the account's file tries again too, without `resume`.
 #[test]
 fn a_saved_account_file_tries_again() {
