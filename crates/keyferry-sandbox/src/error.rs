@@ -18,7 +18,7 @@ impl SandboxError {
     pub fn remedy(&self) -> &'static str {
         match self.fault {
             Fault::Launch(_) => "check that this user may start processes, then try again",
-            Fault::Refused(_) => "install the plugin again, then restart keyferry",
+            Fault::Refused(_) => "install the plugin again",
             Fault::Killed => {
                 "if nobody killed it by hand, look for the kernel's out-of-memory killer in the system's log"
             }

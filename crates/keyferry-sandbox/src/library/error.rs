@@ -12,7 +12,7 @@ use super::object_file::NotOurs;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It was exchanged while it was looked at, or since.
-    #[error("{} was replaced since it was checked: restart keyferry to use the new file", path.display())]
+    #[error("{} was replaced since it was checked: the new file is used at the next try", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
