@@ -290,9 +290,7 @@ impl Engine {
         let forms = self.forms(&generation.plugin);
         match disagreement(&generation, pair, &forms) {
             None => {
-                self.observed
-                    .retries
-                    .remove(&Subject::Generation(generation.key.clone(), generation.n));
+                // An earlier failure counts on: the deletion itself may be what fails.
                 // It is our key, whatever the provider said of it at first: what it says now is what the permit is for.
                 generation.provider_id = pair.id.clone().or(generation.provider_id);
                 generation.provider_fingerprint =

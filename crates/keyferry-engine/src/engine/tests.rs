@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod cloud;
+mod pairs;
 mod walk;
 
 use std::collections::BTreeMap;

@@ -51,6 +51,7 @@ struct Entry {
     public: PublicKey,
     fingerprint: String,
     foreign: bool,
+    made_at: u64,
 }
 
 #[derive(Default)]
@@ -60,6 +61,9 @@ struct State {
     faults: VecDeque<Option<Fault>>,
     standing: Option<Fault>,
     quota: Option<usize>,
+    /// The time of the request that is being answered.
+    now: u64,
+    lag: u64,
     requests: Vec<Job>,
     foreign: BTreeSet<String>,
     asked_names: BTreeSet<String>,
@@ -98,6 +102,11 @@ impl FakeCloud {
 
     pub(super) fn quota(&self, pairs: Option<usize>) {
         self.state.lock().unwrap().quota = pairs;
+    }
+
+    /// Pairs are not seen for that many milliseconds after they were made, although their names are taken.
+    pub(super) fn lag(&self, milliseconds: u64) {
+        self.state.lock().unwrap().lag = milliseconds;
     }
 
     pub(super) fn requests(&self) -> Vec<Job> {
@@ -227,6 +236,7 @@ impl State {
     }
 
     fn take(&mut self, job: Job, now: u64) -> Result<JobReply, JobError> {
+        self.now = now;
         self.deliver(now);
         self.requests.push(job.clone());
         let fault = self.faults.pop_front().flatten().or(self.standing);
@@ -305,8 +315,10 @@ impl State {
                 self.put(&name, public).map(JobReply::Imported)
             }
             Job::Get(PairReference { name, .. }) => match self.pairs.get(&name) {
-                Some(entry) => Ok(JobReply::Got(entry.describe(&name))),
-                None => Err(refused(ErrorKind::NotFound, Effect::None)),
+                Some(entry) if entry.made_at.saturating_add(self.lag) <= self.now => {
+                    Ok(JobReply::Got(entry.describe(&name)))
+                }
+                _ => Err(refused(ErrorKind::NotFound, Effect::None)),
             },
             Job::Delete { pair, permit } => {
                 let Some(entry) = self.pairs.get(&pair.name) else {
@@ -346,6 +358,7 @@ impl State {
             public,
             fingerprint,
             foreign: false,
+            made_at: self.now,
         };
         let pair = entry.describe(name);
         self.ids_of
