@@ -72,6 +72,8 @@ pub struct Engine {
     ready: BTreeMap<String, PrivateKey>,
     /// Private halves of generations that are not in the agent yet.
     halves: BTreeMap<GenerationId, PrivateKey>,
+    /// How often a generation's name was taken while its pair was not there.
+    hidden: BTreeMap<GenerationId, u32>,
     manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
     account_errors: BTreeMap<String, StatusError>,
     waiting: BTreeMap<String, Waiting>,
@@ -106,6 +108,7 @@ impl Engine {
             observed: Observed::default(),
             ready: BTreeMap::new(),
             halves: BTreeMap::new(),
+            hidden: BTreeMap::new(),
             manifests: BTreeMap::new(),
             account_errors: BTreeMap::new(),
             waiting: BTreeMap::new(),

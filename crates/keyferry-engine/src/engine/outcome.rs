@@ -16,6 +16,10 @@ use crate::private_key::{PrivateKey, PublicKey};
 /// under way for long.
 const LOOKS: [i64; 3] = [10_000, 60_000, 900_000];
 
+/// So often an import finds its name taken and the pair not there, before the next name is taken. A provider that
+/// shows a pair some time after it was made does so meanwhile; one whose policy hides it never does.
+const MAX_HIDDEN: u32 = 5;
+
 impl Engine {
     pub(super) async fn finish(&mut self, task: Task, finished: Finished) -> Result<(), EngineError> {
         match (task, finished) {
@@ -193,6 +197,9 @@ impl Engine {
             if !unknown && !is_taken {
                 self.observed.absent.insert(id.clone());
             }
+            if is_taken {
+                *self.hidden.entry(id.clone()).or_default() += 1;
+            }
         } else {
             generation.state = if is_taken {
                 GenerationState::Foreign
@@ -213,6 +220,7 @@ impl Engine {
     async fn found(&mut self, mut generation: Generation, pair: &Pair) -> Result<(), EngineError> {
         let id = generation.id();
         self.observed.looks.remove(&id);
+        self.hidden.remove(&id);
         let forms = self.forms(&generation.plugin);
         let half = self.halves.get(&id);
         let recorded = generation.blob.as_deref().and_then(PublicKey::from_blob);
@@ -250,11 +258,18 @@ impl Engine {
         let id = generation.id();
         let is_import = generation.made_by == crate::desired::GeneratedBy::Keyferry;
         if generation.state == GenerationState::Requested && is_import && self.halves.contains_key(&id) {
-            self.observed
-                .retries
-                .remove(&Subject::Generation(id.0.clone(), id.1));
-            self.observed.absent.insert(id);
-            return Ok(());
+            let hidden = self.hidden.get(&id).copied().unwrap_or(0);
+            if hidden < MAX_HIDDEN {
+                if hidden > 0 {
+                    self.fail(Subject::Making(id.0.clone()), &hides(&generation));
+                }
+                self.observed
+                    .retries
+                    .remove(&Subject::Generation(id.0.clone(), id.1));
+                self.observed.absent.insert(id);
+                return Ok(());
+            }
+            self.hidden.remove(&id);
         }
         self.drop_half(&id);
         if self.look_later(&generation) {
@@ -500,6 +515,17 @@ fn disagreement(generation: &Generation, pair: &Pair, forms: &[FingerprintForm])
         },
         None => (same == Some(false)).then_some("fingerprint"),
     }
+}
+
+/// The name is taken, and nobody shows by what.
+fn hides(generation: &Generation) -> Failure {
+    let name = &generation.pair_name;
+    Failure::local(
+        "already_exists",
+        format!("the provider says that there is a pair {name}, and that there is none"),
+        "nothing: keyferry asks again, and then takes the next name; if it stays, check that the account may list key pairs (keyferry plugin info)",
+        Pace::Soon,
+    )
 }
 
 fn nonsense(message: String) -> Failure {

@@ -5,6 +5,58 @@ use keyferry_plugin::contract::ErrorKind;
 use super::cloud::Fault;
 use super::*;
 
+fn states(world: &World) -> Vec<GenerationState> {
+    world.history().generations.iter().map(|row| row.state).collect()
+}
+
+fn imports(world: &World) -> usize {
+    let requests = world.cloud.requests();
+    requests
+        .iter()
+        .filter(|job| matches!(job, Job::Import { .. }))
+        .count()
+}
+
+/// The first import's answer is lost; then its name is taken, and the pair is not seen for a while.
+#[test]
+fn a_pair_that_hides_is_waited_for_with_growing_delays() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        world.cloud.lag(2_000);
+        world.cloud.expect([Some(Fault::LostAfter)]);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        assert_eq!(states(&world), [GenerationState::Live]);
+        assert!(imports(&world) <= 7, "{} imports", imports(&world));
+    });
+}
+
+#[test]
+fn a_pair_that_hides_for_long_gives_way_to_the_next_name() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        world.cloud.lag(50_000);
+        world.cloud.expect([Some(Fault::LostAfter)]);
+        let start = world.clock.now().uptime;
+        let daemon = world.start();
+        let mut snapshots = daemon.handle.snapshots();
+        let loaded = snapshots.wait_for(|snapshot| {
+            let mut keys = snapshot.keys.iter();
+            keys.any(|key| key.state == KeyState::Loaded)
+        });
+        loaded.await.unwrap();
+        let took = world.clock.now().uptime - start;
+        assert!(took < 60_000, "the key waited for {took} ms");
+        assert_eq!(daemon.status("web").generation, Some(2));
+        assert!(imports(&world) <= 8, "{} imports", imports(&world));
+        // The first pair is seen at last, and nobody needs it.
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        assert!(states(&world)[0].is_final());
+    });
+}
+
 #[test]
 fn a_deletion_that_fails_is_repeated_with_growing_delays() {
     run(async {
