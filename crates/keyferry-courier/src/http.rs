@@ -2,6 +2,7 @@
 //!
 //! Proxy and certificate authorities come from [`Network`] alone, never from the environment.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,7 +180,7 @@ impl Client {
         let mut chunk = Zeroizing::new([0; 16 * 1024]);
         let mut reader = response.body_mut().as_reader();
         loop {
-            let count = std::io::Read::read(&mut reader, chunk.as_mut_slice()).map_err(ureq::Error::from)?;
+            let count = reader.read(chunk.as_mut_slice()).map_err(ureq::Error::from)?;
             if count == 0 {
                 break;
             }
@@ -251,16 +252,18 @@ fn proxy(text: &str, no_proxy: &[String]) -> Result<Proxy, String> {
 
 fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
     let shown = path.display();
-    let length = std::fs::metadata(path)
-        .map_err(|error| format!("cannot read the [network] ca_file {shown}: {error}"))?
-        .len();
+    let (file, metadata) = keyferry_ownership::open_regular(path)
+        .map_err(|error| format!("cannot read the [network] ca_file {shown}: {error}"))?;
+    let length = metadata.len();
     if length > MAX_CA_FILE {
         return Err(format!(
             "the [network] ca_file {shown} has {length} bytes, at most {MAX_CA_FILE} are read"
         ));
     }
-    let pem =
-        std::fs::read(path).map_err(|error| format!("cannot read the [network] ca_file {shown}: {error}"))?;
+    let mut pem = Vec::new();
+    file.take(MAX_CA_FILE)
+        .read_to_end(&mut pem)
+        .map_err(|error| format!("cannot read the [network] ca_file {shown}: {error}"))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         match item {

@@ -10,6 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 mod group;
+mod open;
+
+pub use open::{OpenError, open_regular};
 
 /// Checks that `path` and everything above it belongs to the user or root and is writable by nobody else.
 ///

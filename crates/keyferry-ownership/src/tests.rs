@@ -121,3 +121,29 @@ fn a_secret_must_be_private() {
         Err(Distrust::NotAFile { .. })
     ));
 }
+
+#[test]
+fn only_a_regular_file_is_opened_and_nothing_is_waited_for() {
+    let folder = folder();
+    let (file, pipe) = (folder.path().join("file"), folder.path().join("pipe"));
+    write(&file, 0o600);
+    let (_, metadata) = open_regular(&file).unwrap();
+    assert_eq!(metadata.len(), 1);
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for other in [pipe.as_path(), folder.path(), Path::new("/dev/null")] {
+        let path = other.to_owned();
+        let (done, outcome) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(open_regular(&path).map(drop)));
+        let outcome = outcome.recv_timeout(std::time::Duration::from_secs(20));
+        assert!(
+            matches!(outcome, Ok(Err(OpenError::NotAFile))),
+            "{}",
+            other.display()
+        );
+    }
+    assert!(matches!(
+        open_regular(&folder.path().join("none")),
+        Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound
+    ));
+}

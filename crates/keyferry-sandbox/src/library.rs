@@ -1,10 +1,11 @@
 //! Plugin libraries as files: finding them, and reading what they say about themselves without running their code.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use keyferry_ownership::OpenError;
 use keyferry_plugin::abi::{self, ABI_MAJOR, ABI_MINOR};
 use keyferry_plugin::manifest::Manifest;
 use serde::{Deserialize, Serialize};
@@ -141,24 +142,18 @@ pub(crate) fn open(path: &Path) -> Result<(LibraryFacts, File), LoadError> {
             target,
         });
     }
-    // Without O_NONBLOCK a named pipe would hold us here.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(&target)
-        .map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err(LoadError::NotRegular { path: owned() });
-    }
+    let (mut file, metadata) = keyferry_ownership::open_regular(&target).map_err(|error| match error {
+        OpenError::NotAFile => LoadError::NotRegular { path: owned() },
+        OpenError::Io(error) => io(error),
+    })?;
     if metadata.len() > MAX_LENGTH {
         return Err(LoadError::TooLong {
             path: owned(),
             length: metadata.len(),
         });
     }
-    // The path is judged after the file is open: what was judged is then known to be what was opened.
+    // The path is judged after the file is open: what was judged is then known to be what was opened, and that no link
+    // took the target's place.
     keyferry_ownership::check(path)?;
     if identity(&metadata) != identity(&target.symlink_metadata().map_err(io)?) {
         return Err(LoadError::Changed { path: owned() });

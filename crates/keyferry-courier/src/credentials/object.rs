@@ -1,10 +1,10 @@
 //! Credentials as one JSON object: a file's, or what a command printed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use keyferry_ownership::OpenError;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -77,11 +77,10 @@ pub(super) fn parse_json(bytes: &[u8], source: &str) -> Result<WipedValue, Strin
 
 /// A regular file of at most [`MAX_LENGTH`] bytes.
 pub(super) fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
+    let (mut file, metadata) = keyferry_ownership::open_regular(path).map_err(|error| match error {
+        OpenError::Io(error) => error,
+        error @ OpenError::NotAFile => std::io::Error::other(error),
+    })?;
     if metadata.len() > MAX_LENGTH {
         return Err(std::io::Error::other(format!(
             "it has {} bytes, at most {MAX_LENGTH} are read",
@@ -158,5 +157,20 @@ mod tests {
         );
         assert_eq!(expand(Path::new("/a"), home).unwrap(), Path::new("/a"));
         assert!(expand(Path::new("~/a"), None).unwrap_err().contains("HOME"));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let (done, outcome) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(read(&path).map(drop)));
+        let error = outcome
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .unwrap()
+            .unwrap_err();
+        assert!(error.to_string().contains("is not a regular file"), "{error}");
     }
 }
