@@ -223,23 +223,23 @@ impl From<ureq::Error> for Failure {
     }
 }
 
-/// The error does not repeat the setting: it may hold a password.
+/// The error does not repeat the setting: it may hold a password that does not belong there.
 fn proxy(text: &str, no_proxy: &[String]) -> Result<Proxy, String> {
-    let wrong = |_| {
-        "the [network] proxy is not understood: it must be of the form http://host:port, https://, socks5:// or socks5h://, \
-         with user and password percent-encoded"
+    let wrong = || {
+        "the [network] proxy is not understood: it must be of the form http://HOST:PORT or socks5://HOST:PORT, without \
+         user name and password"
             .to_owned()
     };
-    let parsed = Proxy::new(text).map_err(wrong)?;
+    let is_known = ["http://", "socks5://"]
+        .iter()
+        .any(|&start| text.starts_with(start));
+    let parsed = Proxy::new(text)
+        .ok()
+        .filter(|parsed| is_known && parsed.username().is_none() && parsed.password().is_none())
+        .ok_or_else(wrong)?;
     let mut builder = Proxy::builder(parsed.protocol())
         .host(parsed.host())
         .port(parsed.port());
-    if let Some(username) = parsed.username() {
-        builder = builder.username(username);
-    }
-    if let Some(password) = parsed.password() {
-        builder = builder.password(password);
-    }
     for host in no_proxy
         .iter()
         .map(String::as_str)
@@ -247,7 +247,7 @@ fn proxy(text: &str, no_proxy: &[String]) -> Result<Proxy, String> {
     {
         builder = builder.no_proxy(host);
     }
-    builder.build().map_err(wrong)
+    builder.build().map_err(|_| wrong())
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, String> {

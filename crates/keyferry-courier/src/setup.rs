@@ -83,7 +83,7 @@ pub enum CredentialSource {
 /// The `[network]` part of keyferry.toml. The environment's proxy variables are never looked at.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Network {
-    /// `http://`, `https://`, `socks5://` or `socks5h://` with an optional user and password.
+    /// `http://HOST:PORT` or `socks5://HOST:PORT`, without user name and password.
     pub proxy: Option<String>,
     /// Hosts that are reached without it: names, `.suffixes` and `*`. The loopback always is.
     pub no_proxy: Vec<String>,
@@ -93,7 +93,7 @@ pub struct Network {
 
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The proxy may name a password.
+        // A proxy that will be refused may name a password.
         f.debug_struct("Network")
             .field("proxy", &self.proxy.as_ref().map(|_| ".."))
             .field("no_proxy", &self.no_proxy)

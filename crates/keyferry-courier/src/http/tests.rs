@@ -218,7 +218,7 @@ fn forbidden_addresses_are_refused_after_resolution() {
 fn a_proxy_that_fails_sends_nothing() {
     let (proxy, asked) = server(vec![b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"]);
     let network = Network {
-        proxy: Some(format!("http://me:word@{}", proxy.authority())),
+        proxy: Some(format!("http://{}", proxy.authority())),
         ..Network::default()
     };
     let origin = Origin::parse("https://cloud.example").unwrap();
@@ -250,6 +250,20 @@ fn a_proxy_that_fails_sends_nothing() {
 }
 
 #[test]
+fn the_proxies_that_the_config_takes_are_taken() {
+    for proxy in [
+        "http://proxy.example.com:3128",
+        "socks5://127.0.0.1:1080",
+        "http://[::1]:3128",
+    ] {
+        client(&Network {
+            proxy: Some(proxy.to_owned()),
+            ..Network::default()
+        });
+    }
+}
+
+#[test]
 fn hosts_of_no_proxy_and_the_loopback_go_without() {
     let network = Network {
         proxy: Some("http://127.0.0.1:1".to_owned()),
@@ -276,11 +290,22 @@ fn wrong_network_settings_are_named_without_their_values() {
         };
         Client::new(&network, &Limits::default()).err().unwrap()
     };
-    let message = with(Some("gopher://me:sesame@x"), None);
-    assert!(
-        message.contains("[network] proxy") && !message.contains("sesame"),
-        "{message}"
-    );
+    for wrong in [
+        "gopher://x:1",
+        "http://me:sesame@x:1",
+        "https://x:1",
+        "socks4://x:1",
+        "socks5://sesame@x:1",
+        "socks5h://x:1",
+        "x:1",
+        "",
+    ] {
+        let message = with(Some(wrong), None);
+        assert!(
+            message.contains("[network] proxy") && !message.contains("sesame"),
+            "{message}"
+        );
+    }
     assert!(with(None, Some("/nowhere/ca.pem")).contains("/nowhere/ca.pem"));
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("ca.pem");
