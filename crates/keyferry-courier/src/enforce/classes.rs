@@ -14,29 +14,14 @@ use keyferry_plugin::manifest::{CredentialField, FieldClass};
 use keyferry_plugin::recipe::{Expr, Hmac, HttpRequest};
 
 use super::{Refusal, Rule};
-use crate::recipe::MAX_DEPTH;
+use crate::recipe::{MAX_DEPTH, MAX_NODES};
 
 /// Checks all recipes of a request.
 pub(crate) fn check(
     request: &HttpRequest,
     fields: &BTreeMap<String, CredentialField>,
 ) -> Result<(), Refusal> {
-    let query = request
-        .query
-        .iter()
-        .map(|(name, value)| (format!("query:{name}"), value));
-    let headers = request
-        .headers
-        .iter()
-        .map(|(name, value)| (format!("header:{}", name.to_ascii_lowercase()), value));
-    for (place, value) in query.chain(headers).chain([("body".to_owned(), &request.body)]) {
-        let walk = Walk {
-            fields,
-            place: &place,
-        };
-        walk.check(value, At::Place, false, 0)?;
-    }
-    Ok(())
+    Walk::new(fields).check_request(request)
 }
 
 /// What an expression is, seen from the nearest place or HMAC.
@@ -52,25 +37,64 @@ enum At {
 
 struct Walk<'a> {
     fields: &'a BTreeMap<String, CredentialField>,
-    place: &'a str,
+    /// Where in the request it is: `header:x-token`.
+    place: String,
+    /// Expressions of the request so far.
+    visited: usize,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(fields: &'a BTreeMap<String, CredentialField>) -> Self {
+        Self {
+            fields,
+            place: String::new(),
+            visited: 0,
+        }
+    }
+
+    fn check_request(&mut self, request: &HttpRequest) -> Result<(), Refusal> {
+        let query = request
+            .query
+            .iter()
+            .map(|(name, value)| (format!("query:{name}"), value));
+        let headers = request
+            .headers
+            .iter()
+            .map(|(name, value)| (format!("header:{}", name.to_ascii_lowercase()), value));
+        for (place, value) in query.chain(headers).chain([("body".to_owned(), &request.body)]) {
+            self.place = place;
+            self.check(value, At::Place, false, 0)?;
+        }
+        Ok(())
+    }
+
     /// `sealed`: within the data of an HMAC whose key derives from an `hmac_key`.
-    fn check(&self, expr: &Expr, at: At, sealed: bool, depth: usize) -> Result<(), Refusal> {
+    fn check(&mut self, expr: &Expr, at: At, sealed: bool, depth: usize) -> Result<(), Refusal> {
         if depth > MAX_DEPTH {
             return Err(Refusal::new(
                 Rule::Limit,
                 format!("made a recipe that nests more than {MAX_DEPTH} deep"),
             ));
         }
+        self.visited += 1;
+        // Parts are counted before they are looked at.
+        let parts_to_come = match expr {
+            Expr::Concat(parts) => parts.len(),
+            _ => 0,
+        };
+        if self.visited + parts_to_come > MAX_NODES {
+            return Err(Refusal::new(
+                Rule::Limit,
+                format!("made a request whose recipes have more than {MAX_NODES} parts"),
+            ));
+        }
         match expr {
             Expr::Text(_) => Ok(()),
             Expr::Secret(name) => self.check_secret(name, at, sealed),
             Expr::Concat(parts) => {
-                for (index, part) in parts.iter().enumerate() {
-                    let others = parts[..index].iter().chain(&parts[index + 1..]);
-                    let alone = others.into_iter().all(|other| matches!(other, Expr::Text(_)));
+                let is_text = |part: &&Expr| matches!(part, Expr::Text(_));
+                let alone = parts.len() - parts.iter().filter(is_text).count() == 1;
+                for part in parts {
                     self.check(part, if alone { at } else { At::Part }, sealed, depth + 1)?;
                 }
                 Ok(())
@@ -91,7 +115,7 @@ impl Walk<'_> {
     }
 
     fn check_secret(&self, name: &str, at: At, sealed: bool) -> Result<(), Refusal> {
-        let place = self.place;
+        let place = &self.place;
         let Some(field) = self.fields.get(name) else {
             let message = format!("used `{name}` in {place}, which is not one of its credential fields");
             return Err(Refusal::new(Rule::CredentialPlace, message));
@@ -320,6 +344,28 @@ mod tests {
             refused("body", Expr::RsaSha256(parts)),
             "used RSA-SHA-256 in body: not in this version"
         );
+    }
+
+    #[test]
+    fn parts_are_counted_before_they_are_looked_at() {
+        let fields = fields();
+        let visited = |value: Expr| {
+            let mut walk = Walk::new(&fields);
+            let outcome = walk.check_request(&request("body", value));
+            (walk.visited, outcome.map_err(|refusal| refusal.rule))
+        };
+        let many = |count| Expr::Concat(vec![text(); count]);
+        assert_eq!(visited(many(350_000)), (1, Err(Rule::Limit)));
+        // Spread over several, they are still those of one request.
+        let (looked_at, outcome) = visited(Expr::Concat(vec![many(1000); 350]));
+        assert_eq!(outcome, Err(Rule::Limit));
+        assert!(looked_at <= MAX_NODES, "{looked_at}");
+        assert_eq!(visited(many(MAX_NODES - 1)), (MAX_NODES, Ok(())));
+        let mut headers = request("body", text());
+        headers.headers = vec![("x-note".to_owned(), text()); 350_000];
+        let mut walk = Walk::new(&fields);
+        assert_eq!(walk.check_request(&headers).unwrap_err().rule, Rule::Limit);
+        assert_eq!(walk.visited, MAX_NODES + 1);
     }
 
     #[test]
