@@ -45,10 +45,11 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
             .unsettled(SystemTime::now())
             .map(|key| format!("{} ({})", key.name, key.state.name()))
             .collect();
-        table::complain(&format!(
-            "the time is over; still missing: {}",
-            missing.join(", ")
-        ));
+        let missing = match missing.as_slice() {
+            [] => "the config directory, which is still being read".to_owned(),
+            keys => keys.join(", "),
+        };
+        table::complain(&format!("the time is over; still missing: {missing}"));
         return Ok(Exit::Failed);
     }
     let failed = arguments.wait.is_some() && snapshot.keys.iter().any(|key| key.state == KeyState::Failed);

@@ -111,8 +111,8 @@ impl Control {
     async fn wait(&self, time: Duration, writing: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
         let end = Instant::now() + time.min(MAX_WAIT);
         let (asked, read_again) = oneshot::channel();
-        if self.rescan.send(asked).await.is_ok() {
-            let _ = timeout_at(end, read_again).await;
+        if self.rescan.send(asked).await.is_ok() && timeout_at(end, read_again).await.is_err() {
+            return write(writing, &Answer::TimedOut(self.snapshot().await)).await;
         }
         self.engine.refresh().await;
         let mut snapshots = self.engine.snapshots();
