@@ -372,16 +372,13 @@ impl Run<'_> {
     }
 
     fn cleaned_pair(&self, pair: Pair) -> Pair {
-        self.blanker.blank_pair(cleaning::clean_pair(pair))
+        self.blanker.shown_pair(pair)
     }
 
     fn cleaned(&self, error: JobError) -> JobError {
-        let clean =
-            |message: String| cleaning::clean(&self.blanker.blank_text(&message), cleaning::MAX_MESSAGE);
+        let clean = |message: String| self.blanker.shown(&message, cleaning::MAX_MESSAGE);
         match error {
-            JobError::Provider(error) => {
-                JobError::Provider(self.blanker.blank_error(cleaning::clean_error(error)))
-            }
+            JobError::Provider(error) => JobError::Provider(self.blanker.shown_error(error)),
             JobError::Plugin { message, effect } => JobError::Plugin {
                 message: clean(message),
                 effect,

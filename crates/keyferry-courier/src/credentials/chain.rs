@@ -92,8 +92,7 @@ pub(super) fn obtain(shared: &Shared, profile: Option<String>, deadline: Instant
                 for secret in handles.secrets() {
                     blanker.add_value(secret.expose(), "secret");
                 }
-                let message =
-                    cleaning::clean(&blanker.blank_text(&step.error.message), cleaning::MAX_MESSAGE);
+                let message = blanker.shown(&step.error.message, cleaning::MAX_MESSAGE);
                 return Err(missing(shared, message));
             }
             Step::Http(step) => {

@@ -133,10 +133,9 @@ fn last_words(stdout: &[u8], stderr: &[u8]) -> String {
     for word in stdout.split(is_word) {
         blanker.add_value(word, "output");
     }
-    let text = blanker.blank_text(&String::from_utf8_lossy(stderr));
-    match text
+    match String::from_utf8_lossy(stderr)
         .lines()
-        .map(|line| cleaning::clean(line, 200))
+        .map(|line| blanker.shown(line, 200))
         .rfind(|line| !line.is_empty())
     {
         Some(line) => format!(": {line}"),

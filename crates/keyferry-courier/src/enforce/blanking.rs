@@ -11,6 +11,7 @@ use keyferry_plugin::contract::{Pair, ProviderError};
 use keyferry_plugin::manifest::FieldClass;
 use zeroize::Zeroizing;
 
+use super::cleaning;
 use crate::recipe::{Fields, percent};
 use crate::secret::WipedBuffer;
 
@@ -101,32 +102,39 @@ impl Blanker {
         out
     }
 
-    /// The same for text.
-    pub(crate) fn blank_text(&self, text: &str) -> String {
-        String::from_utf8_lossy(&self.blank(text.as_bytes())).into_owned()
+    /// A text that is fit to be shown: without secrets, then cleaned and shortened. What is invisible goes first, since it
+    /// may stand within a secret.
+    pub(crate) fn shown(&self, text: &str, most: usize) -> String {
+        cleaning::clean(&self.blank_text(text), most)
     }
 
     /// The same for all texts of a pair.
-    pub(crate) fn blank_pair(&self, pair: Pair) -> Pair {
+    pub(crate) fn shown_pair(&self, pair: Pair) -> Pair {
         let blank = |text: Option<String>| text.map(|text| self.blank_text(&text));
-        Pair {
+        // The white space of a public key divides its parts.
+        let blank_key = |key: String| String::from_utf8_lossy(&self.blank(key.as_bytes())).into_owned();
+        cleaning::clean_pair(Pair {
             name: self.blank_text(&pair.name),
             id: blank(pair.id),
             fingerprint: blank(pair.fingerprint),
-            public_key: blank(pair.public_key),
+            public_key: pair.public_key.map(blank_key),
             created_at: blank(pair.created_at),
-        }
+        })
     }
 
     /// The same for all texts of an error.
-    pub(crate) fn blank_error(&self, error: ProviderError) -> ProviderError {
+    pub(crate) fn shown_error(&self, error: ProviderError) -> ProviderError {
         let blank = |text: Option<String>| text.map(|text| self.blank_text(&text));
-        ProviderError {
+        cleaning::clean_error(ProviderError {
             message: self.blank_text(&error.message),
             code: blank(error.code),
             request_id: blank(error.request_id),
             ..error
-        }
+        })
+    }
+
+    fn blank_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.blank(cleaning::plain(text).as_bytes())).into_owned()
     }
 
     fn add_encoded(&mut self, bytes: &[u8], blank: &str) {
@@ -214,6 +222,8 @@ const SHORTEST: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use keyferry_plugin::contract::ErrorKind;
+
     use super::*;
     use crate::recipe::Field;
     use crate::secret::Secret;
@@ -283,6 +293,39 @@ mod tests {
             let text = STANDARD.encode(format!("{before}{TOKEN}xyz"));
             assert!(blanker.blank_text(&text).contains("<security_token>"), "{before}");
         }
+    }
+
+    #[test]
+    fn nothing_is_cut_before_it_is_blanked() {
+        let blanker = blanker();
+        // The cut is within the secret, wherever that begins.
+        for most in 1..TOKEN.len() {
+            let shown = blanker.shown(&format!("{}{TOKEN}", "x".repeat(20)), 20 + most);
+            assert!(!shown.contains("CAI"), "{shown}");
+        }
+        let long = format!("{}{TOKEN}", "x".repeat(250));
+        let pair = blanker.shown_pair(Pair {
+            name: long.clone(),
+            id: Some(long.clone()),
+            ..Pair::default()
+        });
+        let mut error = ProviderError::new(ErrorKind::Internal, format!("{}{TOKEN}", "x".repeat(590)));
+        error.code = Some(long);
+        let error = blanker.shown_error(error);
+        for shown in [
+            &pair.name,
+            &pair.id.unwrap(),
+            &error.message,
+            &error.code.unwrap(),
+        ] {
+            assert!(shown.contains("x<") && !shown.contains("CAI"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_secret_with_invisible_characters_in_it_is_blanked() {
+        let torn = TOKEN.replace('/', "\u{200b}/\n");
+        assert_eq!(blanker().shown(&torn, 100), "<security_token>");
     }
 
     #[test]

@@ -4,7 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyferry_plugin::contract::{Pair, ProviderError};
 
-/// Drops control and invisible characters and shortens to so many characters.
+/// Drops control and invisible characters.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|&c| is_plain(c)).collect()
+}
+
+/// The same, and shortens to so many characters. A secret must be blanked before: half of one is not found again.
 pub(crate) fn clean(text: &str, most: usize) -> String {
     text.chars()
         .filter(|&c| is_plain(c))

@@ -85,7 +85,7 @@ impl Run<'_> {
             Err(SendError::Transport { sent, message }) => {
                 self.sent |= sent && changes(kind);
                 self.uncertain |= sent && changes(kind);
-                let message = cleaning::clean(&self.blanker.blank_text(&message), cleaning::MAX_MESSAGE);
+                let message = self.blanker.shown(&message, cleaning::MAX_MESSAGE);
                 Ok((Reply::TransportError(TransportError { sent, message }), None))
             }
         }

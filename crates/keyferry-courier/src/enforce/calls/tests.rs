@@ -129,7 +129,7 @@ fn a_call_of_another_operation_is_refused() {
     refused(
         &list,
         &request("POST", "/", "DeleteKeyPairs", &[("KeyPairNames", "[\"web-1\"]")]),
-        "its header `x-acs-action` is `DeleteKeyPairs`",
+        "its header `x-acs-action` has another value than the call allows",
     );
     refused(
         &list,
@@ -314,4 +314,18 @@ fn a_delete_names_its_pair() {
     assert!(judge(&named, &request("DELETE", "/keys/", "", &[])).is_err());
     let several = delete(&[reference("a", None), reference("b", None)]);
     allowed(&several, &by(&[("KeyPairNames", "[\"a\",\"b\"]")]));
+}
+
+#[test]
+fn the_value_of_a_header_is_not_quoted() {
+    let secret = "s".repeat(150);
+    let message = judge(
+        &create(),
+        &request("POST", "/", &secret, &[("RegionId", "cn-hangzhou")]),
+    )
+    .unwrap_err();
+    assert!(
+        message.ends_with("its header `x-acs-action` has another value than the call allows"),
+        "{message}"
+    );
 }
