@@ -148,10 +148,14 @@ pub enum Action {
 /// Why a key gets nothing now, although nothing failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Waiting {
-    /// The account of an old pair is gone, or has another plugin now.
+    /// The account of an old pair is gone, or has another plugin or endpoint now.
     AccountOfPair {
         /// The account.
         account: String,
+        /// Its plugin when the pair was made.
+        plugin: String,
+        /// Its endpoint then; none: the vendor's own.
+        endpoint: Option<String>,
         /// The pair's name.
         pair_name: String,
     },
@@ -291,6 +295,7 @@ impl Planner<'_> {
                 }
                 GenerationState::Blocked
                 | GenerationState::Deleted
+                | GenerationState::Gone
                 | GenerationState::Foreign
                 | GenerationState::Absent => {}
             }
@@ -375,10 +380,12 @@ impl Planner<'_> {
     /// A request about a generation: with the account it was made with, or not at all.
     fn request(&mut self, generation: &Generation, class: Class, action: Action) {
         match self.desired.accounts.get(&generation.account) {
-            Some(account) if account.plugin == generation.plugin => self.propose(account, class, action),
+            Some(account) if generation.is_of(account) => self.propose(account, class, action),
             _ => {
                 let waiting = Waiting::AccountOfPair {
                     account: generation.account.clone(),
+                    plugin: generation.plugin.clone(),
+                    endpoint: generation.endpoint.clone(),
                     pair_name: generation.pair_name.clone(),
                 };
                 self.plan.waiting.entry(generation.key.clone()).or_insert(waiting);

@@ -116,6 +116,9 @@ impl Engine {
             repeated_at: None,
             loaded_at: None,
             note: None,
+            endpoint: account.endpoint.clone(),
+            missing_since: None,
+            delete_asked_at: None,
         };
         let kind = match spec.generated_by {
             GeneratedBy::Keyferry => EffectKind::Import,
@@ -191,7 +194,13 @@ impl Engine {
 
     /// Deletes a pair that was just compared with the ledger.
     pub(super) async fn begin_delete(&mut self, mut generation: Generation) -> Result<(), EngineError> {
+        // The files may have changed since it was compared.
+        let account = self.desired.accounts.get(&generation.account);
+        if !account.is_some_and(|account| generation.is_of(account)) {
+            return Ok(());
+        }
         generation.state = GenerationState::Unwanted;
+        generation.delete_asked_at = Some(self.clock.now().wall_ms());
         let effect = self.intent(EffectKind::Delete, &generation);
         let step = Step::Effect(effect.id, EffectKind::Delete);
         let write = Write {

@@ -12,8 +12,8 @@ use crate::ledger::{Effect, EffectKind, EffectOutcome, Generation, GenerationSta
 use crate::plan::{GenerationId, Subject};
 use crate::private_key::{PrivateKey, PublicKey};
 
-/// When a generation that was not there is looked for again, in milliseconds after it was asked for: a request can be
-/// under way for long.
+/// When a generation that was not there is looked for again, in milliseconds after it was asked for (a request can be
+/// under way for long) or, if it had been there, after it was missed.
 const LOOKS: [i64; 3] = [10_000, 60_000, 900_000];
 
 /// So often an import finds its name taken and the pair not there, before the next name is taken. A provider that
@@ -90,7 +90,11 @@ impl Engine {
             }
             (Step::Look, Err(failure)) if failure.kind == "not_found" => self.not_found(generation).await,
             (Step::Compare, Err(failure)) if failure.kind == "not_found" => {
-                self.deleted(generation, None).await
+                if generation.delete_asked_at.is_some() {
+                    self.deleted(generation, None).await
+                } else {
+                    self.missing(generation).await
+                }
             }
             (Step::Look | Step::Compare, Err(failure)) => {
                 self.fail(Subject::Generation(id.0, id.1), &failure);
@@ -221,6 +225,12 @@ impl Engine {
         let id = generation.id();
         self.observed.looks.remove(&id);
         self.hidden.remove(&id);
+        if generation.missing_since.take().is_some() {
+            // Whether it is still the one that was there shows when it is compared.
+            generation.state = GenerationState::Unwanted;
+            generation.note = Some("it had not been seen for a while".to_owned());
+            return self.settle(generation, None).await;
+        }
         let forms = self.forms(&generation.plugin);
         let half = self.halves.get(&id);
         let recorded = generation.blob.as_deref().and_then(PublicKey::from_blob);
@@ -279,9 +289,28 @@ impl Engine {
             }
             generation.state = GenerationState::Doubtful;
             generation.note = Some("its answer was lost, and it was not there".to_owned());
+        } else if generation.missing_since.is_some() {
+            tracing::warn!(
+                key = generation.key,
+                generation = generation.n,
+                pair = generation.pair_name,
+                "the pair is not there any more, and it was not keyferry that deleted it: if its account has other credentials \
+                 now, it may be left in the other account"
+            );
+            generation.state = GenerationState::Gone;
         } else {
             generation.state = GenerationState::Absent;
         }
+        self.settle(generation, None).await
+    }
+
+    /// A pair that was there and was to be deleted is not there, and no deletion of ours is to thank for it. A provider
+    /// may show a pair some time after it was made, and other credentials show another account's pairs.
+    async fn missing(&mut self, mut generation: Generation) -> Result<(), EngineError> {
+        generation.missing_since = Some(self.clock.now().wall_ms());
+        generation.state = GenerationState::Doubtful;
+        generation.note = Some("it was made, and is not there".to_owned());
+        self.look_later(&generation);
         self.settle(generation, None).await
     }
 
@@ -289,7 +318,8 @@ impl Engine {
     fn look_later(&mut self, generation: &Generation) -> bool {
         let now = self.clock.now();
         let asked_at = generation.repeated_at.unwrap_or(generation.requested_at);
-        let age = now.wall_ms().saturating_sub(asked_at).max(0);
+        let since = generation.missing_since.unwrap_or(asked_at);
+        let age = now.wall_ms().saturating_sub(since).max(0);
         let Some(look) = LOOKS.into_iter().find(|&look| look > age) else {
             return false;
         };
@@ -338,6 +368,7 @@ impl Engine {
         {
             retry.not_before = Some(0);
         }
+        generation.delete_asked_at = None;
         // Of two imports one may have arrived; now that it is gone, so may the other.
         generation.state = if generation.repeated_at.is_some() && self.look_later(&generation) {
             GenerationState::Doubtful
@@ -350,7 +381,7 @@ impl Engine {
 
     async fn delete_failed(
         &mut self,
-        generation: Generation,
+        mut generation: Generation,
         effect: i64,
         mut failure: Failure,
     ) -> Result<(), EngineError> {
@@ -365,7 +396,10 @@ impl Engine {
             );
         }
         let outcome = match failure.outcome {
-            Outcome::None => EffectOutcome::Refused,
+            Outcome::None => {
+                generation.delete_asked_at = None;
+                EffectOutcome::Refused
+            }
             Outcome::Unknown => EffectOutcome::Unknown,
         };
         self.fail(

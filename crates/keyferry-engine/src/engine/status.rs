@@ -142,10 +142,13 @@ impl Engine {
             return failed;
         };
         match waiting {
-            Waiting::AccountOfPair { account, pair_name } if requested.is_some() => {
-                Some(account_of_pair(account, pair_name))
+            Waiting::AccountOfPair { pair_name, .. } => {
+                match requested.is_some_and(|row| row.pair_name == *pair_name) {
+                    true => account_of_pair(waiting),
+                    // An older pair's account.
+                    false => failed,
+                }
             }
-            Waiting::AccountOfPair { .. } => failed,
             Waiting::FileMissing => Some(remark(
                 "missing",
                 format!(
@@ -200,8 +203,7 @@ impl Engine {
         let mut rows = self.view.of_key(name);
         rows.any(|row| {
             let account = self.desired.accounts.get(&row.account);
-            row.state == GenerationState::Unwanted
-                && account.is_some_and(|account| account.plugin == row.plugin)
+            row.state == GenerationState::Unwanted && account.is_some_and(|account| row.is_of(account))
         })
     }
 
@@ -218,8 +220,8 @@ impl Engine {
         if let Some(retry) = self.observed.retries.get(&Subject::Publishing(name.to_owned())) {
             return Some(retry.error.clone());
         }
-        if let Some(Waiting::AccountOfPair { account, pair_name }) = self.waiting.get(name) {
-            return Some(account_of_pair(account, pair_name));
+        if let Some(waiting @ Waiting::AccountOfPair { .. }) = self.waiting.get(name) {
+            return account_of_pair(waiting);
         }
         if let Some(row) = self
             .view
@@ -258,12 +260,29 @@ impl Engine {
     }
 }
 
-fn account_of_pair(account: &str, pair_name: &str) -> StatusError {
-    remark(
+/// What to say about a pair whose account is not what it was. `waiting` is [`Waiting::AccountOfPair`].
+fn account_of_pair(waiting: &Waiting) -> Option<StatusError> {
+    let Waiting::AccountOfPair {
+        account,
+        plugin,
+        endpoint,
+        pair_name,
+    } = waiting
+    else {
+        return None;
+    };
+    let place = match endpoint {
+        Some(endpoint) => format!("at endpoint {endpoint}"),
+        None => "at the vendor's own endpoint".to_owned(),
+    };
+    Some(remark(
         "account",
-        format!("pair {pair_name} was made with account {account}, which is gone or has another plugin now"),
+        format!(
+            "pair {pair_name} was made with account {account}, plugin {plugin}, {place}: that account is gone or \
+             changed now"
+        ),
         &format!("put accounts/{account}.toml back as it was, so that keyferry can look after the pair"),
-    )
+    ))
 }
 
 fn remark(kind: &str, message: String, remedy: &str) -> StatusError {

@@ -2,7 +2,7 @@
 
 use keyferry_plugin::contract::Algorithm;
 
-use crate::desired::GeneratedBy;
+use crate::desired::{Account, GeneratedBy};
 
 /// A key that was ever declared.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -32,6 +32,9 @@ pub struct Generation {
     pub plugin: String,
     /// The region it was made in.
     pub region: Option<String>,
+    /// That account's endpoint then; none: the vendor's own. Whose credentials they were is not known here: the access
+    /// key stays with the courier, so an account that became another vendor account looks like one whose pairs are gone.
+    pub endpoint: Option<String>,
     /// The public key's blob; none until a created pair's answer came.
     pub blob: Option<Vec<u8>>,
     /// The pair's name at the provider.
@@ -48,6 +51,10 @@ pub struct Generation {
     pub repeated_at: Option<i64>,
     /// When the agent first had it.
     pub loaded_at: Option<i64>,
+    /// Since when the provider says that there is no such pair (milliseconds since 1970 UTC), although it was there.
+    pub missing_since: Option<i64>,
+    /// When its deletion was last asked for, unless the provider refused: then it being gone is our doing.
+    pub delete_asked_at: Option<i64>,
     /// Why it stands where it does, in words, where that is not plain.
     pub note: Option<String>,
 }
@@ -56,6 +63,11 @@ impl Generation {
     /// Key and number.
     pub fn id(&self) -> (String, u64) {
         (self.key.clone(), self.n)
+    }
+
+    /// Whether an account is still the one that the pair was made with, as far as its file tells.
+    pub fn is_of(&self, account: &Account) -> bool {
+        self.account == account.name && self.plugin == account.plugin && self.endpoint == account.endpoint
     }
 }
 
@@ -68,12 +80,14 @@ pub enum GenerationState {
     Live,
     /// There is a pair of ours that nobody needs: to be deleted.
     Unwanted,
-    /// Asked for without an answer, and not there when looked for: looked for again later.
+    /// Not there when looked for, although it was asked for or had been there: looked for again later.
     Doubtful,
     /// What stands at the provider under this name is not what we made: left alone until a person decides.
     Blocked,
-    /// Ended: the pair is gone.
+    /// Ended: the pair was deleted.
     Deleted,
+    /// Ended: the pair is not there any more, and it was not keyferry that deleted it.
+    Gone,
     /// Ended: the name was somebody else's pair, which was not touched.
     Foreign,
     /// Ended: it never came to be.
@@ -82,13 +96,14 @@ pub enum GenerationState {
 
 impl GenerationState {
     /// All states.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Requested,
         Self::Live,
         Self::Unwanted,
         Self::Doubtful,
         Self::Blocked,
         Self::Deleted,
+        Self::Gone,
         Self::Foreign,
         Self::Absent,
     ];
@@ -102,6 +117,7 @@ impl GenerationState {
             Self::Doubtful => "doubtful",
             Self::Blocked => "blocked",
             Self::Deleted => "deleted",
+            Self::Gone => "gone",
             Self::Foreign => "foreign",
             Self::Absent => "absent",
         }
@@ -109,7 +125,7 @@ impl GenerationState {
 
     /// Whether nothing is left to do or to know.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Deleted | Self::Foreign | Self::Absent)
+        matches!(self, Self::Deleted | Self::Gone | Self::Foreign | Self::Absent)
     }
 }
 

@@ -27,6 +27,7 @@ CREATE TABLE generation (
     account               TEXT NOT NULL,
     plugin                TEXT NOT NULL,
     region                TEXT,
+    endpoint              TEXT,
     blob                  BLOB,
     pair_name             TEXT NOT NULL,
     provider_id           TEXT,
@@ -35,6 +36,8 @@ CREATE TABLE generation (
     requested_at          INTEGER NOT NULL,
     repeated_at           INTEGER,
     loaded_at             INTEGER,
+    missing_since         INTEGER,
+    delete_asked_at       INTEGER,
     note                  TEXT,
     PRIMARY KEY (key, n)
 ) STRICT;

@@ -175,7 +175,8 @@ impl Store {
 
     fn generations(&self, condition: &str) -> Result<Vec<Generation>, EngineError> {
         let columns = "key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id, \
-                       provider_fingerprint, state, requested_at, repeated_at, loaded_at, note";
+                       provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint, \
+                       missing_since, delete_asked_at";
         self.rows(
             &format!("SELECT {columns} FROM generation {condition} ORDER BY key, n"),
             |row| {
@@ -213,6 +214,9 @@ impl Store {
                     repeated_at: row.get(13)?,
                     loaded_at: row.get(14)?,
                     note: row.get(15)?,
+                    endpoint: row.get(16)?,
+                    missing_since: row.get(17)?,
+                    delete_asked_at: row.get(18)?,
                 }))
             },
         )
@@ -289,10 +293,12 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
     connection
         .prepare(
             "INSERT INTO generation (key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id,
-                                     provider_fingerprint, state, requested_at, repeated_at, loaded_at, note)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                                     provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint,
+                                     missing_since, delete_asked_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
              ON CONFLICT (key, n) DO UPDATE SET blob = ?8, provider_id = ?10, provider_fingerprint = ?11, state = ?12,
-                                                requested_at = ?13, repeated_at = ?14, loaded_at = ?15, note = ?16",
+                                                requested_at = ?13, repeated_at = ?14, loaded_at = ?15, note = ?16,
+                                                missing_since = ?18, delete_asked_at = ?19",
         )?
         .execute(params![
             row.key,
@@ -311,6 +317,9 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
             row.repeated_at,
             row.loaded_at,
             row.note,
+            row.endpoint,
+            row.missing_since,
+            row.delete_asked_at,
         ])
 }
 

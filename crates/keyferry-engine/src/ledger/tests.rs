@@ -38,6 +38,9 @@ fn generation(n: u64, state: GenerationState) -> Generation {
         repeated_at: None,
         loaded_at: Some(5),
         note: Some("why".to_owned()),
+        endpoint: Some("https://one.example".to_owned()),
+        missing_since: Some(6),
+        delete_asked_at: Some(7),
     }
 }
 

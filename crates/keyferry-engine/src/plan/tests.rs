@@ -55,6 +55,9 @@ fn generation(key: &str, n: u64, state: GenerationState) -> Generation {
         repeated_at: None,
         loaded_at: None,
         note: None,
+        endpoint: None,
+        missing_since: None,
+        delete_asked_at: None,
     }
 }
 

@@ -167,7 +167,7 @@ impl FakeCloud {
 
 impl Clouds for FakeCloud {
     fn run(&self, account: Arc<Account>, region: Option<String>, job: Job) -> CloudFuture {
-        assert_eq!(account.name, "cloud");
+        assert!(["cloud", "renamed"].contains(&account.name.as_str()));
         assert!(region.is_some());
         let (state, clock) = (Arc::clone(&self.state), Arc::clone(&self.clock));
         Box::pin(async move {

@@ -70,3 +70,66 @@ fn a_deletion_that_fails_is_repeated_with_growing_delays() {
         assert!(took > 60_000, "twelve tries took {took} ms");
     });
 }
+
+#[test]
+fn a_pair_that_is_not_there_is_looked_for_again_before_it_is_given_up() {
+    run(async {
+        let world = World::with_keys(&[("made", GeneratedBy::Provider), ("sent", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        // As another vendor account's credentials would have it, for half a minute.
+        world.cloud.lag(30_000);
+        let second = world.start();
+        assert!(second.rest().await);
+        world.assert_converged(&second);
+        assert!(states(&world).contains(&GenerationState::Deleted));
+    });
+}
+
+#[test]
+fn a_pair_that_stays_away_is_given_up_and_not_called_deleted() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        world.cloud.lag(u64::MAX);
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(states(&world), [GenerationState::Gone, GenerationState::Live]);
+    });
+}
+
+#[test]
+fn a_pair_at_another_endpoint_waits_for_it() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let at = |endpoint: &str| account(|account| account.endpoint = Some(endpoint.to_owned()));
+        world
+            .desired
+            .accounts
+            .insert("cloud".to_owned(), at("https://one.example"));
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        world
+            .desired
+            .accounts
+            .insert("cloud".to_owned(), at("https://other.example"));
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(states(&world), [GenerationState::Live, GenerationState::Live]);
+        assert_eq!(world.cloud.requests().len(), 2, "nothing is asked about the old pair");
+        let error = second.status("web").error.unwrap();
+        assert_eq!(error.kind, "account");
+        assert!(error.message.contains("https://one.example"), "{}", error.message);
+        world
+            .desired
+            .accounts
+            .insert("cloud".to_owned(), at("https://one.example"));
+        second.read_again(&world.desired);
+        assert!(second.rest().await);
+        assert_eq!(states(&world), [GenerationState::Deleted, GenerationState::Live]);
+    });
+}
