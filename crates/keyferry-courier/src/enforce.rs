@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub enum Rule {
     /// A request is not one of the operation's calls.
     Call,
-    /// A capture that is not allowed, or a private key left in a reply.
+    /// A capture that is not allowed, or a private key or another secret left in a reply.
     Capture,
     /// A credential where its class does not allow it.
     CredentialPlace,

@@ -1,7 +1,8 @@
 //! Line e: every value that derives from a secret is blanked before a reply reaches the plugin, and in every message.
 //!
 //! A provider repeats what it was sent ("server string to sign is: ..."), escaped in its own way. So for each secret,
-//! and for each digest and signature that was made of one, the usual ways to write it are looked for.
+//! and for each digest and signature that was made of one, the usual ways to write it are looked for, with any of its
+//! characters as an escape of JSON. A reply in which one shows only when more escapes are undone is withheld whole.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use keyferry_plugin::contract::{Pair, ProviderError};
 use keyferry_plugin::manifest::FieldClass;
 use zeroize::Zeroizing;
 
-use super::cleaning;
+use super::{captures, cleaning};
 use crate::recipe::{Fields, percent};
 use crate::secret::WipedBuffer;
 
@@ -81,17 +82,10 @@ impl Blanker {
         let mut out = Vec::with_capacity(text.len());
         let mut at = 0;
         while at < text.len() {
-            let candidates = text.get(at..at + 2).and_then(|start| self.by_start.get(start));
-            let longest = candidates
-                .into_iter()
-                .flatten()
-                .map(|&index| &self.patterns[index])
-                .filter(|pattern| text[at..].starts_with(&pattern.bytes))
-                .max_by_key(|pattern| pattern.bytes.len());
-            match longest {
-                Some(pattern) => {
+            match self.pattern_at(&text[at..]) {
+                Some((pattern, length)) => {
                     out.extend_from_slice(pattern.blank.as_bytes());
-                    at += pattern.bytes.len();
+                    at += length;
                 }
                 None => {
                     out.push(text[at]);
@@ -100,6 +94,39 @@ impl Blanker {
             }
         }
         out
+    }
+
+    /// Whether a text without secrets still holds one, when its escapes are undone.
+    pub(crate) fn is_seen_below(&self, blanked: &[u8]) -> bool {
+        let mut layer = Zeroizing::new(blanked.to_vec());
+        for _ in 0..LAYERS {
+            let next = captures::unescaped(&layer);
+            if next == layer {
+                return false;
+            }
+            if (0..next.len()).any(|at| self.pattern_at(&next[at..]).is_some()) {
+                return true;
+            }
+            layer = next;
+        }
+        false
+    }
+
+    /// The longest pattern with which a text begins, and how many bytes of the text it takes.
+    fn pattern_at(&self, text: &[u8]) -> Option<(&Pattern, usize)> {
+        let (first, length) = unit(text)?;
+        let (second, _) = unit(&text[length..])?;
+        let unescaped = [first, second];
+        let written: Option<&[u8; 2]> = text.first_chunk();
+        let starts = written
+            .into_iter()
+            .chain((written != Some(&unescaped)).then_some(&unescaped));
+        starts
+            .filter_map(|start| self.by_start.get(start))
+            .flatten()
+            .map(|&index| &self.patterns[index])
+            .filter_map(|pattern| Some((pattern, written_length(text, &pattern.bytes)?)))
+            .max_by_key(|&(_, length)| length)
     }
 
     /// A text that is fit to be shown: without secrets, then cleaned and shortened. What is invisible goes first, since it
@@ -181,6 +208,44 @@ impl Blanker {
     }
 }
 
+/// How many bytes of a text write this pattern at its beginning, each byte as itself or as an escape of JSON.
+fn written_length(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for &byte in pattern {
+        at += match text.get(at..)? {
+            [same, ..] if *same == byte => 1,
+            rest => unit(rest).filter(|&(escaped, _)| escaped == byte)?.1,
+        };
+    }
+    Some(at)
+}
+
+/// The first byte that a text writes, and in how many bytes: itself, or an escape of JSON (RFC 8259 §7). In a string
+/// within a string an escape has more than one backslash.
+fn unit(text: &[u8]) -> Option<(u8, usize)> {
+    let first = *text.first()?;
+    let backslashes = text
+        .iter()
+        .take(MAX_BACKSLASHES)
+        .take_while(|&&byte| byte == b'\\')
+        .count();
+    let escaped = match &text[backslashes..] {
+        _ if backslashes == 0 => None,
+        [b'u', b'0', b'0', high, low, ..] => hex_digit(*high)
+            .zip(hex_digit(*low))
+            .map(|(high, low)| (high << 4 | low, backslashes + 5)),
+        [byte @ (b'"' | b'/'), ..] => Some((*byte, backslashes + 1)),
+        _ => None,
+    };
+    Some(escaped.unwrap_or((first, 1)))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
 /// A JSON string without its quotes.
 fn json_content(text: &str) -> Zeroizing<Vec<u8>> {
     let mut json = WipedBuffer::default();
@@ -219,6 +284,10 @@ fn replaced(text: &[u8], from: &[u8; 1], to: &[u8]) -> Zeroizing<Vec<u8>> {
 
 /// Bytes below which a form is not looked for: so short, it stands in any text.
 const SHORTEST: usize = 4;
+/// Backslashes of one escape: a string within a string has twice as many and one.
+const MAX_BACKSLASHES: usize = 15;
+/// How often escapes are undone to look for what still stands below.
+const LAYERS: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -283,6 +352,30 @@ mod tests {
                 assert!(said.starts_with(&format!("before {blank}")), "{form}: {said}");
                 assert!(said.ends_with(" after"), "{form}: {said}");
             }
+        }
+    }
+
+    #[test]
+    fn escapes_of_json_are_seen_through() {
+        let blanker = blanker();
+        for form in [
+            r"CAIS/token+with\u003d\u003d",
+            r"CAIS\/token\u002Bwith\u003D=",
+            r"\u0043\u0041IS\u002ftoken+with==",
+            r"CAIS\\\/token+with\\u003d\\u003d",
+        ] {
+            assert_eq!(
+                blanker.blank_text(&format!("before {form}\\n after\\\\")),
+                "before <security_token>\\n after\\\\",
+                "{form}"
+            );
+        }
+        for other in [
+            r"CAIS/token+with\u003d\u003",
+            r"CAIS/token+with\u003d\u013d",
+            r"CA\",
+        ] {
+            assert_eq!(blanker.blank_text(other), other);
         }
     }
 

@@ -182,7 +182,7 @@ fn is_key_bytes(bytes: &[u8]) -> bool {
 }
 
 /// One layer of JSON and URL escapes less.
-fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let hex = |digits: Option<&[u8]>| {
         let digits = std::str::from_utf8(digits?).ok()?;
