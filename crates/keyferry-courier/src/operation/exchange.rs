@@ -111,15 +111,22 @@ impl Run<'_> {
             let message = "was not given a reply: it holds a private key that was not captured";
             return Err(self.refused(Refusal::new(Rule::Capture, message)));
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(&self.blanker.blank(bytes)).into_owned();
+        let text = |bytes: &[u8]| {
+            let blanked = self.blanker.blank(bytes);
+            if self.blanker.is_seen_below(&blanked) {
+                let message = "was not given a reply: it repeats a secret in a form that cannot be blanked";
+                return Err(self.refused(Refusal::new(Rule::Capture, message)));
+            }
+            Ok(String::from_utf8_lossy(&blanked).into_owned())
+        };
+        let headers = reply
+            .headers
+            .iter()
+            .map(|(name, value)| Ok((name.to_ascii_lowercase(), text(value)?)));
         let response = Response {
             status: reply.status,
-            headers: reply
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
-                .collect(),
-            body: text(&body),
+            headers: headers.collect::<Result<_, JobError>>()?,
+            body: text(&body)?,
             captured: captured
                 .iter()
                 .map(|_| captures::PRIVATE_KEY.to_owned())
