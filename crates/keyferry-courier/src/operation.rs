@@ -96,6 +96,7 @@ impl Job {
             deadline,
             blanker: Blanker::new(&credentials.fields),
             sent: false,
+            succeeded: false,
             uncertain: false,
         };
         if let (Operation::Delete(_), Some(permit), None) = (
@@ -142,6 +143,8 @@ struct Run<'a> {
     blanker: Blanker,
     /// A request that changes something may have left.
     sent: bool,
+    /// The provider answered one with success.
+    succeeded: bool,
     /// And no whole answer to the last one came.
     uncertain: bool,
 }
@@ -345,10 +348,13 @@ impl Run<'_> {
 
     /// An error of the plugin, with the effect as far as we know better.
     fn failed(&self, error: ProviderError) -> JobError {
-        let effect = match (self.sent, self.uncertain) {
-            (false, _) => Effect::None,
-            (true, true) => Effect::Unknown,
-            (true, false) => error.effect,
+        let effect = if !self.sent {
+            Effect::None
+        } else if self.uncertain || self.succeeded {
+            // What the provider confirmed, the plugin cannot deny: the pair would be left behind unseen.
+            Effect::Unknown
+        } else {
+            error.effect
         };
         JobError::Provider(error.with_effect(effect))
     }

@@ -60,6 +60,8 @@ pub enum Rule {
     Permit,
     /// Text of a provider is not reused.
     Text,
+    /// An operation ends with its own outcome, or with the effect that it had.
+    Outcome,
     /// Steps, bytes, captures, depth and time are bounded.
     Cap,
     /// Steps and expressions that this version refuses, and sources that the manifest does not list.
@@ -67,13 +69,17 @@ pub enum Rule {
 }
 
 use OperationKind::{Create, Credentials, Delete, Get, Import, List};
-use Rule::{Allowed, Answer, Call, Cap, Echo, Host, Permit, PrivateKey, Reserved, SecretPlace, Text};
+use Rule::{
+    Allowed, Answer, Call, Cap, Echo, Host, Outcome, Permit, PrivateKey, Reserved, SecretPlace, Text,
+};
 
 behaviours! {
     /// Behaves.
     None = "none", Allowed, Option::None;
     /// Writes to standard output and standard error, then behaves.
     Print = "print", Allowed, Option::None;
+    /// The bearer in its own header, with text before it.
+    BearerWithText = "bearer_with_text", SecretPlace, Some(List);
     /// Tries to write the file of the setting `path`, and fails with what came of it.
     WriteFile = "write_file", Allowed, Option::None;
     /// Panics; the plugin kit makes it an error of kind `internal`.
@@ -134,8 +140,6 @@ behaviours! {
     BearerUnderKnownKey = "bearer_under_known_key", SecretPlace, Some(List);
     /// The bearer as the key of an HMAC.
     BearerAsKey = "bearer_as_key", SecretPlace, Some(List);
-    /// The bearer in its own header, with text before it.
-    BearerWithText = "bearer_with_text", SecretPlace, Some(List);
     /// The HMAC key as the bearer, by its handle.
     HmacKeyAsBearer = "hmac_key_as_bearer", SecretPlace, Some(Credentials);
     /// A credential field that the manifest does not have.
@@ -271,8 +275,15 @@ behaviours! {
     HmacSha512 = "hmac_sha512", Reserved, Some(List);
     /// Credentials with a handle that was never given.
     ForeignHandle = "foreign_handle", Reserved, Some(Credentials);
+
     /// Another operation's outcome.
-    OtherOutcome = "other_outcome", Reserved, Some(List);
+    OtherOutcome = "other_outcome", Outcome, Some(List);
+    /// After a create that went well, an error that claims no effect.
+    DenyCreate = "deny_create", Outcome, Some(Create);
+    /// After an import that went well, an error that claims no effect.
+    DenyImport = "deny_import", Outcome, Some(Import);
+    /// After a delete that went well, an error that claims no effect.
+    DenyDelete = "deny_delete", Outcome, Some(Delete);
 }
 
 impl Behaviour {

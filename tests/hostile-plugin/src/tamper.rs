@@ -1,8 +1,8 @@
 //! Answering steps that are well formed and not allowed.
 
 use keyferry_plugin::contract::{
-    CredentialSet, CredentialValue, DoneStep, ErrorKind, HttpStep, Operation, Outcome, Pair, ProviderError,
-    ReadStep, Reply, RunStep, Session, Step, WaitStep,
+    CredentialSet, CredentialValue, DoneStep, Effect, ErrorKind, HttpStep, Operation, Outcome, Pair,
+    ProviderError, ReadStep, Reply, RunStep, Session, Step, WaitStep,
 };
 use keyferry_plugin::recipe::{Capture, Expr, Hmac, HttpRequest, Place};
 use keyferry_plugin::{Answer, Turn};
@@ -81,6 +81,9 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
                 _ => &Value::Null,
             };
             credentials(content, fields).map(done)
+        }
+        (B::DenyCreate | B::DenyImport | B::DenyDelete, Some(_)) => {
+            Err(ProviderError::new(ErrorKind::Unauthorized, "nothing happened").with_effect(Effect::None))
         }
         (B::OtherOutcome, Some(_)) => Ok(done(Outcome::Deleted)),
         (_, Some(_)) => honest,
