@@ -79,7 +79,7 @@ behaviours! {
     /// Writes to standard output and standard error, then behaves.
     Print = "print", Allowed, Option::None;
     /// The bearer in its own header, with text before it.
-    BearerWithText = "bearer_with_text", SecretPlace, Some(List);
+    BearerWithText = "bearer_with_text", Allowed, Some(List);
     /// Tries to write the file of the setting `path`, and fails with what came of it.
     WriteFile = "write_file", Allowed, Option::None;
     /// Panics; the plugin kit makes it an error of kind `internal`.
