@@ -108,6 +108,11 @@ pub enum Action {
         /// The generation.
         id: GenerationId,
     },
+    /// Wait no longer for a generation that nobody can look for, and whose private half is lost.
+    Doubt {
+        /// The generation.
+        id: GenerationId,
+    },
     /// Wipe a private half that nobody needs any more.
     Forget {
         /// The key.
@@ -247,6 +252,8 @@ impl Planner<'_> {
             .get(&making)
             .is_some_and(|retry| retry.needs_room);
 
+        let present = spec.filter(|spec| spec.present);
+        let could_make = present.is_some() && account.is_some() && !held && loaded.is_none();
         let mut under_way = false;
         let mut unwanted = 0;
         for generation in self.ledger.of_key(key) {
@@ -261,6 +268,8 @@ impl Planner<'_> {
                         if self.is_open(&making, spec, account) {
                             self.request(generation, Class::Make, Action::ImportAgain { id });
                         }
+                    } else if !in_hand && could_make && self.account_of(generation).is_none() {
+                        self.doubt(generation);
                     } else {
                         self.request_when_open(generation, Class::Make, Action::Look { id });
                     }
@@ -301,7 +310,6 @@ impl Planner<'_> {
             }
         }
 
-        let present = spec.filter(|spec| spec.present);
         let wanted = present.filter(|_| !held && loaded.is_none() && !under_way);
         if present.is_none() && !held && loaded.is_none() && !under_way {
             self.plan.waiting.insert(key.to_owned(), Waiting::FileMissing);
@@ -363,6 +371,25 @@ impl Planner<'_> {
         }
     }
 
+    /// The next generation need not wait for the account of this one.
+    fn doubt(&mut self, generation: &Generation) {
+        let subject = Subject::Generation(generation.key.clone(), generation.n);
+        let known = self.observed.retries.get(&subject);
+        let (spec, account) = known
+            .map(|retry| (retry.spec.clone(), retry.account.clone()))
+            .unwrap_or_default();
+        // Closed while the disk refuses to note it.
+        if self.is_open(&subject, spec.as_ref(), account.as_ref()) {
+            self.plan.actions.push(Action::Doubt { id: generation.id() });
+        }
+    }
+
+    /// The account that a generation was made with, if it still is what it was.
+    fn account_of(&self, generation: &Generation) -> Option<&Arc<Account>> {
+        let account = self.desired.accounts.get(&generation.account);
+        account.filter(|account| generation.is_of(account))
+    }
+
     /// A request about a generation, unless an earlier one failed and its time has not come.
     fn request_when_open(&mut self, generation: &Generation, class: Class, action: Action) {
         let account = self.desired.accounts.get(&generation.account);
@@ -379,9 +406,9 @@ impl Planner<'_> {
 
     /// A request about a generation: with the account it was made with, or not at all.
     fn request(&mut self, generation: &Generation, class: Class, action: Action) {
-        match self.desired.accounts.get(&generation.account) {
-            Some(account) if generation.is_of(account) => self.propose(account, class, action),
-            _ => {
+        match self.account_of(generation).cloned() {
+            Some(account) => self.propose(&account, class, action),
+            None => {
                 let waiting = Waiting::AccountOfPair {
                     account: generation.account.clone(),
                     plugin: generation.plugin.clone(),
@@ -479,6 +506,7 @@ impl Action {
                 key
             }
             Self::Delete { id }
+            | Self::Doubt { id }
             | Self::ImportAgain { id }
             | Self::Load { id }
             | Self::Look { id }

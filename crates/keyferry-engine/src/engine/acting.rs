@@ -24,6 +24,7 @@ impl Engine {
                 self.look(&id, Step::Compare);
                 Ok(())
             }
+            Action::Doubt { id } => self.doubt(&id).await,
             Action::Forget { key } => {
                 self.ready.remove(&key);
                 self.observed.ready.remove(&key);

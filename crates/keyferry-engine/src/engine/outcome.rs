@@ -263,6 +263,16 @@ impl Engine {
         self.settle(generation, None).await
     }
 
+    /// Nobody can say whether a pair is there: its account is gone. It is looked for when the account is back.
+    pub(super) async fn doubt(&mut self, id: &GenerationId) -> Result<(), EngineError> {
+        let Some(mut generation) = self.view.generations.get(id).cloned() else {
+            return Ok(());
+        };
+        generation.state = GenerationState::Doubtful;
+        generation.note = Some("its answer was lost, and its account is gone".to_owned());
+        self.settle(generation, None).await
+    }
+
     /// A pair was looked for and is not there.
     async fn not_found(&mut self, mut generation: Generation) -> Result<(), EngineError> {
         let id = generation.id();

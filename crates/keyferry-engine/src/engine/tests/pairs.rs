@@ -133,3 +133,41 @@ fn a_pair_at_another_endpoint_waits_for_it() {
         assert_eq!(states(&world), [GenerationState::Deleted, GenerationState::Live]);
     });
 }
+#[test]
+fn a_request_whose_account_is_gone_does_not_hold_up_the_key() {
+    run(async {
+        for generated_by in [GeneratedBy::Provider, GeneratedBy::Keyferry] {
+            let mut world = World::with_keys(&[("web", generated_by)]);
+            world.cloud.hold_answers(true);
+            let first = world.start();
+            while world.cloud.in_flight().0 == 0 {
+                tokio::task::yield_now().await;
+            }
+            // The pair is made, and nobody hears of it.
+            while world.cloud.our_pairs().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            first.kill().await;
+            world.cloud.hold_answers(false);
+            let renamed = account(|account| account.plugin = "gone".to_owned());
+            let before = world.desired.accounts.insert("cloud".to_owned(), renamed).unwrap();
+            world.desired.accounts.insert("renamed".to_owned(), before.clone());
+            let moved = key("web", generated_by, |spec| spec.account = "renamed".to_owned());
+            world.desired.keys.insert("web".to_owned(), moved);
+            let second = world.start();
+            assert!(second.rest().await);
+            let status = second.status("web");
+            assert_eq!((status.state, status.generation), (KeyState::Loaded, Some(2)));
+            assert!(
+                status.error.unwrap().message.contains("account cloud"),
+                "the first pair waits for its account"
+            );
+
+            world.desired.accounts.insert("cloud".to_owned(), before);
+            second.read_again(&world.desired);
+            assert!(second.rest().await);
+            world.assert_converged(&second);
+            second.kill().await;
+        }
+    });
+}
