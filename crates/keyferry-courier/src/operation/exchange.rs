@@ -78,7 +78,7 @@ impl Run<'_> {
         match self.shared.client.send(request, destination, kind, time) {
             Ok(reply) => {
                 self.sent |= changes(kind);
-                self.succeeded |= changes(kind)                 self.uncertain = false;                self.uncertain = false; (200..300).contains(&reply.status);
+                self.succeeded |= changes(kind) && (200..300).contains(&reply.status);
                 self.uncertain = false;
                 self.received(reply, pointer)
             }
