@@ -91,6 +91,18 @@ impl Engine {
     /// # Errors
     /// When no thread can be started for making keys.
     pub fn start(parts: Parts) -> io::Result<(EngineHandle, JoinHandle<Result<(), EngineError>>)> {
+        let (engine, updates) = Self::new(parts)?;
+        let (commands, orders) = mpsc::unbounded_channel();
+        let (publish, snapshots) = watch::channel(Arc::new(Snapshot {
+            idle: false,
+            ..engine.snapshot()
+        }));
+        let task = tokio::spawn(engine.run(updates, orders, publish));
+        Ok((EngineHandle::new(commands, snapshots), task))
+    }
+
+    /// An engine that has not begun anything, and where it hears of changed files.
+    fn new(parts: Parts) -> io::Result<(Self, watch::Receiver<Arc<Desired>>)> {
         let pool = GenerationPool::start()?;
         let (ledger, view) = parts.ledger;
         let mut updates = parts.desired;
@@ -117,13 +129,7 @@ impl Engine {
             tasks: JoinSet::new(),
             running: HashMap::new(),
         };
-        let (commands, orders) = mpsc::unbounded_channel();
-        let (publish, snapshots) = watch::channel(Arc::new(Snapshot {
-            idle: false,
-            ..engine.snapshot()
-        }));
-        let task = tokio::spawn(engine.run(updates, orders, publish));
-        Ok((EngineHandle::new(commands, snapshots), task))
+        Ok((engine, updates))
     }
 
     async fn run(

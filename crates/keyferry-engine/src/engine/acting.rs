@@ -318,17 +318,20 @@ impl Engine {
     }
 
     fn publish(&mut self, id: GenerationId) {
-        let Some(generation) = self.view.generations.get(&id) else {
+        let row = self.view.generations.get(&id);
+        let known = row.and_then(|row| {
+            let public = PublicKey::from_blob(row.blob.as_deref()?)?;
+            Some((public, row.pair_name.clone()))
+        });
+        let Some((public, comment)) = known else {
+            // Without a mark it would be planned again at once, for ever.
+            let message = "the ledger's public half of the loaded key cannot be read".to_owned();
+            let remedy = "nothing: the key works, and the next generation has a new one";
+            let failure = Failure::local("public_file", message, remedy, Pace::Never);
+            self.fail(Subject::Publishing(id.0), &failure);
             return;
         };
-        let Some(public) = generation.blob.as_deref().and_then(PublicKey::from_blob) else {
-            return;
-        };
-        let (directory, key, comment) = (
-            self.state_directory.clone(),
-            id.0.clone(),
-            generation.pair_name.clone(),
-        );
+        let (directory, key) = (self.state_directory.clone(), id.0.clone());
         let task = self.tasks.spawn_blocking(move || {
             Finished::Published(public_files::write(&directory, &key, &public, &comment))
         });

@@ -70,21 +70,29 @@ impl World {
     fn start_until(&self, stop: Option<Stop>) -> Daemon {
         let key_ring = Arc::new(FakeKeyRing::default());
         let (files, desired) = watch::channel(Arc::new(self.desired.clone()));
-        let parts = Parts {
-            state_directory: self.state.path().to_owned(),
-            ledger: Ledger::open_until(self.state.path(), stop).unwrap(),
-            desired,
-            plugins: Arc::new(FakePlugins),
-            clouds: Arc::clone(&self.cloud) as Arc<dyn Clouds>,
-            key_ring: Arc::clone(&key_ring) as Arc<dyn KeyRing>,
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-        };
-        let (handle, task) = Engine::start(parts).unwrap();
+        let (handle, task) = Engine::start(self.parts(stop, Arc::clone(&key_ring), desired)).unwrap();
         Daemon {
             handle,
             task,
             key_ring,
             files,
+        }
+    }
+
+    fn parts(
+        &self,
+        stop: Option<Stop>,
+        key_ring: Arc<FakeKeyRing>,
+        desired: watch::Receiver<Arc<Desired>>,
+    ) -> Parts {
+        Parts {
+            state_directory: self.state.path().to_owned(),
+            ledger: Ledger::open_until(self.state.path(), stop).unwrap(),
+            desired,
+            plugins: Arc::new(FakePlugins),
+            clouds: Arc::clone(&self.cloud) as Arc<dyn Clouds>,
+            key_ring,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         }
     }
 

@@ -381,6 +381,31 @@ fn the_old_pair_waits_for_the_account_it_was_made_with() {
     });
 }
 
+/// It would be planned for ever, and nothing else.
+#[test]
+fn a_public_half_that_cannot_be_read_is_not_published_again_and_again() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        let (_, desired) = watch::channel(Arc::new(world.desired.clone()));
+        let (mut engine, _) = Engine::new(world.parts(None, Arc::default(), desired)).unwrap();
+        let id = ("web".to_owned(), 1);
+        engine.view.generations.get_mut(&id).unwrap().blob = None;
+        engine.observed.loaded.insert("web".to_owned(), 1);
+        let publish = crate::plan::Action::Publish { id };
+        let planned = |engine: &Engine| {
+            let now = engine.clock.now();
+            plan(&engine.desired, &engine.view, &engine.observed, now).actions
+        };
+        assert_eq!(planned(&engine), [publish.clone()]);
+        engine.begin(publish).await.unwrap();
+        assert_eq!(planned(&engine), []);
+        assert_eq!(engine.snapshot().keys[0].error.as_ref().unwrap().kind, "public_file");
+    });
+}
+
 #[test]
 fn an_agent_without_room_is_tried_again_without_a_new_pair() {
     run(async {
