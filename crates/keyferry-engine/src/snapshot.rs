@@ -93,11 +93,6 @@ pub enum KeyState {
 }
 
 impl KeyState {
-    /// Whether `keyferry resume` changes something.
-    pub fn waits_for_resume(self) -> bool {
-        matches!(self, Self::Failed | Self::Held)
-    }
-
     /// The name in status.
     pub fn name(self) -> &'static str {
         match self {

@@ -32,14 +32,15 @@ impl EngineHandle {
         let _ = self.commands.send(Command::Held { key: key.to_owned() });
     }
 
-    /// Ends the hold of keys and tries again at once what had failed. No name: all keys.
+    /// Ends the hold of keys, tries again at once what had failed, and looks again at pairs that are left alone. No name:
+    /// all keys. Gives the names of those for which that changed something.
     ///
     /// # Errors
     /// [`UnknownKey`] when one of the names is no key's; nothing is resumed then.
-    pub async fn resume(&self, keys: Vec<String>) -> Result<(), UnknownKey> {
+    pub async fn resume(&self, keys: Vec<String>) -> Result<Vec<String>, UnknownKey> {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Resume { keys, reply });
-        answer.await.unwrap_or(Ok(()))
+        answer.await.unwrap_or(Ok(Vec::new()))
     }
 
     /// Returns when the engine has seen what the config directory asks for now, and begun what follows from it.
@@ -72,7 +73,7 @@ pub(super) enum Command {
     },
     Resume {
         keys: Vec<String>,
-        reply: oneshot::Sender<Result<(), UnknownKey>>,
+        reply: oneshot::Sender<Result<Vec<String>, UnknownKey>>,
     },
 }
 
@@ -103,17 +104,23 @@ impl Engine {
                     true => known.into_iter().map(str::to_owned).collect(),
                     false => keys,
                 };
+                let mut resumed = Vec::new();
                 for key in keys {
-                    self.resume(&key).await?;
+                    if self.resume(&key).await? && !resumed.contains(&key) {
+                        resumed.push(key);
+                    }
                 }
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(Ok(resumed));
                 Ok(())
             }
         }
     }
 
-    async fn resume(&mut self, key: &str) -> Result<(), EngineError> {
+    /// Whether there was something to resume.
+    async fn resume(&mut self, key: &str) -> Result<bool, EngineError> {
+        let failures = self.observed.retries.len();
         self.observed.retries.retain(|subject, _| subject.key() != key);
+        let mut is_changed = self.observed.retries.len() < failures;
         let mut accounts: BTreeSet<&str> = self.view.of_key(key).map(|row| row.account.as_str()).collect();
         accounts.extend(self.desired.keys.get(key).map(|spec| spec.account.as_str()));
         for account in accounts {
@@ -129,6 +136,7 @@ impl Engine {
             })
             .await?;
             self.key_ring.resume(key);
+            is_changed = true;
         }
         // Asking also means: look at it again.
         let blocked = self
@@ -144,14 +152,13 @@ impl Engine {
             .collect();
         if !generations.is_empty() {
             // A disk that refuses is shown when the deletion is tried; until then the row stays blocked.
-            let _ = self
-                .record(Write {
-                    generations,
-                    ..Write::default()
-                })
-                .await?;
+            let write = Write {
+                generations,
+                ..Write::default()
+            };
+            is_changed |= self.record(write).await?.is_ok();
         }
-        Ok(())
+        Ok(is_changed)
     }
 
     /// The user's word holds in this process even when the disk refuses it.

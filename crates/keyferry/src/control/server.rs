@@ -86,24 +86,8 @@ impl Control {
     }
 
     async fn resume(&self, keys: Vec<String>) -> Answer {
-        let before = self.engine.snapshots().borrow().clone();
-        let waiting = |name: &str| {
-            before
-                .keys
-                .iter()
-                .any(|key| key.name == name && key.state.waits_for_resume())
-        };
-        let resumed: Vec<String> = match keys.is_empty() {
-            true => before
-                .keys
-                .iter()
-                .map(|key| key.name.clone())
-                .filter(|name| waiting(name))
-                .collect(),
-            false => keys.iter().filter(|name| waiting(name)).cloned().collect(),
-        };
         match self.engine.resume(keys).await {
-            Ok(()) => Answer::Resumed(resumed),
+            Ok(resumed) => Answer::Resumed(resumed),
             Err(error) => Answer::Refused(format!("{error}; `keyferry status` lists the keys")),
         }
     }

@@ -236,7 +236,12 @@ fn a_pair_that_was_replaced_is_reported_and_left() {
         );
 
         let before = world.cloud.requests().len();
-        second.handle.resume(vec!["web".to_owned()]).await.unwrap();
+        let resumed = second.handle.resume(vec!["web".to_owned()]).await;
+        assert_eq!(
+            resumed,
+            Ok(vec!["web".to_owned()]),
+            "the key works, and its old pair waited"
+        );
         assert!(second.rest().await);
         assert_eq!(world.cloud.requests().len(), before + 1, "it was looked at again");
         assert_eq!(error(&second, "web").kind, "blocked");
@@ -264,9 +269,11 @@ fn a_held_key_gets_nothing_new_until_resumed() {
         assert!(second.rest().await);
         assert_eq!(second.status("web").state, KeyState::Held);
         assert_eq!(creates(&world), 1);
-        second.handle.resume(Vec::new()).await.unwrap();
+        let resumed = second.handle.resume(Vec::new()).await;
+        assert_eq!(resumed, Ok(vec!["web".to_owned()]));
         assert!(second.rest().await);
         world.assert_converged(&second);
+        assert_eq!(second.handle.resume(Vec::new()).await, Ok(Vec::new()));
 
         let unknown = second
             .handle

@@ -72,6 +72,25 @@ fn a_deletion_that_fails_is_repeated_with_growing_delays() {
 }
 
 #[test]
+fn a_deletion_that_does_not_repeat_itself_can_be_resumed() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        let refusal = Some(Fault::Refuse(ErrorKind::Unauthorized));
+        world.cloud.expect([None, None, refusal]);
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(second.status("web").state, KeyState::Loaded);
+        let resumed = second.handle.resume(vec!["web".to_owned()]).await;
+        assert_eq!(resumed, Ok(vec!["web".to_owned()]));
+        assert!(second.rest().await);
+        world.assert_converged(&second);
+    });
+}
+
+#[test]
 fn a_pair_that_is_not_there_is_looked_for_again_before_it_is_given_up() {
     run(async {
         let world = World::with_keys(&[("made", GeneratedBy::Provider), ("sent", GeneratedBy::Keyferry)]);
