@@ -202,7 +202,7 @@ fn a_library_replaced_after_it_was_inspected_is_not_run() {
     let words = error.to_string();
     assert!(matches!(error.fault, Fault::Refused(_)), "{words}");
     assert!(
-        words.contains("was replaced since it was checked: restart keyferry"),
+        words.contains("was replaced since it was checked: the new file is used at the next try"),
         "{words}"
     );
     assert!(!case.marker.exists());
