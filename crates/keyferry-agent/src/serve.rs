@@ -1,18 +1,21 @@
 //! Accepting clients: whose they are, how many, and what happens when there are too many.
 
 pub(crate) mod connections;
+mod lanes;
 
 use crate::agent::Agent;
 use crate::connection;
 use crate::listener::{Listener, is_own};
 use crate::session::Session;
 use connections::Connections;
+use lanes::Lanes;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UnixStream;
 
 /// What one client, or many of them, may take from the others.
 #[derive(Clone, Debug)]
@@ -48,14 +51,16 @@ impl Default for Limits {
 /// for some.
 ///
 /// A client of another user than this process's is turned away, except root's. One agent may be served on
-/// several sockets.
+/// several sockets. Clients are answered on threads of their own, so that it matters little what else the caller's
+/// runtime has to do.
 pub async fn serve(listener: Listener, agent: Agent, limits: Limits, shutdown: impl Future<Output = ()>) {
+    let lanes = Lanes::start();
     let connections = Connections::new(limits.connections);
     let _abort = connections.abort_on_drop();
     let limits = Arc::new(limits);
     tokio::select! {
         () = shutdown => {}
-        () = accept_all(&listener, &agent, &limits, &connections) => {}
+        () = accept_all(&listener, &agent, &limits, &connections, &lanes) => {}
         () = agent.expire_keys() => {}
     }
     drop(listener);
@@ -68,6 +73,7 @@ async fn accept_all(
     agent: &Agent,
     limits: &Arc<Limits>,
     connections: &Arc<Connections>,
+    lanes: &Lanes,
 ) {
     let mut strangers = 0_u64;
     let mut pause = FIRST_PAUSE;
@@ -100,7 +106,22 @@ async fn accept_all(
         let place = connections.admit().await;
         let session = Session::new(agent.clone());
         let limits = Arc::clone(limits);
-        connections.spawn(place, |connection| async move {
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot serve a client");
+                continue;
+            }
+        };
+        connections.spawn(place, lanes, |connection| async move {
+            // From here on the lane's own runtime waits for its bytes.
+            let stream = match UnixStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot serve a client");
+                    return;
+                }
+            };
             if let Err(ended) = connection::run(stream, session, &connection, &limits).await {
                 tracing::debug!(cause = &ended as &dyn std::error::Error, "closed a connection");
             }

@@ -30,13 +30,13 @@ fn the_agent_outlives_a_lack_of_descriptors() {
     asking.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     asking.write_all(LIST).unwrap();
 
-    // Room for five more, though the agent believes that it may have a thousand.
+    // Room for the agent's own threads and a few clients, though it believes that it may have a thousand.
     let highest = asking.as_raw_fd() as u64;
     let before = getrlimit(Resource::Nofile);
     setrlimit(
         Resource::Nofile,
         Rlimit {
-            current: Some(highest + 6),
+            current: Some(highest + 18),
             maximum: before.maximum,
         },
     )

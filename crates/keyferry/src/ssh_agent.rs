@@ -31,9 +31,10 @@ pub(crate) fn run(arguments: &SshAgentArguments) -> Result<Exit, Error> {
     })
 }
 
-/// The agent's own threads: nothing but clients runs on them.
+/// A thread for the agent's socket. Clients are answered on further threads of the agent's own.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .thread_name("agent")
         .build()

@@ -1,5 +1,6 @@
 //! The connections that are open, and which of them gives way when there are too many.
 
+use super::lanes::Lanes;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,7 +68,7 @@ impl Connections {
     }
 
     /// Starts a connection's task.
-    pub(super) fn spawn<F>(self: &Arc<Self>, place: Place, run: impl FnOnce(Connection) -> F)
+    pub(super) fn spawn<F>(self: &Arc<Self>, place: Place, lanes: &Lanes, run: impl FnOnce(Connection) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -84,7 +85,7 @@ impl Connections {
         };
         // Locked until the entry is in: the task may end before this function does.
         let mut open = self.open();
-        let task = tokio::spawn(run(connection)).abort_handle();
+        let task = lanes.spawn(run(connection));
         open.insert(id, Open { state, task });
     }
 
