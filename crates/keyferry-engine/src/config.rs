@@ -215,8 +215,7 @@ const GONE_SETTINGS: &str =
     "the file is gone: its settings stay in force until the daemon ends; put it back to change them";
 const GONE_ACCOUNT: &str =
     "the file is gone: the account stays in force until the daemon ends; put it back to change it";
-const GONE_KEY: &str =
-    "the file is gone: a key that is loaded stays so until the daemon ends; put it back to keep the key longer";
+const GONE_KEY: &str = "the file is gone: a key that is loaded stays so until the daemon ends; put it back to keep the key longer";
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -61,6 +61,22 @@ pub enum EngineError {
         /// The filesystem.
         filesystem: String,
     },
+    /// The state directory was copied here from another machine, whose pairs it names.
+    #[error(
+        "the state directory {path} belongs to {theirs}, and this is {ours}: remove it to begin a new installation here \
+         (the other machine's pairs stay its own); if this is that machine with a new identity, create the file \
+         {path}/{} and start again",
+        crate::ledger::ADOPT_FILE_NAME,
+        path = path.display()
+    )]
+    OtherMachine {
+        /// The state directory.
+        path: PathBuf,
+        /// The machine that it belongs to.
+        theirs: String,
+        /// This machine.
+        ours: String,
+    },
     /// A later version wrote the ledger.
     #[error(
         "the ledger {} was written by a later keyferry (schema {found}, this one knows {known}): install that version again",

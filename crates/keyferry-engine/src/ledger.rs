@@ -9,6 +9,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+mod machine;
 mod rows;
 mod schema;
 mod state_directory;
@@ -22,10 +23,15 @@ pub use rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, K
 pub use view::LedgerView;
 
 use crate::error::EngineError;
+use machine::Machine;
 use store::Store;
 
 /// The ledger's file in the state directory.
 pub const FILE_NAME: &str = "ledger.sqlite";
+
+/// A file in the state directory that says: this machine is the one that the ledger belongs to now. The user makes it;
+/// the next start takes it away.
+pub const ADOPT_FILE_NAME: &str = "adopt-installation";
 
 /// The open ledger: one thread that writes, one transaction and one fsync for each [`Write`].
 ///
@@ -41,8 +47,8 @@ impl Ledger {
     /// Opens the ledger of a state directory, made if it is not there, and says what it holds.
     ///
     /// # Errors
-    /// When the directory is another daemon's, somebody else's or on a network filesystem, and when the file cannot
-    /// be used or was written by a later version.
+    /// When the directory is another daemon's, another machine's, somebody else's or on a network filesystem, and when the
+    /// file cannot be used or was written by a later version.
     pub fn open(state_directory: &Path) -> Result<(Self, LedgerView), EngineError> {
         Self::open_until(state_directory, None)
     }
@@ -52,9 +58,20 @@ impl Ledger {
         state_directory: &Path,
         stop: Option<Stop>,
     ) -> Result<(Self, LedgerView), EngineError> {
+        Self::open_on(Machine::here(), state_directory, stop)
+    }
+
+    fn open_on(
+        machine: Machine,
+        state_directory: &Path,
+        stop: Option<Stop>,
+    ) -> Result<(Self, LedgerView), EngineError> {
         let lock = state_directory::claim(state_directory)?;
         let path = state_directory.join(FILE_NAME);
-        let mut store = Store::open(&path)?;
+        let mut store = Store::open(&path, &machine)?;
+        let adopt = state_directory.join(ADOPT_FILE_NAME);
+        store.belongs_to(machine, adopt.symlink_metadata().is_ok())?;
+        state_directory::remove(&adopt)?;
         let view = store.view()?;
         let (commands, queue) = mpsc::channel::<Command>();
         let thread = thread::Builder::new()

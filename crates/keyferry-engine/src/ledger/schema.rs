@@ -10,7 +10,10 @@ pub(super) const VERSION: i64 = 1;
 pub(super) const TABLES: &str = "
 CREATE TABLE installation (
     id          TEXT NOT NULL PRIMARY KEY,
-    created_at  INTEGER NOT NULL
+    created_at  INTEGER NOT NULL,
+    machine_id  TEXT,
+    host_name   TEXT,
+    uid         INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE key (

@@ -65,6 +65,18 @@ pub(super) fn claim(directory: &Path) -> Result<File, EngineError> {
     Ok(file)
 }
 
+/// Removes a file that need not be there.
+pub(super) fn remove(path: &Path) -> Result<(), EngineError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(EngineError::Io {
+            what: "cannot remove",
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The name of the network filesystem that a directory is on; none: a local one.
 ///
 /// Elsewhere than on Linux nothing is known, and nothing refused.

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use keyferry_plugin::contract::Algorithm;
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
+use super::machine::Machine;
 use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Write};
 use super::schema::{TABLES, VERSION};
 use super::{History, LedgerView};
@@ -23,7 +24,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens the file to write, made with mode 0600 and brought to this version's schema.
-    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+    pub(super) fn open(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
         // SQLite gives its other files the mode of this one.
         OpenOptions::new()
             .write(true)
@@ -37,8 +38,43 @@ impl Store {
                 source,
             })?;
         let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        store.prepare().map_err(|source| store.error(source))??;
+        store.prepare(machine).map_err(|source| store.error(source))??;
         Ok(store)
+    }
+
+    /// Checks that the ledger is this machine's, and notes more about it where more is known now. `adopt` makes it this
+    /// machine's.
+    pub(super) fn belongs_to(&self, machine: Machine, adopt: bool) -> Result<(), EngineError> {
+        let query = "SELECT machine_id, host_name, uid FROM installation";
+        let noted = self.connection.query_row(query, [], |row| {
+            Ok(Machine {
+                id: row.get(0)?,
+                host_name: row.get(1)?,
+                uid: row.get(2)?,
+            })
+        });
+        let noted = noted.map_err(|source| self.error(source))?;
+        let machine = match (machine.is(&noted), adopt) {
+            (true, _) => machine.or(noted.clone()),
+            (false, true) => machine,
+            (false, false) => {
+                return Err(EngineError::OtherMachine {
+                    path: self.path.parent().unwrap_or(&self.path).to_owned(),
+                    theirs: noted.to_string(),
+                    ours: machine.to_string(),
+                });
+            }
+        };
+        if machine == noted {
+            return Ok(());
+        }
+        self.connection
+            .execute(
+                "UPDATE installation SET machine_id = ?1, host_name = ?2, uid = ?3",
+                params![machine.id, machine.host_name, machine.uid],
+            )
+            .map(|_| ())
+            .map_err(|source| self.error(source))
     }
 
     /// Opens the file to read, beside the daemon that writes it.
@@ -126,7 +162,7 @@ impl Store {
         })
     }
 
-    fn prepare(&mut self) -> rusqlite::Result<Result<(), EngineError>> {
+    fn prepare(&mut self, machine: &Machine) -> rusqlite::Result<Result<(), EngineError>> {
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
@@ -140,8 +176,14 @@ impl Store {
         if found == 0 {
             transaction.execute_batch(TABLES)?;
             transaction.execute(
-                "INSERT INTO installation (id, created_at) VALUES (?1, ?2)",
-                params![random_id(), milliseconds(SystemTime::now())],
+                "INSERT INTO installation (id, created_at, machine_id, host_name, uid) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    random_id(),
+                    milliseconds(SystemTime::now()),
+                    machine.id,
+                    machine.host_name,
+                    machine.uid
+                ],
             )?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }

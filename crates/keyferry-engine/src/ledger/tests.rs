@@ -193,6 +193,30 @@ fn a_second_daemon_is_refused_until_the_first_has_ended() {
 }
 
 #[test]
+fn another_machines_ledger_is_refused_until_it_is_adopted() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = |id: &str, name: &str| Machine {
+        id: Some(id.to_owned()),
+        host_name: Some(name.to_owned()),
+        uid: 1000,
+    };
+    let open = |machine| Ledger::open_on(machine, directory.path(), None).map(|(_, view)| view.installation);
+    let installation = open(machine("aaaaaaaa", "laptop")).unwrap();
+    assert_eq!(open(machine("aaaaaaaa", "renamed")).unwrap(), installation);
+
+    let refused = open(machine("bbbbbbbb", "clone")).unwrap_err().to_string();
+    let adopt = directory.path().join(ADOPT_FILE_NAME);
+    for said in ["machine renamed", "machine clone", &adopt.display().to_string()] {
+        assert!(refused.contains(said), "{refused}");
+    }
+    std::fs::write(&adopt, "").unwrap();
+    assert_eq!(open(machine("bbbbbbbb", "clone")).unwrap(), installation);
+    assert!(!adopt.exists(), "it is for one start");
+    open(machine("aaaaaaaa", "laptop")).unwrap_err();
+    open(machine("bbbbbbbb", "clone")).unwrap();
+}
+
+#[test]
 fn files_are_private() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("a/state");

@@ -406,10 +406,13 @@ fn a_public_half_that_cannot_be_read_is_not_published_again_and_again() {
             let now = engine.clock.now();
             plan(&engine.desired, &engine.view, &engine.observed, now).actions
         };
-        assert_eq!(planned(&engine), [publish.clone()]);
+        assert_eq!(planned(&engine), std::slice::from_ref(&publish));
         engine.begin(publish).await.unwrap();
         assert_eq!(planned(&engine), []);
-        assert_eq!(engine.snapshot().keys[0].error.as_ref().unwrap().kind, "public_file");
+        assert_eq!(
+            engine.snapshot().keys[0].error.as_ref().unwrap().kind,
+            "public_file"
+        );
     });
 }
 

@@ -139,7 +139,11 @@ fn a_pair_at_another_endpoint_waits_for_it() {
         let second = world.start();
         assert!(second.rest().await);
         assert_eq!(states(&world), [GenerationState::Live, GenerationState::Live]);
-        assert_eq!(world.cloud.requests().len(), 2, "nothing is asked about the old pair");
+        assert_eq!(
+            world.cloud.requests().len(),
+            2,
+            "nothing is asked about the old pair"
+        );
         let error = second.status("web").error.unwrap();
         assert_eq!(error.kind, "account");
         assert!(error.message.contains("https://one.example"), "{}", error.message);
@@ -169,8 +173,15 @@ fn a_request_whose_account_is_gone_does_not_hold_up_the_key() {
             first.kill().await;
             world.cloud.hold_answers(false);
             let renamed = account(|account| account.plugin = "gone".to_owned());
-            let before = world.desired.accounts.insert("cloud".to_owned(), renamed).unwrap();
-            world.desired.accounts.insert("renamed".to_owned(), before.clone());
+            let before = world
+                .desired
+                .accounts
+                .insert("cloud".to_owned(), renamed)
+                .unwrap();
+            world
+                .desired
+                .accounts
+                .insert("renamed".to_owned(), before.clone());
             let moved = key("web", generated_by, |spec| spec.account = "renamed".to_owned());
             world.desired.keys.insert("web".to_owned(), moved);
             let second = world.start();

@@ -1,0 +1,125 @@
+//! Whose ledger it is. A copy of the state directory on another machine (a cloned disk, a restored snapshot, a home that
+//! is kept in step) would take that machine's pairs for its own, and delete them.
+
+use std::fmt;
+use std::fs;
+
+use aws_lc_rs::hmac;
+
+/// What tells a machine from others, as far as it is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Machine {
+    /// Hex digits made from `/etc/machine-id`: not that number itself, as machine-id(5) asks. None where there is none.
+    pub(super) id: Option<String>,
+    /// The host's name.
+    pub(super) host_name: Option<String>,
+    /// The user.
+    pub(super) uid: u32,
+}
+
+impl Machine {
+    /// This one.
+    pub(super) fn here() -> Self {
+        Self {
+            id: machine_id(&fs::read_to_string("/etc/machine-id").unwrap_or_default()),
+            host_name: host_name().filter(|name| !name.is_empty()),
+            uid: rustix::process::getuid().as_raw(),
+        }
+    }
+
+    /// Whether it is the same machine. Its id decides; host name and user do where one side has no id. What is not known
+    /// is no difference.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        if let (Some(ours), Some(theirs)) = (&self.id, &other.id) {
+            return ours == theirs;
+        }
+        match (&self.host_name, &other.host_name) {
+            (Some(ours), Some(theirs)) => ours == theirs && self.uid == other.uid,
+            _ => true,
+        }
+    }
+
+    /// These facts, and the other's where these say nothing.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            id: self.id.or(other.id),
+            host_name: self.host_name.or(other.host_name),
+            uid: self.uid,
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.host_name.as_deref().unwrap_or("without a name");
+        write!(f, "machine {name} (")?;
+        if let Some(id) = &self.id {
+            write!(f, "id {}, ", id.get(..8).unwrap_or(id))?;
+        }
+        write!(f, "user {})", self.uid)
+    }
+}
+
+/// An empty file, or one that says `uninitialized`, has no number.
+fn machine_id(file: &str) -> Option<String> {
+    let id = file.trim();
+    let is_number = id.len() == 32 && id.bytes().all(|octet| octet.is_ascii_hexdigit());
+    is_number.then(|| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, id.as_bytes());
+        let tag = hmac::sign(&key, b"keyferry installation");
+        let start = tag.as_ref().iter().take(16);
+        start.map(|octet| format!("{octet:02x}")).collect()
+    })
+}
+
+fn host_name() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+        Some(name.trim().to_owned())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let system = rustix::system::uname();
+        Some(system.nodename().to_str().ok()?.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(id: Option<&str>, host_name: Option<&str>, uid: u32) -> Machine {
+        Machine {
+            id: id.map(str::to_owned),
+            host_name: host_name.map(str::to_owned),
+            uid,
+        }
+    }
+
+    #[test]
+    fn machines_are_told_apart() {
+        let here = machine(Some("aa"), Some("web"), 1000);
+        for (other, same) in [
+            (machine(Some("aa"), Some("renamed"), 1000), true),
+            (machine(Some("bb"), Some("web"), 1000), false),
+            (machine(None, Some("web"), 1000), true),
+            (machine(None, Some("web"), 1001), false),
+            (machine(None, Some("db"), 1000), false),
+            (machine(None, None, 1000), true),
+        ] {
+            assert_eq!(here.is(&other), same, "{other}");
+            assert_eq!(other.is(&here), same, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_machine_id_is_not_stored_as_it_is() {
+        let file = "0123456789abcdef0123456789abcdef\n";
+        let id = machine_id(file).unwrap();
+        assert_eq!(id.len(), 32);
+        assert_ne!(id, file.trim());
+        assert_eq!(machine_id("uninitialized\n"), None);
+        assert_eq!(machine_id(""), None);
+    }
+}
