@@ -3,6 +3,7 @@
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::PublicKeyComponents;
 use keyferry_plugin::contract::{Algorithm, Pair};
+use keyferry_plugin::fingerprint::Fingerprint;
 use keyferry_plugin::manifest::FingerprintForm;
 use md5::{Digest as _, Md5};
 
@@ -40,20 +41,22 @@ pub fn compare(
             Comparison::Mismatch
         };
     }
-    let Some(reported) = pair.fingerprint.as_deref().map(Reported::read) else {
+    let Some(reported) = pair.fingerprint.as_deref().map(Fingerprint::read) else {
         return Comparison::Unknown;
     };
     let mut result = Comparison::Unknown;
     for form in forms {
         let ours = match (form, &reported) {
-            (FingerprintForm::Md5, Reported::Hex(text)) if text.len() == 32 => Some(md5_hex(public.blob())),
-            (FingerprintForm::Md5Spki, Reported::Hex(text)) if text.len() == 32 => {
+            (FingerprintForm::Md5, Fingerprint::Hex(text)) if text.len() == 32 => {
+                Some(md5_hex(public.blob()))
+            }
+            (FingerprintForm::Md5Spki, Fingerprint::Hex(text)) if text.len() == 32 => {
                 subject_public_key_info(public).map(|der| md5_hex(&der))
             }
-            (FingerprintForm::Sha1Pkcs8, Reported::Hex(text)) if text.len() == 40 => {
+            (FingerprintForm::Sha1Pkcs8, Fingerprint::Hex(text)) if text.len() == 40 => {
                 private.and_then(PrivateKey::pkcs8_sha1)
             }
-            (FingerprintForm::Sha256, Reported::Base64(_)) => {
+            (FingerprintForm::Sha256, Fingerprint::Base64(_)) => {
                 Some(public.fingerprint().trim_start_matches("SHA256:").to_owned())
             }
             _ => None,
@@ -65,47 +68,6 @@ pub fn compare(
         }
     }
     result
-}
-
-/// Whether two reports of one provider are the same fingerprint, however they are written.
-pub fn same(one: &str, other: &str) -> bool {
-    Reported::read(one).text() == Reported::read(other).text()
-}
-
-/// A fingerprint as a provider wrote it, without its ornaments.
-enum Reported {
-    Base64(String),
-    Hex(String),
-    Other(String),
-}
-
-impl Reported {
-    fn read(text: &str) -> Self {
-        let text = text.trim();
-        let without = |prefix: &str| match text.get(..prefix.len()) {
-            Some(start) if start.eq_ignore_ascii_case(prefix) => text.get(prefix.len()..),
-            _ => None,
-        };
-        let bare = without("md5:")
-            .or_else(|| without("sha256:"))
-            .or_else(|| without("sha1:"))
-            .unwrap_or(text);
-        let hex = bare.replace([':', '-'], "").to_ascii_lowercase();
-        if matches!(hex.len(), 32 | 40 | 64) && hex.bytes().all(|octet| octet.is_ascii_hexdigit()) {
-            return Self::Hex(hex);
-        }
-        let unpadded = bare.trim_end_matches('=');
-        if unpadded.len() == 43 {
-            return Self::Base64(unpadded.to_owned());
-        }
-        Self::Other(bare.to_owned())
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::Base64(text) | Self::Hex(text) | Self::Other(text) => text,
-        }
-    }
 }
 
 fn md5_hex(data: &[u8]) -> String {

@@ -31,6 +31,7 @@ pub mod abi;
 pub mod contract;
 pub mod error;
 pub mod export;
+pub mod fingerprint;
 pub mod manifest;
 pub mod provider;
 pub mod recipe;

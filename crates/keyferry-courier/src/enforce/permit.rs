@@ -1,6 +1,7 @@
 //! Line f: a delete is of the one pair that the worker's permit names, and the provider must agree which one that is.
 
 use keyferry_plugin::contract::{Delete, Pair};
+use keyferry_plugin::fingerprint;
 
 use super::{Refusal, Rule};
 use crate::job::Permit;
@@ -55,30 +56,11 @@ pub(crate) fn check_found(permit: &Permit, found: &Pair) -> Result<(), Refusal> 
         return differ("id", ours, theirs);
     }
     if let (Some(ours), Some(theirs)) = (&permit.fingerprint, &found.fingerprint)
-        && plain_fingerprint(ours) != plain_fingerprint(theirs)
+        && !fingerprint::same(ours, theirs)
     {
         return differ("fingerprint", ours, theirs);
     }
     Ok(())
-}
-
-/// Without prefix, colons and, for hex, case.
-fn plain_fingerprint(text: &str) -> String {
-    let text = text.trim();
-    let bare = ["MD5:", "SHA1:", "SHA256:"]
-        .iter()
-        .find_map(|prefix| {
-            text.get(..prefix.len())
-                .filter(|start| start.eq_ignore_ascii_case(prefix))
-                .map(|_| &text[prefix.len()..])
-        })
-        .unwrap_or(text);
-    let hex: String = bare.chars().filter(|&c| c != ':').collect();
-    if matches!(hex.len(), 32 | 40 | 64) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        hex.to_ascii_lowercase()
-    } else {
-        bare.trim_end_matches('=').to_owned()
-    }
 }
 
 #[cfg(test)]
@@ -135,6 +117,8 @@ mod tests {
         let colons = "MD5:78:80:C1:AD:46:87:FD:BF:7A:6D:A2:13:12:34:56:78";
         let own = permit(Some("ssh-1"), Some(md5));
         check_found(&own, &pair("web-1", Some("ssh-1"), Some(colons))).unwrap();
+        let hyphens = "78-80-c1-ad-46-87-fd-bf-7a-6d-a2-13-12-34-56-78";
+        check_found(&own, &pair("web-1", None, Some(hyphens))).unwrap();
         check_found(&own, &pair("web-1", None, None)).unwrap();
         check_found(&permit(None, None), &pair("web-1", Some("ssh-2"), Some("x"))).unwrap();
         for found in [

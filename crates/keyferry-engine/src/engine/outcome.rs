@@ -1,6 +1,7 @@
 //! What comes of what was begun. The rules for unknown outcomes stand here.
 
 use keyferry_plugin::contract::Pair;
+use keyferry_plugin::fingerprint::same;
 use keyferry_plugin::manifest::FingerprintForm;
 use zeroize::Zeroizing;
 
@@ -545,7 +546,7 @@ fn disagreement(generation: &Generation, pair: &Pair, forms: &[FingerprintForm])
         return Some("identifier");
     }
     let same = match (&generation.provider_fingerprint, &pair.fingerprint) {
-        (Some(ours), Some(theirs)) => Some(fingerprint::same(ours, theirs)),
+        (Some(ours), Some(theirs)) => Some(same(ours, theirs)),
         _ => None,
     };
     if same == Some(true) {
