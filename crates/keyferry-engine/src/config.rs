@@ -75,7 +75,7 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         ),
         &before.accounts,
         &mut tally,
-        |entry| entry.uses().is_some_and(|plugin| new_plugins.contains(plugin)),
+        |entry| entry.uses().any(|plugin| new_plugins.contains(plugin)),
         |name, text| account::check(name, text, &mut catalogue),
     );
 
@@ -91,13 +91,11 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         &inside(&root, &folder, "key", !before.keys.is_empty(), &mut reports),
         &before.keys,
         &mut tally,
-        |entry| {
-            (names_changed && entry.has_problems()) || entry.uses().is_some_and(|account| !is_same(account))
-        },
+        |entry| (names_changed && entry.has_problems()) || entry.uses().any(|account| !is_same(account)),
         |name, text| key::check(name, text, &accounts),
     );
 
-    let used: BTreeSet<&str> = accounts.values().filter_map(|entry| entry.uses()).collect();
+    let used: BTreeSet<&str> = accounts.values().flat_map(|entry| entry.uses()).collect();
     let mut manifests = catalogue.into_found();
     manifests.retain(|name, _| used.contains(name.as_str()));
     reports.extend(daemon.values().map(|entry| entry.report(GONE_SETTINGS)));

@@ -29,22 +29,33 @@ pub(super) struct Entry<T> {
     content: Arc<Content>,
     problems: Vec<Problem>,
     uses: Option<String>,
-    good: Option<T>,
+    good: Option<Good<T>>,
     present: bool,
+}
+
+/// A version in force, and the text that it was read from: what the text depends on may change while the file is broken
+/// or gone.
+#[derive(Clone, Debug)]
+struct Good<T> {
+    value: T,
+    content: Arc<Content>,
+    uses: Option<String>,
 }
 
 impl<T> Entry<T> {
     /// The version in force.
     pub(super) fn good(&self) -> Option<&T> {
-        self.good.as_ref()
+        self.good.as_ref().map(|good| &good.value)
     }
 
     pub(super) fn is_present(&self) -> bool {
         self.present
     }
 
-    pub(super) fn uses(&self) -> Option<&str> {
-        self.uses.as_deref()
+    /// What the text depends on, and what the version in force does.
+    pub(super) fn uses(&self) -> impl Iterator<Item = &str> {
+        let of_good = self.good.as_ref().and_then(|good| good.uses.as_deref());
+        self.uses.as_deref().into_iter().chain(of_good)
     }
 
     pub(super) fn has_problems(&self) -> bool {
@@ -107,11 +118,11 @@ pub(super) fn refresh<T: Clone>(
         };
         let (content, changed) = match found {
             Found::Gone => {
-                entries.extend(
-                    before
-                        .and_then(|before| before.missing())
-                        .map(|entry| (name.clone(), entry)),
-                );
+                let gone = before.and_then(|before| match again(before) {
+                    true => before.missing(|good| good.checked_again(name, &mut check)),
+                    false => before.missing(Good::clone),
+                });
+                entries.extend(gone.map(|entry| (name.clone(), entry)));
                 continue;
             }
             Found::Unchanged(content) => (content, false),
@@ -145,7 +156,7 @@ impl<T: Clone> Entry<T> {
         before: Option<&Arc<Self>>,
         check: &mut impl FnMut(&str, &Text) -> Checked<T>,
     ) -> Arc<Self> {
-        let before_good = before.and_then(|before| before.good.clone());
+        let before_good = before.and_then(|before| before.good.as_ref());
         let checked = match &content.text {
             Ok(text) => check(name, text),
             Err(problem) => Checked {
@@ -154,12 +165,20 @@ impl<T: Clone> Entry<T> {
                 uses: before.and_then(|before| before.uses.clone()),
             },
         };
+        let good = match checked.good {
+            Some(value) => Some(Good {
+                value,
+                content: Arc::clone(&content),
+                uses: checked.uses.clone(),
+            }),
+            None => before_good.map(|good| good.checked_again(name, check)),
+        };
         Arc::new(Self {
             path: folder.join(format!("{name}.toml")),
             content,
             problems: checked.problems,
             uses: checked.uses,
-            good: checked.good.or(before_good),
+            good,
             present: true,
         })
     }
@@ -176,8 +195,8 @@ impl<T: Clone> Entry<T> {
     }
 
     /// What stays of a file that is gone: its last good version, if it had one.
-    fn missing(&self) -> Option<Arc<Self>> {
-        let good = Some(self.good.clone()?);
+    fn missing(&self, keep: impl FnOnce(&Good<T>) -> Good<T>) -> Option<Arc<Self>> {
+        let good = Some(keep(self.good.as_ref()?));
         Some(Arc::new(Self {
             path: self.path.clone(),
             content: Arc::clone(&self.content),
@@ -186,5 +205,24 @@ impl<T: Clone> Entry<T> {
             good,
             present: false,
         }))
+    }
+}
+
+impl<T: Clone> Good<T> {
+    /// The same text, seen with what it depends on now. If that does not go together any more, what was stays.
+    fn checked_again(&self, name: &str, check: &mut impl FnMut(&str, &Text) -> Checked<T>) -> Self {
+        let checked = self.content.text.as_ref().ok().map(|text| check(name, text));
+        match checked {
+            Some(Checked {
+                good: Some(value),
+                uses,
+                ..
+            }) => Self {
+                value,
+                content: Arc::clone(&self.content),
+                uses,
+            },
+            _ => self.clone(),
+        }
     }
 }

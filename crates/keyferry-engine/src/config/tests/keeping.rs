@@ -255,6 +255,43 @@ fn a_plugin_that_comes_and_goes_changes_its_accounts_without_reading_them() {
 }
 
 #[test]
+fn a_version_that_is_kept_follows_its_plugin() {
+    for breaks in [true, false] {
+        let mut reading = Reading::new(&["a"]);
+        match breaks {
+            true => reading.directory.write("accounts/aliyun.toml", "plugin = "),
+            false => reading.directory.remove("accounts/aliyun.toml"),
+        }
+        reading.again();
+        let mut upgraded = {
+            let manifests = reading.plugins.0.lock().unwrap();
+            manifests["alibaba-ecs"].as_ref().clone()
+        };
+        upgraded.algorithms.import.reverse();
+        let first = upgraded.algorithms.import[0];
+        reading
+            .plugins
+            .0
+            .lock()
+            .unwrap()
+            .insert("alibaba-ecs".to_owned(), Arc::new(upgraded));
+        reading.again();
+        reading.directory.write("keys/b.toml", KEY);
+        reading.again();
+        let desired = reading.state.desired();
+        for key in ["a", "b"] {
+            assert_eq!(desired.keys[key].algorithm, first, "{key}, broken: {breaks}");
+        }
+        let state = if breaks {
+            FileState::Kept
+        } else {
+            FileState::Missing
+        };
+        reading.file("accounts/aliyun.toml", state, "");
+    }
+}
+
+#[test]
 fn folders_and_editors_leftovers_are_passed_over() {
     let mut reading = Reading::new(&["a"]);
     for name in [
