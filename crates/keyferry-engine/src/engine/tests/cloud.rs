@@ -385,9 +385,12 @@ impl State {
             .partition(|(at, _)| *at <= now);
         self.late = late;
         let due: Vec<(u64, Job)> = due;
-        for (_, job) in due {
+        let asked_at = self.now;
+        for (at, job) in due {
+            self.now = at;
             let _ = self.perform(job);
         }
+        self.now = asked_at;
     }
 }
 

@@ -120,6 +120,7 @@ proptest! {
     fn it_converges_whatever_happens(
         faults in proptest::collection::vec(fault(), 0..25),
         stops in proptest::collection::vec(stop(), 0..6),
+        lag in prop_oneof![2 => Just(0), 1 => 1u64..40_000],
     ) {
         run(async {
             let world = World::with_keys(&[
@@ -128,6 +129,7 @@ proptest! {
                 ("sent", GeneratedBy::Keyferry),
             ]);
             world.cloud.expect(faults);
+            world.cloud.lag(lag);
             let daemon = live_through(&world, stops).await;
             world.assert_converged(&daemon);
             daemon.kill().await;
