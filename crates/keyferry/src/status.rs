@@ -64,7 +64,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> Result<Exit, Error> {
     };
     match Conversation::start(&socket, &request)?.next()? {
         Answer::Resumed(keys) if keys.is_empty() => {
-            table::print("nothing to resume: no key is held or failed")?
+            table::print("nothing to resume: no key is held, and nothing waits to be tried again")?
         }
         Answer::Resumed(keys) => table::print(&format!("resumed: {}", keys.join(", ")))?,
         Answer::Refused(message) => return Err(Error::Refused(message)),

@@ -95,7 +95,11 @@ impl Control {
     async fn wait(&self, time: Duration, writing: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
         let end = Instant::now() + time.min(MAX_WAIT);
         let (asked, read_again) = oneshot::channel();
-        if self.rescan.send(asked).await.is_ok() && timeout_at(end, read_again).await.is_err() {
+        if self.rescan.send(asked).await.is_ok()
+            && timeout_at(end.max(Instant::now() + READ_TIME), read_again)
+                .await
+                .is_err()
+        {
             return write(writing, &Answer::TimedOut(self.snapshot().await)).await;
         }
         self.engine.refresh().await;
@@ -168,6 +172,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 const WRITE_TIME: Duration = Duration::from_secs(10);
 /// How long a client that went away may keep its place.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// What reading the config directory may take however little time the client has.
+const READ_TIME: Duration = Duration::from_secs(5);
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 /// A day: longer than anybody waits, and short enough for a clock.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
