@@ -1,5 +1,7 @@
 //! What a daemon costs that has nothing to do: memory and wake-ups of all its processes.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -33,7 +35,17 @@ pub(crate) fn run() {
     let before = wake_ups(daemon.pid());
     // The one thing to do here is nothing.
     thread::sleep(TIME);
-    let woken = wake_ups(daemon.pid()) - before;
+    // A thread that ended in between woke up once for it.
+    let after = wake_ups(daemon.pid());
+    let ended = before
+        .keys()
+        .filter(|thread| !after.contains_key(*thread))
+        .count() as u64;
+    let woken = ended
+        + after
+            .iter()
+            .map(|(thread, count)| count - before.get(thread).unwrap_or(&0))
+            .sum::<u64>();
     let mut processes = vec![daemon.pid()];
     processes.extend(daemon.children().iter().map(|process| process.pid));
     let memory: u64 = processes
@@ -48,17 +60,17 @@ pub(crate) fn run() {
     ));
 }
 
-/// Times that a thread of the process went to sleep, which is as often as it woke up.
-fn wake_ups(pid: u32) -> u64 {
+/// Times that each thread of the process went to sleep, which is as often as it woke up.
+fn wake_ups(pid: u32) -> BTreeMap<OsString, u64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the daemon runs");
     tasks
         .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("status")).ok())
-        .filter_map(|status| {
+        .filter_map(|task| {
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
             let line = status
                 .lines()
                 .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-            line.trim().parse::<u64>().ok()
+            Some((task.file_name(), line.trim().parse().ok()?))
         })
-        .sum()
+        .collect()
 }

@@ -54,7 +54,7 @@ pub(crate) async fn run(
             buffer.filled(count);
             connection.begin();
             awake += 1;
-            if awake % PACE == 0 {
+            if awake.is_multiple_of(PACE) {
                 // Nothing else on this way waits, and whoever ends this task or shares its thread must get a turn.
                 tokio::task::yield_now().await;
             }
