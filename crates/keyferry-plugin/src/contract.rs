@@ -11,6 +11,12 @@ use serde_json::Value;
 
 use crate::recipe::{Capture, HttpRequest};
 
+mod algorithm;
+mod error;
+
+pub use algorithm::Algorithm;
+pub use error::{Effect, ErrorKind, ProviderError};
+
 /// Major version of the contract. Another major is refused.
 pub const ABI_MAJOR: u16 = 1;
 /// Minor version of the contract. It grows when fields or variants are added.
@@ -206,69 +212,6 @@ pub struct Credentials {
     /// The profile of the vendor's chain that the account names; none: the chain's default.
     #[serde(default)]
     pub profile: Option<String>,
-}
-
-/// Key algorithms by keyferry's names.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Algorithm {
-    /// Ed25519 (RFC 8709).
-    #[serde(rename = "ed25519")]
-    Ed25519,
-    /// ECDSA on NIST P-256 (RFC 5656).
-    #[serde(rename = "ecdsa-p256")]
-    EcdsaP256,
-    /// ECDSA on NIST P-384 (RFC 5656).
-    #[serde(rename = "ecdsa-p384")]
-    EcdsaP384,
-    /// ECDSA on NIST P-521 (RFC 5656).
-    #[serde(rename = "ecdsa-p521")]
-    EcdsaP521,
-    /// RSA with a modulus of 2048 bits (RFC 8332).
-    #[serde(rename = "rsa-2048")]
-    Rsa2048,
-    /// RSA with a modulus of 3072 bits (RFC 8332).
-    #[serde(rename = "rsa-3072")]
-    Rsa3072,
-    /// RSA with a modulus of 4096 bits (RFC 8332).
-    #[serde(rename = "rsa-4096")]
-    Rsa4096,
-}
-
-impl Algorithm {
-    /// All algorithms, the default choice of a vendor without limits first.
-    pub const ALL: [Self; 7] = [
-        Self::Ed25519,
-        Self::EcdsaP256,
-        Self::EcdsaP384,
-        Self::EcdsaP521,
-        Self::Rsa2048,
-        Self::Rsa3072,
-        Self::Rsa4096,
-    ];
-
-    /// The name used in config files, status and manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ed25519 => "ed25519",
-            Self::EcdsaP256 => "ecdsa-p256",
-            Self::EcdsaP384 => "ecdsa-p384",
-            Self::EcdsaP521 => "ecdsa-p521",
-            Self::Rsa2048 => "rsa-2048",
-            Self::Rsa3072 => "rsa-3072",
-            Self::Rsa4096 => "rsa-4096",
-        }
-    }
-
-    /// The algorithm of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-    }
-}
-
-impl std::fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// What a plugin may know about the moment and the account.
@@ -511,80 +454,4 @@ pub struct InstanceResult {
     /// Why it failed; none: it succeeded.
     #[serde(default)]
     pub error: Option<ProviderError>,
-}
-
-/// Why an operation failed.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ProviderError {
-    /// What happens next depends on this.
-    pub kind: ErrorKind,
-    /// In words, for a person: lower case, no full stop.
-    pub message: String,
-    /// The vendor's code.
-    #[serde(default)]
-    pub code: Option<String>,
-    /// The vendor's request id.
-    #[serde(default)]
-    pub request_id: Option<String>,
-    /// Milliseconds after which the vendor asks us to try again.
-    #[serde(default)]
-    pub retry_after_ms: Option<u64>,
-    /// Whether the request may have taken effect all the same.
-    #[serde(default)]
-    pub effect: Effect,
-}
-
-/// Kinds of [`ProviderError`].
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// The name is taken.
-    AlreadyExists,
-    /// The pair is bound to an instance.
-    InUse,
-    /// The provider, or the plugin, answered what makes no sense.
-    Internal,
-    /// The request is wrong; repeating it cannot help.
-    Invalid,
-    /// There is no such pair.
-    NotFound,
-    /// The account's limit is reached.
-    Quota,
-    /// Too many requests.
-    Throttled,
-    /// The credentials were refused, or lack a permission.
-    Unauthorized,
-    /// The provider is down, slow or out of reach.
-    Unavailable,
-    /// The plugin cannot do this.
-    Unsupported,
-}
-
-impl ErrorKind {
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AlreadyExists => "already_exists",
-            Self::InUse => "in_use",
-            Self::Internal => "internal",
-            Self::Invalid => "invalid",
-            Self::NotFound => "not_found",
-            Self::Quota => "quota",
-            Self::Throttled => "throttled",
-            Self::Unauthorized => "unauthorized",
-            Self::Unavailable => "unavailable",
-            Self::Unsupported => "unsupported",
-        }
-    }
-}
-
-/// Whether a failed request took effect.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// It did not: the provider said so, or nothing was sent.
-    #[default]
-    None,
-    /// It may have: read back before anything else.
-    Unknown,
 }
