@@ -105,7 +105,7 @@ impl SigningKey {
             Secret::Ecdsa(key) => {
                 put_string(out, key.curve().algorithm.as_bytes());
                 let signature = key.sign(data)?;
-                put_prefixed(out, |out| key.put_signature(signature.as_ref(), out));
+                put_prefixed(out, |out| ecdsa::Ecdsa::put_signature(signature.as_ref(), out))?;
             }
             Secret::Ed25519(key) => {
                 put_string(out, ed25519::ALGORITHM.as_bytes());

@@ -176,18 +176,15 @@ fn put_signature(
     flags: SignFlags,
     replies: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
-    let mut outcome = Ok(());
     put_prefixed(replies, |reply| {
         reply.push(number::SIGN_RESPONSE);
-        put_prefixed(reply, |signature| outcome = key.sign(data, flags, signature));
-    });
-    if outcome.is_ok() {
-        // Formatting a fingerprint costs more than some signatures do.
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            tracing::debug!(fingerprint = key.fingerprint(), "signed");
-        }
+        put_prefixed(reply, |signature| key.sign(data, flags, signature))
+    })?;
+    // Formatting a fingerprint costs more than some signatures do.
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        tracing::debug!(fingerprint = key.fingerprint(), "signed");
     }
-    outcome
+    Ok(())
 }
 
 fn put_reply(replies: &mut Vec<u8>, number: u8) {

@@ -71,13 +71,15 @@ pub(crate) fn put_mpint(out: &mut Vec<u8>, magnitude: &[u8]) {
     out.extend_from_slice(digits);
 }
 
-/// Writes what `body` writes, with its length in front: a string made in place, or a frame.
-pub(crate) fn put_prefixed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+/// Writes what `body` writes, with its length in front: a string made in place, or a frame. Gives what `body`
+/// gives.
+pub(crate) fn put_prefixed<T>(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    body(out);
+    let given = body(out);
     let length = length_of(&out[start + 4..]);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    given
 }
 
 fn length_of(bytes: &[u8]) -> u32 {

@@ -2,10 +2,10 @@
 
 use super::{Effort, KeyError};
 use crate::message::Refusal;
-use crate::wire::{Reader, put_mpint, put_string};
-use aws_lc_rs::rand::SystemRandom;
+use crate::wire::{Reader, put_string};
+use aws_lc_rs::digest::{self, digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
     EcdsaKeyPair, EcdsaSigningAlgorithm, Signature,
 };
 use zeroize::Zeroizing;
@@ -43,19 +43,47 @@ impl Ecdsa {
         self.curve
     }
 
-    /// Both numbers of the signature, each as long as the curve's order.
+    /// The signature as X.690 and RFC 3279 §2.2.3 write it. To hash first and to leave the numbers as they
+    /// come saves a tenth of a signature.
     pub(super) fn sign(&self, data: &[u8]) -> Result<Signature, Refusal> {
         self.pair
-            .sign(&SystemRandom::new(), data)
+            .sign_digest(&digest(self.curve.hash, data))
             .map_err(|_| Refusal::Signature)
     }
 
-    pub(super) fn put_signature(&self, signature: &[u8], out: &mut Vec<u8>) {
-        let (r, s) = signature.split_at(signature.len() / 2);
-        put_mpint(out, r);
-        put_mpint(out, s);
+    /// Both numbers of a signature, as RFC 5656 §3.1.2 has them.
+    pub(super) fn put_signature(signature: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let (r, s) = integers(signature).ok_or(Refusal::Signature)?;
+        put_string(out, r);
+        put_string(out, s);
+        Ok(())
     }
 }
+
+/// The contents of the two integers. What DER says of an integer's octets is what RFC 4251 §5 says of an
+/// mpint's.
+fn integers(signature: &[u8]) -> Option<(&[u8], &[u8])> {
+    let both = match signature {
+        [SEQUENCE, LONG, length, both @ ..] if usize::from(*length) == both.len() => both,
+        [SEQUENCE, length, both @ ..] if usize::from(*length) == both.len() => both,
+        _ => return None,
+    };
+    let (r, rest) = integer(both)?;
+    let (s, rest) = integer(rest)?;
+    rest.is_empty().then_some((r, s))
+}
+
+fn integer(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    match der {
+        [INTEGER, length, rest @ ..] => rest.split_at_checked(usize::from(*length)),
+        _ => None,
+    }
+}
+
+const INTEGER: u8 = 0x02;
+const SEQUENCE: u8 = 0x30;
+/// One octet of length follows: only a signature of P-521 is as long.
+const LONG: u8 = 0x81;
 
 /// One curve, with its own hash.
 pub(super) struct Curve {
@@ -64,6 +92,7 @@ pub(super) struct Curve {
     name: &'static str,
     /// The length of a coordinate and of a scalar, in bytes.
     length: usize,
+    hash: &'static digest::Algorithm,
     signing: &'static EcdsaSigningAlgorithm,
 }
 
@@ -81,21 +110,24 @@ static CURVES: [Curve; 3] = [
         effort: Effort::Little,
         name: "nistp256",
         length: 32,
-        signing: &ECDSA_P256_SHA256_FIXED_SIGNING,
+        hash: &digest::SHA256,
+        signing: &ECDSA_P256_SHA256_ASN1_SIGNING,
     },
     Curve {
         algorithm: "ecdsa-sha2-nistp384",
         effort: Effort::Little,
         name: "nistp384",
         length: 48,
-        signing: &ECDSA_P384_SHA384_FIXED_SIGNING,
+        hash: &digest::SHA384,
+        signing: &ECDSA_P384_SHA384_ASN1_SIGNING,
     },
     Curve {
         algorithm: "ecdsa-sha2-nistp521",
         effort: Effort::Moderate,
         name: "nistp521",
         length: MAX_LENGTH,
-        signing: &ECDSA_P521_SHA512_FIXED_SIGNING,
+        hash: &digest::SHA512,
+        signing: &ECDSA_P521_SHA512_ASN1_SIGNING,
     },
 ];
 
