@@ -51,15 +51,15 @@ pub enum Operation {
     Get(PairReference),
     /// Delete pairs.
     Delete(Delete),
-    /// Bind a pair to instances. Reserved: not asked for in this version.
+    /// Bind a pair to instances.
     Attach(Attachment),
-    /// Release a pair from instances. Reserved: not asked for in this version.
+    /// Release a pair from instances.
     Detach(Attachment),
-    /// Tell which instances name a pair. Reserved: not asked for in this version.
+    /// Tell which instances name a pair.
     ListInstances(PairReference),
     /// Run a command on an instance through the provider. Reserved: not asked for in this version.
     RunCommand(RunCommand),
-    /// Obtain the account's credentials from the vendor's own chain.
+    /// Obtain the account's credentials from the vendor's own chain, and log in where the vendor wants that.
     Credentials(Credentials),
 }
 
@@ -235,6 +235,9 @@ pub struct Context {
     /// The account's `[settings]`, checked against the manifest.
     #[serde(default)]
     pub settings: BTreeMap<String, Value>,
+    /// The public part of the account's session ([`Session::public`]); null where there is none.
+    #[serde(default)]
+    pub session: Value,
 }
 
 /// What the previous step led to.
@@ -299,7 +302,7 @@ pub enum Step {
     Wait(WaitStep),
     /// Read a source that the manifest lists; the reply is a [`Document`].
     Read(ReadStep),
-    /// Run the command that a field of a source holds; the reply is a [`Document`]. Reserved: refused in this version.
+    /// Run the command that a field of a source holds; the reply is a [`Document`].
     Run(RunStep),
     /// The operation succeeded.
     Done(Box<DoneStep>),
@@ -346,7 +349,7 @@ pub struct ReadStep {
 /// See [`Step::Run`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RunStep {
-    /// The source's name in the manifest.
+    /// The name in the manifest of the source in which the command stands; the reply's own source is the command's.
     pub source: String,
     /// JSON pointer (RFC 6901) of the field that holds the command.
     pub field: String,
@@ -360,7 +363,7 @@ pub struct RunStep {
 pub struct DoneStep {
     /// What came of the operation.
     pub outcome: Outcome,
-    /// What a login produced. Reserved: refused in this version.
+    /// What a login produced. Of `credentials` alone.
     #[serde(default)]
     pub session: Option<Session>,
 }
@@ -384,9 +387,9 @@ pub enum Outcome {
     Deleted,
     /// Of `credentials`.
     Credentials(CredentialSet),
-    /// Of `attach` and `detach`. Reserved.
+    /// Of `attach` and `detach`.
     Attached(Vec<InstanceResult>),
-    /// Of `list_instances`: the provider's identifiers. Reserved.
+    /// Of `list_instances`: the provider's identifiers.
     Instances(Vec<String>),
     /// Of `run_command`: what it printed. Reserved.
     Output(String),
@@ -421,6 +424,9 @@ pub struct CredentialSet {
     /// When they stop being valid (RFC 3339), where known.
     #[serde(default)]
     pub expires_at: Option<String>,
+    /// What was looked at before and had none, and why, in the order of the chain: one line each.
+    #[serde(default)]
+    pub attempts: Vec<String>,
 }
 
 /// One credential field of a [`CredentialSet`].
@@ -429,24 +435,35 @@ pub struct CredentialSet {
 pub enum CredentialValue {
     /// A secret of a document that was read in this operation, for the one field that the manifest says it is.
     Handle(String),
+    /// The field of this name that was given or captured in this operation, unchanged.
+    Kept,
     /// A public field's value.
     Text(String),
 }
 
-/// What a login produced, kept until it expires. Reserved: refused in this version.
+/// What a login produced, kept beside the credentials until they expire or are refused.
+///
+/// In the recipes of `credentials`, `Secret` names a field that was given (see
+/// [`Manifest::login`](crate::manifest::Manifest)) or captured in this operation, the later one first, or the handle of a
+/// document's secret.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Session {
-    /// Names of captures to keep as credential fields.
+    /// Names of captures to keep as credential fields, besides those of the [`CredentialSet`].
+    #[serde(default)]
     pub captures: Vec<String>,
-    /// Given to later operations.
+    /// Given to later operations as [`Context::session`].
     #[serde(default)]
     pub public: Value,
-    /// When it ends (RFC 3339), where known.
+    /// URLs that an answer of this operation contained (a service catalogue) and that later operations send to. Those of
+    /// the account's settings and of documents need not be named here.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// When it ends (RFC 3339), where known. The earlier one counts of this and [`CredentialSet::expires_at`].
     #[serde(default)]
     pub expires_at: Option<String>,
 }
 
-/// How binding or releasing one instance went. Reserved.
+/// How binding or releasing one instance went.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct InstanceResult {
     /// The provider's identifier of the instance.

@@ -19,12 +19,23 @@ pub struct Manifest {
     pub version: String,
     /// One line for a person.
     pub title: String,
-    /// Hosts it may send to: `ecs.{region}.aliyuncs.com`. The only placeholder is `{region}`, which stands for one label.
+    /// Hosts it may send to: `ecs.{region}.aliyuncs.com`. `{region}` stands for one label. `{catalogue}` alone stands for
+    /// the hosts of URLs that an answer to `credentials` named ([`Session::urls`](crate::contract::Session)), and
+    /// `{setting}` alone for those of settings and documents that are URLs. A metadata address (`169.254.169.254`) is for
+    /// `credentials` only.
     pub hosts: Vec<String>,
     /// Whether an account needs a region.
     pub region: RegionRule,
     /// Headers a request may carry besides a call's own; `*` at the end stands for any rest.
     pub headers: Vec<String>,
+    /// Whether credentials that `env`, `file` or `command` gave must be exchanged before they are good for other
+    /// operations: `credentials` is then asked with their fields present.
+    #[serde(default)]
+    pub login: bool,
+    /// The vendor's policy document that allows exactly these permissions; the text `{permissions}`, where it is an element
+    /// of a list, is replaced by the permissions of the operations in use.
+    #[serde(default)]
+    pub policy: Option<serde_json::Value>,
     /// The operations it has.
     pub operations: BTreeMap<OperationKind, OperationRules>,
     /// Rules for pair names.
@@ -70,6 +81,9 @@ pub struct OperationRules {
 
 /// One call. A request must match a call of the operation in progress, entirely.
 ///
+/// A path may begin with `{base}`: the path of the URL (of a setting, a document or the catalogue) whose origin the request
+/// goes to, without a slash at its end; nothing for any other host.
+///
 /// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value.
 /// With several pairs (a delete that is only shown), `{name}` and `{id}` stand for all of them joined by `","`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -85,9 +99,26 @@ pub struct Call {
     /// Query parameters that may be there: name (`*` stands for a number: `Tag.*.Key`) to template. Each at most once.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
-    /// Query parameters that must be there.
+    /// Query parameters, or fields of the body, that must be there.
     #[serde(default)]
     pub required: Vec<String>,
+    /// What the body is.
+    #[serde(default)]
+    pub body: Body,
+}
+
+/// What the body of a call is.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Body {
+    /// There is none.
+    #[default]
+    None,
+    /// The parameters, as `application/x-www-form-urlencoded`; the query is empty.
+    Form,
+    /// A JSON object. Every value that is no object or list is at one of these JSON pointers (`*` stands for an index), each
+    /// with its template; of a value that is no string, its JSON text counts.
+    Json(BTreeMap<String, String>),
 }
 
 /// Rules for pair names.
@@ -182,8 +213,12 @@ pub enum SettingType {
     Boolean,
     /// A whole number.
     Integer,
+    /// A table of strings: `{ team = "web" }`.
+    Map,
     /// A string.
     String,
+    /// An `https` or `http` URL that the plugin may send to.
+    Url,
 }
 
 /// One credential field.
@@ -195,7 +230,8 @@ pub struct CredentialField {
     /// Whether credentials without it are complete.
     #[serde(default)]
     pub optional: bool,
-    /// For [`FieldClass::Bearer`]: the places where its bare value may be sent, as `header:NAME` or `query:NAME`, one for each signing scheme.
+    /// For [`FieldClass::Bearer`]: the places where its bare value may be sent, as `header:NAME`, `query:NAME`, `form:NAME` or
+    /// `json:POINTER`, one for each signing scheme or way to log in.
     #[serde(default)]
     pub places: Vec<String>,
 }
@@ -216,6 +252,8 @@ pub enum FieldClass {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
+    /// What a command prints that a field of another source names.
+    Command(CommandSource),
     /// Variables of the daemon's environment. The document is an object of those that are set.
     Environment(EnvironmentSource),
     /// A file.
@@ -227,6 +265,9 @@ pub enum Source {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentSource {
+    /// Those of `public` whose values are URLs that `credentials` may send to.
+    #[serde(default)]
+    pub urls: Vec<String>,
     /// Names whose values the plugin sees.
     #[serde(default)]
     pub public: Vec<String>,
@@ -240,14 +281,39 @@ pub struct EnvironmentSource {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// The path; `~/` at the beginning stands for the home directory.
+    /// The path; `~/` at the beginning stands for the home directory. Empty: only [`Self::path_variable`] names one.
+    #[serde(default)]
     pub path: String,
+    /// Paths to look at when there is nothing at `path` and no variable names another; the first that exists counts.
+    #[serde(default)]
+    pub alternatives: Vec<String>,
     /// A variable that names another path, where it is set and not empty.
     #[serde(default)]
     pub path_variable: Option<String>,
     /// How the file is written.
     pub format: FileFormat,
     /// JSON pointers of fields that the plugin sees; `*` stands for any one key or index.
+    #[serde(default)]
+    pub public: Vec<String>,
+    /// JSON pointers of fields that it gets as handles, each with the credential field that it holds.
+    #[serde(default)]
+    pub secret: BTreeMap<String, String>,
+    /// Those of `public` whose values are URLs that this and later operations may send to.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// JSON pointers of fields that hold a command ([`Step::Run`](crate::contract::Step)), with the name of the
+    /// [`Source::Command`] that describes its output. The plugin sees `true` in their place.
+    #[serde(default)]
+    pub commands: BTreeMap<String, String>,
+}
+
+/// What a command prints: one JSON object. Only the listed fields reach the plugin, as those of a [`FileSource`].
+///
+/// The command stands in a field of another source; it is split into words as a POSIX shell does, and no shell runs it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSource {
+    /// JSON pointers of fields that the plugin sees.
     #[serde(default)]
     pub public: Vec<String>,
     /// JSON pointers of fields that it gets as handles, each with the credential field that it holds.
@@ -264,6 +330,10 @@ pub enum FileFormat {
     Ini,
     /// JSON.
     Json,
+    /// One secret, without the white space around it: a token. Its JSON pointer is the empty one.
+    Text,
+    /// YAML 1.2; a scalar is a string, whatever it looks like.
+    Yaml,
 }
 
 /// How a vendor makes a fingerprint.

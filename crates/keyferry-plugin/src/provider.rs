@@ -49,17 +49,17 @@ pub trait Provider {
         Err(unsupported(OperationKind::Delete))
     }
 
-    /// Binds a pair to instances. Not asked for in this version.
+    /// Binds a pair to instances, as [`Outcome::Attached`](crate::contract::Outcome).
     fn attach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
         Err(unsupported(OperationKind::Attach))
     }
 
-    /// Releases a pair from instances. Not asked for in this version.
+    /// Releases a pair from instances, as [`Outcome::Attached`](crate::contract::Outcome).
     fn detach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
         Err(unsupported(OperationKind::Detach))
     }
 
-    /// Tells which instances name a pair. Not asked for in this version.
+    /// Tells which instances name a pair, as [`Outcome::Instances`](crate::contract::Outcome).
     fn list_instances(&self, pair: &PairReference, turn: &Turn<'_>) -> Answer {
         Err(unsupported(OperationKind::ListInstances))
     }
@@ -70,7 +70,8 @@ pub trait Provider {
     }
 
     /// Finds the account's credentials in the vendor's own chain, as [`Outcome::Credentials`](crate::contract::Outcome).
-    /// Called when an account names no other source, before its first request.
+    /// Called when an account names no other source, before its first request; where the manifest says `login`, also when it
+    /// does, with the given fields in [`Context::credential_fields`].
     fn credentials(&self, credentials: &Credentials, turn: &Turn<'_>) -> Answer {
         Err(unsupported(OperationKind::Credentials))
     }
@@ -104,6 +105,11 @@ impl<'a> Turn<'a> {
     /// A setting of the account that the manifest declares as a string.
     pub fn setting(&self, name: &str) -> Option<&'a str> {
         self.context.settings.get(name).and_then(Value::as_str)
+    }
+
+    /// The text at this JSON pointer (RFC 6901) of the session's public part.
+    pub fn session(&self, pointer: &str) -> Option<&'a str> {
+        self.context.session.pointer(pointer).and_then(Value::as_str)
     }
 
     /// The account's or key's region.

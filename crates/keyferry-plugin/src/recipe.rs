@@ -221,9 +221,10 @@ pub struct Capture {
 pub enum Place {
     /// JSON pointer (RFC 6901) into the body.
     JsonPointer(String),
-    /// A path of element names into an XML body. Reserved: refused in this version.
+    /// A path of element names into an XML body, from the root: `CreateKeyPairResponse/keyMaterial`. Namespaces do not
+    /// count; of several elements of one name the first is meant.
     XmlPath(String),
-    /// A header, in lower case. Reserved: refused in this version.
+    /// A header, in lower case.
     Header(String),
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::contract::{DoneStep, HttpStep, Outcome, Pair, ReadStep, Step};
+use crate::contract::{
+    CredentialSet, DoneStep, HttpStep, Outcome, Pair, ReadStep, RunStep, Session, Step,
+};
 use crate::recipe::{Capture, HttpRequest, Place};
 
 impl Step {
@@ -20,6 +22,23 @@ impl Step {
             source: source.to_owned(),
             state: state.into(),
         })
+    }
+
+    /// Run the command that the field at this JSON pointer (RFC 6901) of a source holds.
+    pub fn run(source: &str, field: &str, state: impl Into<Value>) -> Self {
+        Self::Run(RunStep {
+            source: source.to_owned(),
+            field: field.to_owned(),
+            state: state.into(),
+        })
+    }
+
+    /// The credentials were found, and a login led to this session.
+    pub fn logged_in(credentials: CredentialSet, session: Session) -> Self {
+        Self::Done(Box::new(DoneStep {
+            outcome: Outcome::Credentials(credentials),
+            session: Some(session),
+        }))
     }
 }
 
@@ -41,10 +60,15 @@ impl HttpStep {
     }
 
     /// The same, lifting a secret out of the reply: the string at this JSON pointer (RFC 6901) of the body.
-    pub fn capturing(mut self, name: &str, pointer: &str) -> Self {
+    pub fn capturing(self, name: &str, pointer: &str) -> Self {
+        self.capturing_at(name, Place::JsonPointer(pointer.to_owned()))
+    }
+
+    /// The same, lifting a secret out of the reply at any place.
+    pub fn capturing_at(mut self, name: &str, place: Place) -> Self {
         self.capture.push(Capture {
             name: name.to_owned(),
-            place: Place::JsonPointer(pointer.to_owned()),
+            place,
         });
         self
     }
