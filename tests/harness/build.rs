@@ -80,6 +80,18 @@ pub fn workspace() -> PathBuf {
         .to_owned()
 }
 
+/// Where what is costly to make is kept for other runs: the target folder itself.
+///
+/// # Panics
+/// When the running program is in no folder.
+pub fn cache() -> PathBuf {
+    let folder = target_folder();
+    folder
+        .parent()
+        .expect("a profile's folder is in the target folder")
+        .to_owned()
+}
+
 /// The folder of the profile that this program was built with: `target/debug` or `target/release`.
 fn target_folder() -> PathBuf {
     let program = std::env::current_exe().expect("the running program has a path");

@@ -10,6 +10,7 @@ pub mod home;
 pub mod ledger;
 pub mod openssh;
 pub mod processes;
+pub mod python;
 pub mod trouble;
 pub mod wait;
 
