@@ -57,6 +57,7 @@ pub(crate) fn ask(
                 .as_ref()
                 .map(|endpoint| endpoint.origin.to_string()),
             settings: account.settings.clone(),
+            session: Value::Null,
         },
         state,
         reply,

@@ -147,6 +147,14 @@ fn describe(manifest: &Manifest, library: &str) -> String {
                 let names = environment.public.iter().cloned().chain(secret);
                 sources.push(format!("variables {}", names.collect::<Vec<_>>().join(", ")));
             }
+            Source::Command(command) => {
+                let fields = command
+                    .secret
+                    .iter()
+                    .map(|(pointer, field)| format!("  {pointer} (as {field})"));
+                sources.push("what a command of those files prints".to_owned());
+                sources.extend(fields);
+            }
             Source::File(file) => {
                 let other = file
                     .path_variable

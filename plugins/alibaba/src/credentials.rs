@@ -246,6 +246,7 @@ fn done(found: Found) -> Step {
         fields,
         source: found.source,
         expires_at: None,
+        attempts: Vec::new(),
     }))
 }
 

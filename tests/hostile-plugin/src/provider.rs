@@ -145,6 +145,7 @@ pub(crate) fn credentials(content: &Value, fields: [(&str, &str); 3]) -> Result<
         fields: found.collect(),
         source: "the environment's HOSTILE variables".to_owned(),
         expires_at: None,
+        attempts: Vec::new(),
     };
     match set.fields.contains_key("access_key_secret") {
         true => Ok(Outcome::Credentials(set)),

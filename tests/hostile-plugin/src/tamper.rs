@@ -64,6 +64,7 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
                 session: Some(Session {
                     captures: vec!["security_token".to_owned()],
                     public: Value::Null,
+                    urls: Vec::new(),
                     expires_at: None,
                 }),
                 ..*done
@@ -104,6 +105,7 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
             .into(),
             source: "nowhere".to_owned(),
             expires_at: None,
+            attempts: Vec::new(),
         }))),
         (B::HostMetadataCredentials, None) => {
             let mut request = request(operation, turn);

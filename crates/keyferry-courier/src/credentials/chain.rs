@@ -151,6 +151,9 @@ fn resolved(shared: &Shared, set: CredentialSet, handles: &Handles) -> Result<Ra
             (Some(_), CredentialValue::Text(_)) => {
                 return refuse(format!("gave a text of its own for the secret field `{shown}`"));
             }
+            (Some(_), CredentialValue::Kept) => {
+                return refuse(format!("wanted to keep `{shown}`, which was not given"));
+            }
             (None, _) => {
                 return refuse(format!(
                     "gave `{shown}`, which is not one of its credential fields"
@@ -174,6 +177,8 @@ fn read_source(
     handles: &mut Handles,
 ) -> Result<Document, String> {
     match source {
+        // The manifest's rules refuse them.
+        Source::Command(_) => Err(format!("{name} is a command's output: not in this version")),
         Source::Environment(variables) => read_environment(shared, name, variables, handles),
         Source::File(file) => read_listed_file(shared, name, file, handles),
     }
@@ -259,6 +264,9 @@ fn read_listed_file(
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let value: WipedValue = match file.format {
         FileFormat::Json => parse_json(bytes, &location)?,
+        FileFormat::Text | FileFormat::Yaml => {
+            return Err(format!("{location} is of a format that is not in this version"));
+        }
         FileFormat::Ini => {
             ini::parse(std::str::from_utf8(bytes).map_err(|_| format!("{location} is not UTF-8"))?)
         }

@@ -62,6 +62,7 @@ impl Needs {
                         Source::Environment(variables) => {
                             allowed.extend(variables.public.into_iter().chain(variables.secret.into_keys()))
                         }
+                        Source::Command(_) => {}
                         Source::File(file) => allowed.extend(file.path_variable),
                     }
                 }

@@ -142,6 +142,10 @@ impl<'t> Walk<'t> {
             let value = match rules.kind {
                 SettingType::Boolean => self.boolean(&item).map(Value::from),
                 SettingType::Integer => self.integer(&item, i64::MIN..=i64::MAX).map(Value::from),
+                SettingType::Map | SettingType::Url => {
+                    self.note_value(&item, "this kind of setting is not in this version");
+                    None
+                }
                 SettingType::String => self.string(&item).map(Value::from),
             };
             settings.extend(value.map(|value| (item.key().to_owned(), value)));

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use keyferry_plugin::contract::OperationKind;
 use keyferry_plugin::manifest::{
-    Call, CredentialField, FieldClass, FileSource, Manifest, OperationRules, Source,
+    Body, Call, CredentialField, FieldClass, FileFormat, FileSource, Manifest, OperationRules, Source,
 };
 
 /// A broken rule.
@@ -43,6 +43,7 @@ pub(super) fn check(manifest: &Manifest, plugin: &str) -> Checked {
             )
         })?;
     }
+    require(!manifest.login, "login", not_yet)?;
     for (kind, rules) in &manifest.operations {
         check_operation(*kind, rules)?;
     }
@@ -166,6 +167,7 @@ fn check_call(kind: OperationKind, call: &Call, place: &str) -> Checked {
             check_template(kind, template).map_err(|words| problem(place, words))?;
         }
     }
+    require(call.body == Body::None, format!("{place}.body"), not_yet)?;
     for name in &call.required {
         require(
             call.parameters.contains_key(name),
@@ -298,11 +300,15 @@ fn check_source(name: &str, source: &Source, credentials: &BTreeMap<String, Cred
     let place = format!("sources.{name}");
     require(is_snake_case(name), &place, not_snake_case)?;
     let (public, secret) = match source {
-        Source::Environment(variables) => (&variables.public, &variables.secret),
+        Source::Environment(variables) => {
+            require(variables.urls.is_empty(), format!("{place}.urls"), not_yet)?;
+            (&variables.public, &variables.secret)
+        }
         Source::File(file) => {
             check_file(file, &place)?;
             (&file.public, &file.secret)
         }
+        Source::Command(_) => return Err(problem(place, not_yet())),
     };
     require(!(public.is_empty() && secret.is_empty()), &place, || {
         "names nothing to read".to_owned()
@@ -311,7 +317,9 @@ fn check_source(name: &str, source: &Source, credentials: &BTreeMap<String, Cred
     for item in public.iter().chain(secret.keys()) {
         let (good, form) = match source {
             Source::Environment(_) => (is_variable(item), "a variable's name in upper case"),
-            Source::File(_) => (item.starts_with('/') && is_line(item, 400), "a JSON pointer"),
+            Source::File(_) | Source::Command(_) => {
+                (item.starts_with('/') && is_line(item, 400), "a JSON pointer")
+            }
         };
         require(good, &place, || format!("{item:?} is not {form}"))?;
         require(seen.insert(item, ()).is_none(), &place, || {
@@ -331,6 +339,17 @@ fn check_source(name: &str, source: &Source, credentials: &BTreeMap<String, Cred
 }
 
 fn check_file(file: &FileSource, place: &str) -> Checked {
+    for (part, unused) in [
+        ("alternatives", file.alternatives.is_empty()),
+        ("urls", file.urls.is_empty()),
+        ("commands", file.commands.is_empty()),
+        (
+            "format",
+            matches!(file.format, FileFormat::Ini | FileFormat::Json),
+        ),
+    ] {
+        require(unused, format!("{place}.{part}"), not_yet)?;
+    }
     let relative = file
         .path
         .strip_prefix("~/")
@@ -368,6 +387,10 @@ fn is_snake_case(name: &str) -> bool {
 
 fn not_snake_case() -> String {
     "its name must be lower-case letters, digits and `_`".to_owned()
+}
+
+fn not_yet() -> String {
+    "not in this version".to_owned()
 }
 
 fn is_variable(name: &str) -> bool {

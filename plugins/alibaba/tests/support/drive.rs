@@ -18,6 +18,7 @@ pub(crate) fn context() -> Context {
         region: Some("cn-hangzhou".to_owned()),
         endpoint: None,
         settings: BTreeMap::new(),
+        session: Value::Null,
     }
 }
 
