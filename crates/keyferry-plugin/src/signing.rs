@@ -4,11 +4,13 @@
 //! Each scheme signs the whole request it is given: set every header and parameter first.
 
 pub mod acs3;
+pub mod huawei;
 pub mod rpc;
+pub mod volcengine;
 
 use std::fmt::Write as _;
 
-use crate::recipe::Expr;
+use crate::recipe::{Expr, HttpRequest};
 
 /// Names of the credential fields that a signature uses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,8 +23,17 @@ pub struct AccessKey {
 
 /// Percent-encodes everything but `A-Z a-z 0-9 - _ . ~` (RFC 3986 §2.3), with upper-case hex.
 pub fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    percent_encode_bytes(text.as_bytes())
+}
+
+/// A time of RFC 3339 without its punctuation, as several schemes write it: `20261122T013649Z`.
+pub fn compact_time(rfc3339: &str) -> String {
+    rfc3339.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
+fn percent_encode_bytes(bytes: &[u8]) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for &byte in bytes {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
             _ => write!(encoded, "%{byte:02X}").expect("writing to a string never fails"),
@@ -57,6 +68,46 @@ fn canonical_query<'a>(parameters: impl IntoIterator<Item = &'a (String, Expr)>)
     Expr::concat(pairs)
 }
 
+/// All headers of the request and `host`: lower-case names and trimmed values, sorted by name.
+fn canonical_headers(request: &HttpRequest) -> Vec<(String, Expr)> {
+    let mut headers = vec![("host".to_owned(), Expr::Text(request.authority()))];
+    headers.extend(request.headers.iter().map(|(name, value)| {
+        let value = match value {
+            Expr::Text(text) => Expr::text(text.trim()),
+            other => other.clone(),
+        };
+        (name.to_ascii_lowercase(), value)
+    }));
+    headers.sort_by(|(left, _), (right, _)| left.cmp(right));
+    headers
+}
+
+/// `name:value` for each header, with a line end after each.
+fn header_lines(headers: &[(String, Expr)]) -> Expr {
+    let lines = headers
+        .iter()
+        .flat_map(|(name, value)| [Expr::Text(format!("{name}:")), value.clone(), Expr::text("\n")]);
+    Expr::concat(lines)
+}
+
+/// The names of the headers, joined by `;`.
+fn header_names(headers: &[(String, Expr)]) -> String {
+    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.join(";")
+}
+
+/// The value of a header that is plain text; empty where there is none.
+fn header_text<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
+    let value = request
+        .headers
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(name));
+    match value {
+        Some((_, Expr::Text(text))) => text,
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +115,11 @@ mod tests {
     #[test]
     fn only_unreserved_characters_stay() {
         assert_eq!(percent_encode("aZ09-_.~ +*%/é"), "aZ09-_.~%20%2B%2A%25%2F%C3%A9");
+    }
+
+    #[test]
+    fn a_time_loses_its_punctuation() {
+        assert_eq!(compact_time("2026-11-22T01:36:49Z"), "20261122T013649Z");
     }
 
     #[test]

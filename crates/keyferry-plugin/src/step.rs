@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 
-use crate::contract::{
-    CredentialSet, DoneStep, HttpStep, Outcome, Pair, ReadStep, RunStep, Session, Step,
-};
+use crate::contract::{CredentialSet, DoneStep, HttpStep, Outcome, Pair, ReadStep, RunStep, Session, Step};
 use crate::recipe::{Capture, HttpRequest, Place};
 
 impl Step {

@@ -9,7 +9,8 @@ mod vector;
 use std::collections::BTreeMap;
 
 use keyferry_plugin::recipe::{Expr, HttpRequest};
-use keyferry_plugin::signing::{AccessKey, acs3, rpc};
+use keyferry_plugin::signing::volcengine::Scope;
+use keyferry_plugin::signing::{AccessKey, acs3, huawei, rpc, volcengine};
 
 use crate::evaluate::evaluate;
 use crate::vector::{Vector, vectors};
@@ -28,17 +29,7 @@ fn vectors_of_acs3_are_reproduced() {
     {
         let case = Case::new(vector);
         let authorization = vector.authorization.as_deref().unwrap();
-        let (_, signed) = authorization.split_once("SignedHeaders=").unwrap();
-        let signed: Vec<&str> = signed.split(',').next().unwrap().split(';').collect();
-        let request = vector
-            .request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .filter(|(name, _)| name != "host" && signed.contains(&name.as_str()))
-            .fold(case.request(), |request, (name, value)| {
-                request.with_header(&name, case.value(value))
-            });
+        let request = case.with_signed_headers(case.request());
 
         case.check(
             "canonical",
@@ -93,6 +84,111 @@ fn vectors_of_rpc_are_reproduced() {
 }
 
 #[test]
+fn vectors_of_volcengine_are_reproduced() {
+    let mut count = 0;
+    for vector in vectors("volcengine-") {
+        assert_eq!(vector.signing, volcengine::ALGORITHM);
+        let case = Case::new(&vector);
+        let authorization = vector.authorization.as_deref().unwrap();
+        let (_, scope) = authorization.split_once("Credential=").unwrap();
+        let scope: Vec<&str> = scope.split(',').next().unwrap().split('/').collect();
+        let scope = Scope {
+            region: scope[2],
+            service: scope[3],
+        };
+        let request = case.with_signed_headers(case.request());
+        case.check(
+            "canonical",
+            &volcengine::canonical_request(&request),
+            &case.derived().canonical,
+        );
+        case.check(
+            "string to sign",
+            &volcengine::string_to_sign(&request, scope),
+            &case.derived().string_to_sign,
+        );
+        case.check(
+            "signature",
+            &volcengine::signature(&request, &KEY, scope),
+            vector.signature.as_deref().unwrap(),
+        );
+        let (name, value) = volcengine::sign(request, &KEY, scope).headers.pop().unwrap();
+        assert_eq!(name, "authorization");
+        case.check("authorization", &value, authorization);
+        count += 1;
+    }
+    assert!(count >= 14, "{count} vectors");
+}
+
+#[test]
+fn vectors_of_huawei_are_reproduced() {
+    let mut count = 0;
+    for vector in vectors("huawei-") {
+        assert_eq!(vector.signing, huawei::ALGORITHM);
+        let case = Case::new(&vector);
+        let authorization = vector.authorization.as_deref().unwrap();
+        let request = case.with_signed_headers(case.request());
+        case.check(
+            "canonical",
+            &huawei::canonical_request(&request),
+            &case.derived().canonical,
+        );
+        case.check(
+            "string to sign",
+            &huawei::string_to_sign(&request),
+            &case.derived().string_to_sign,
+        );
+        case.check(
+            "signature",
+            &huawei::signature(&request, &KEY),
+            vector.signature.as_deref().unwrap(),
+        );
+        let (name, value) = huawei::sign(request, &KEY).headers.pop().unwrap();
+        assert_eq!(name, "authorization");
+        case.check("authorization", &value, authorization);
+        count += 1;
+    }
+    assert!(count >= 14, "{count} vectors");
+}
+
+#[test]
+fn the_project_lookup_before_a_huawei_vector_is_reproduced() {
+    let vectors = vectors("huawei-ecs-list-lookup");
+    let [vector] = &*vectors else { panic!("one vector") };
+    let [call] = &*vector.preceding else {
+        panic!("one call before it")
+    };
+    let call = vector::Vector {
+        id: format!("{}, preceding", vector.id),
+        provider: vector.provider.clone(),
+        operation: "lookup".to_owned(),
+        variant: vector.variant.clone(),
+        signing: vector.signing.clone(),
+        credentials: vector::Credentials {
+            access_key: vector.credentials.access_key.clone(),
+            secret_key: vector.credentials.secret_key.clone(),
+            session_token: None,
+        },
+        request: call.clone(),
+        host: vector.host.clone(),
+        timestamp: vector.timestamp.clone(),
+        nonce: None,
+        authorization: call
+            .headers
+            .iter()
+            .find(|(name, _)| name == "Authorization")
+            .map(|(_, value)| value.clone()),
+        signature: None,
+        derived: None,
+        preceding: Vec::new(),
+    };
+    let case = Case::new(&call);
+    let request = case.with_signed_headers(case.request());
+    let (_, value) = huawei::sign(request, &KEY).headers.pop().unwrap();
+    case.check("authorization", &value, call.authorization.as_deref().unwrap());
+}
+
+#[test]
 fn all_signed_vectors_have_a_scheme() {
     for vector in vectors("alibaba-") {
         assert!(
@@ -141,6 +237,28 @@ impl<'a> Case<'a> {
         query.iter().fold(request, |request, (name, value)| {
             request.with_query(name, self.value(value))
         })
+    }
+
+    /// The same with the headers that the vector's `SignedHeaders` names.
+    fn with_signed_headers(&self, request: HttpRequest) -> HttpRequest {
+        let authorization = self
+            .vector
+            .authorization
+            .as_deref()
+            .expect("a signed vector has an authorization");
+        let (_, signed) = authorization
+            .split_once("SignedHeaders=")
+            .expect("it says which headers are signed");
+        let signed: Vec<&str> = signed.split(',').next().unwrap_or_default().split(';').collect();
+        self.vector
+            .request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .filter(|(name, _)| name != "host" && signed.contains(&name.as_str()))
+            .fold(request, |request, (name, value)| {
+                request.with_header(&name, self.value(value))
+            })
     }
 
     fn value(&self, value: &str) -> Expr {

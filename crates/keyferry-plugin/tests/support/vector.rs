@@ -16,10 +16,14 @@ pub(crate) struct Vector {
     pub(crate) request: Request,
     pub(crate) host: String,
     pub(crate) timestamp: String,
-    pub(crate) nonce: String,
+    #[serde(default)]
+    pub(crate) nonce: Option<String>,
     pub(crate) authorization: Option<String>,
     pub(crate) signature: Option<String>,
     pub(crate) derived: Option<Derived>,
+    /// Calls that the SDK made before, for a login or a look-up.
+    #[serde(default)]
+    pub(crate) preceding: Vec<Request>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +33,7 @@ pub(crate) struct Credentials {
     pub(crate) session_token: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
