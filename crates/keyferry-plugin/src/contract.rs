@@ -61,6 +61,8 @@ pub enum Operation {
     RunCommand(RunCommand),
     /// Obtain the account's credentials from the vendor's own chain, and log in where the vendor wants that.
     Credentials(Credentials),
+    /// Tell which profiles the vendor's own files hold, for `keyferry init`. It reads, and sends nothing.
+    Profiles(Profiles),
 }
 
 impl Operation {
@@ -77,6 +79,7 @@ impl Operation {
             Self::ListInstances(_) => OperationKind::ListInstances,
             Self::RunCommand(_) => OperationKind::RunCommand,
             Self::Credentials(_) => OperationKind::Credentials,
+            Self::Profiles(_) => OperationKind::Profiles,
         }
     }
 }
@@ -105,11 +108,13 @@ pub enum OperationKind {
     RunCommand,
     /// See [`Operation::Credentials`].
     Credentials,
+    /// See [`Operation::Profiles`].
+    Profiles,
 }
 
 impl OperationKind {
     /// All operations, in the contract's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Create,
         Self::Import,
         Self::List,
@@ -120,6 +125,7 @@ impl OperationKind {
         Self::ListInstances,
         Self::RunCommand,
         Self::Credentials,
+        Self::Profiles,
     ];
 
     /// The operation's name, as in the JSON form.
@@ -135,6 +141,7 @@ impl OperationKind {
             Self::ListInstances => "list_instances",
             Self::RunCommand => "run_command",
             Self::Credentials => "credentials",
+            Self::Profiles => "profiles",
         }
     }
 }
@@ -213,6 +220,10 @@ pub struct Credentials {
     #[serde(default)]
     pub profile: Option<String>,
 }
+
+/// Parameters of [`Operation::Profiles`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Profiles {}
 
 /// What a plugin may know about the moment and the account.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -393,6 +404,27 @@ pub enum Outcome {
     Instances(Vec<String>),
     /// Of `run_command`: what it printed. Reserved.
     Output(String),
+    /// Of `profiles`, the one that the vendor's tools take by default first.
+    Profiles(Vec<Profile>),
+}
+
+/// A set of credentials that the vendor's own tools would find on this machine.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Profile {
+    /// What an account's `profile` would say; none: the chain without a profile leads to it (the environment, say).
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where it is, in words: `profile "prod" of ~/.aliyun/config.json`.
+    pub source: String,
+    /// The region it names, where it names one.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// What the account's `[settings]` need to say besides, where the chain does not find it by itself.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Value>,
+    /// Why it cannot be used, where the plugin knows that already: a mode that it does not have.
+    #[serde(default)]
+    pub unusable: Option<String>,
 }
 
 /// A generation's entry at the provider, as the provider describes it.

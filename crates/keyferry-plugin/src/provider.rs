@@ -75,6 +75,12 @@ pub trait Provider {
     fn credentials(&self, credentials: &Credentials, turn: &Turn<'_>) -> Answer {
         Err(unsupported(OperationKind::Credentials))
     }
+
+    /// Lists the profiles that the vendor's own tools have on this machine, as
+    /// [`Outcome::Profiles`](crate::contract::Outcome). It reads sources and sends nothing.
+    fn profiles(&self, turn: &Turn<'_>) -> Answer {
+        Err(unsupported(OperationKind::Profiles))
+    }
 }
 
 /// How far an operation is, and what a plugin may know about the moment and the account.
@@ -157,6 +163,7 @@ pub(crate) fn dispatch<P: Provider + ?Sized>(provider: &P, request: &StepRequest
         Operation::ListInstances(pair) => provider.list_instances(pair, turn),
         Operation::RunCommand(command) => provider.run_command(command, turn),
         Operation::Credentials(credentials) => provider.credentials(credentials, turn),
+        Operation::Profiles(_) => provider.profiles(turn),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Each scheme signs the whole request it is given: set every header and parameter first.
 
 pub mod acs3;
+pub mod aws4;
 pub mod huawei;
 pub mod rpc;
 pub mod volcengine;
@@ -55,6 +56,12 @@ fn percent(expr: Expr) -> Expr {
 fn canonical_query<'a>(parameters: impl IntoIterator<Item = &'a (String, Expr)>) -> Expr {
     let mut parameters: Vec<_> = parameters.into_iter().collect();
     parameters.sort_by_key(|(name, _)| name.as_str());
+    form(parameters)
+}
+
+/// The body of a form (`application/x-www-form-urlencoded`): `name=value` for each parameter, percent-encoded, in this
+/// order, joined by `&`.
+pub fn form<'a>(parameters: impl IntoIterator<Item = &'a (String, Expr)>) -> Expr {
     let pairs = parameters
         .into_iter()
         .enumerate()

@@ -99,7 +99,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
 
 fn check_operation(kind: OperationKind, rules: &OperationRules) -> Checked {
     let place = format!("operations.{kind}");
-    let needs_calls = kind != OperationKind::Credentials;
+    let needs_calls = !matches!(kind, OperationKind::Credentials | OperationKind::Profiles);
     require(!needs_calls || !rules.calls.is_empty(), &place, || {
         "lists no call".to_owned()
     })?;
