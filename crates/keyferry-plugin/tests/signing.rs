@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use keyferry_plugin::recipe::{Expr, HttpRequest};
 use keyferry_plugin::signing::volcengine::Scope;
-use keyferry_plugin::signing::{AccessKey, acs3, huawei, rpc, volcengine};
+use keyferry_plugin::signing::{AccessKey, acs3, aws4, huawei, rpc, volcengine};
 
 use crate::evaluate::evaluate;
 use crate::vector::{Vector, vectors};
@@ -81,6 +81,44 @@ fn vectors_of_rpc_are_reproduced() {
         count += 1;
     }
     assert_ne!(count, 0, "no vector is signed with {}", rpc::METHOD);
+}
+
+#[test]
+fn vectors_of_aws4_are_reproduced() {
+    let mut count = 0;
+    for vector in vectors("aws-") {
+        assert_eq!(vector.signing, aws4::ALGORITHM);
+        let case = Case::new(&vector);
+        let authorization = vector.authorization.as_deref().unwrap();
+        let (_, scope) = authorization.split_once("Credential=").unwrap();
+        let scope: Vec<&str> = scope.split(',').next().unwrap().split('/').collect();
+        let scope = aws4::Scope {
+            region: scope[2],
+            service: scope[3],
+        };
+        let request = case.with_signed_headers(case.request());
+        let key = aws4::Key::from(&KEY);
+        case.check(
+            "canonical",
+            &aws4::canonical_request(&request),
+            &case.derived().canonical,
+        );
+        case.check(
+            "string to sign",
+            &aws4::string_to_sign(&request, scope),
+            &case.derived().string_to_sign,
+        );
+        case.check(
+            "signature",
+            &aws4::signature(&request, &key, scope),
+            vector.signature.as_deref().unwrap(),
+        );
+        let (name, value) = aws4::sign(request, &key, scope).headers.pop().unwrap();
+        assert_eq!(name, "authorization");
+        case.check("authorization", &value, authorization);
+        count += 1;
+    }
+    assert!(count >= 12, "{count} vectors");
 }
 
 #[test]
