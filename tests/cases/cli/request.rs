@@ -1,93 +1,26 @@
-//! `keyferry plugin request`: held against requests captured from the vendor's own SDKs.
-//!
-//! They are in `tests/vectors`, or in the directory that `KEYFERRY_VECTORS` names.
+//! `keyferry plugin request`: held against requests captured from the vendors' own SDKs.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use cloud_sim::Service;
-use cloud_sim::signature::{Credential, verify};
+use cloud_sim::vectors::{self, Vector};
 use cloud_sim::wire::Request;
-use keyferry_tests::build::workspace;
 use keyferry_tests::home::Home;
 use serde_json::{Value, json};
 
 use crate::program::{Ran, command, keyferry, text};
 
-/// One captured request.
-struct Vector {
-    id: String,
-    service: Service,
-    operation: String,
-    credential: Credential,
-    request: Request,
-    host: String,
-    timestamp: String,
-    nonce: String,
-}
-
-/// The captured create, import, list and delete of both services that are signed as the plugins sign (V3), with
-/// permanent (`basic`) and temporary (`sts`) credentials.
+/// The captured create, import, list and delete that are signed as the plugins sign, with permanent (`basic`) and
+/// temporary (`sts`) credentials.
 fn captured() -> Vec<Vector> {
-    let directory =
-        std::env::var_os("KEYFERRY_VECTORS").map_or_else(|| workspace().join("tests/vectors"), PathBuf::from);
-    let mut vectors: Vec<Vector> = fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
-        .map(|file| file.expect("a folder can be listed").path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
-        .filter_map(|path| {
-            let bytes = fs::read(&path).expect("a vector can be read");
-            parse(&serde_json::from_slice(&bytes).expect("a vector is JSON"))
-        })
-        .collect();
-    vectors.sort_by(|one, other| one.id.cmp(&other.id));
-    assert!(
-        !vectors.is_empty(),
-        "{}: no captured requests",
-        directory.display()
-    );
-    vectors
-}
-
-fn parse(vector: &Value) -> Option<Vector> {
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let service = Service::from_name(vector["provider"].as_str()?)?;
-    let operation = text(&vector["operation"]);
-    let variant = text(&vector["variant"]);
-    if !["create", "import", "list", "delete"].contains(&&*operation)
-        || !["basic", "sts"].contains(&&*variant)
-        || vector["signing"] != "ACS3-HMAC-SHA256"
-    {
-        return None;
-    }
-    let request = &vector["request"];
-    Some(Vector {
-        id: text(&vector["id"]),
-        service,
-        operation,
-        credential: Credential {
-            access_key: text(&vector["credentials"]["access_key"]),
-            secret_key: text(&vector["credentials"]["secret_key"]),
-            session_token: vector["credentials"]["session_token"].as_str().map(str::to_owned),
-            expires_at: None,
-        },
-        request: Request {
-            method: text(&request["method"]),
-            target: text(&request["target"]),
-            headers: request["headers"]
-                .as_array()
-                .expect("headers are a list")
-                .iter()
-                .map(|header| (text(&header[0]), text(&header[1])))
-                .collect(),
-            body: text(&request["body"]).into_bytes(),
-        },
-        host: text(&vector["host"]),
-        timestamp: text(&vector["timestamp"]),
-        nonce: text(&vector["nonce"]),
-    })
+    let is_meant = |vector: &Vector| {
+        ["create", "import", "list", "delete"].contains(&&*vector.operation)
+            && ["basic", "sts"].contains(&&*vector.variant)
+            && vector.signing != "HMAC-SHA1"
+    };
+    vectors::captured().into_iter().filter(is_meant).collect()
 }
 
 fn parameters(request: &Request) -> BTreeMap<String, String> {
@@ -155,7 +88,8 @@ fn ask(home: &Home, vector: &Vector, from: From, json: bool) -> Ran {
         ])
         .arg("--account")
         .arg(home.config().join("accounts/captured.toml"))
-        .args(["--now", &vector.timestamp, "--nonce", &vector.nonce])
+        .args(["--now", &humantime::format_rfc3339_seconds(vector.time).to_string()])
+        .args(vector.nonce.iter().flat_map(|nonce| ["--nonce", nonce]))
         .args(asked_parameters(vector));
     if json {
         command.arg("--json");
@@ -243,8 +177,9 @@ fn vectors_are_asked_for_in_the_same_words_and_signed_validly() {
             assert_eq!(request.path(), vector.request.path(), "{}", vector.id);
             same_parameters(&request, &vector);
 
-            let time = humantime::parse_rfc3339(&vector.timestamp).expect("RFC 3339");
-            let claim = verify(&request, std::slice::from_ref(&vector.credential), time)
+            let claim = vector
+                .service
+                .verify(&request, std::slice::from_ref(&vector.credential), vector.time)
                 .unwrap_or_else(|refusal| panic!("{} {from:?}: {refusal:?}\n{printed:#}", vector.id));
             assert_eq!(claim.nonce, vector.nonce, "{}", vector.id);
             assert_eq!(claim.timestamp, vector.timestamp, "{}", vector.id);
@@ -254,7 +189,7 @@ fn vectors_are_asked_for_in_the_same_words_and_signed_validly() {
         }
         seen.push(format!("{}-{}", vector.service.name(), vector.operation));
     }
-    if std::env::var_os("KEYFERRY_VECTORS").is_none() {
+    if vectors::are_our_own() {
         for service in Service::ALL {
             for operation in ["create", "import", "list", "delete"] {
                 let wanted = format!("{}-{operation}", service.name());
@@ -323,7 +258,7 @@ fn vectors_are_shown_without_their_secrets() {
         }
     }
     assert!(
-        tokens > 0 || std::env::var_os("KEYFERRY_VECTORS").is_some(),
+        tokens > 0 || !vectors::are_our_own(),
         "no vector has a token"
     );
 }

@@ -15,20 +15,22 @@ use serde_json::{Value, json};
 use crate::Service;
 use crate::cloud::{Cloud, Release};
 use crate::faults::{Fault, FaultRequest};
-use crate::inventory::UnknownDelete;
+use crate::inventory::{Instance, UnknownDelete};
 use crate::keys::PrivateKeyForm;
 use crate::requests::RequestFilter;
-use crate::signature::Credential;
+use crate::vendor::Credential;
 use crate::wire::form_pairs;
 
 /// Every method and path there is.
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 16] = [
     "GET /clock",
     "POST /clock {time: RFC 3339 or null (the machine's), forget_nonces: bool}",
     "POST /credentials {access_key, secret_key, session_token, expires_at: RFC 3339}",
     "GET /faults",
     "POST /faults {kind, service, action, name, count, after, and ms | retry_after_ms | bytes | error {status, code, message} + after_commit}",
     "DELETE /faults",
+    "GET /instances",
+    "POST /instances {service, region, id, pair, running: bool}",
     "GET /pairs",
     "POST /pairs {service, region, name, public_key}",
     "POST /release",
@@ -100,6 +102,12 @@ async fn dispatch(cloud: &Cloud, route: &str, query: &str, body: &[u8]) -> Resul
         }
         "DELETE /faults" => {
             cloud.clear_faults();
+            nothing
+        }
+        "GET /instances" => by_service(|service| json!(cloud.instances(service))),
+        "POST /instances" => {
+            let new: NewInstance = parse(body)?;
+            cloud.add_instance(new.service, new.instance)?;
             nothing
         }
         "GET /pairs" => by_service(|service| json!(cloud.pairs(service))),
@@ -179,6 +187,13 @@ struct NewCredential {
     secret_key: String,
     session_token: Option<String>,
     expires_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NewInstance {
+    service: Service,
+    #[serde(flatten)]
+    instance: Instance,
 }
 
 #[derive(Deserialize)]

@@ -1,21 +1,19 @@
 //! The state behind the servers, and what a signed request does to it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::faults::{Fault, FaultKind, FaultStatus, Faults};
-use crate::inventory::{CreatedBy, Inventory, Pair, Settings};
-use crate::keys::{NewKey, NoKey, PrivateKeyForm, Stock, fingerprint};
+use crate::inventory::{CreatedBy, Instance, Inventory, Pair, Settings};
+use crate::keys::{NewKey, NoKey, PrivateKeyForm, Stock, public_key};
 use crate::refusal::Refusal;
 use crate::requests::{Log, RequestFilter, Requests};
-use crate::rules::{Parameters, public_key};
-use crate::signature::{Credential, Scheme, verify};
+use crate::vendor::{Answer, Call, Credential, Trouble, World};
 use crate::wire::Request;
-use crate::{Plant, Service, ecs, ens};
+use crate::{Plant, Service};
 
 /// Everything that the servers share. The lock is never held across an await.
 pub(crate) struct Cloud {
@@ -33,18 +31,11 @@ struct State {
     clock: Option<SystemTime>,
     keyring: Vec<Credential>,
     nonces: HashSet<(String, String)>,
-    ecs: Inventory,
-    ens: Inventory,
+    inventories: BTreeMap<Service, Inventory>,
     faults: Faults,
     log: Log,
     /// PKCS#1 PEM of every private key that a reply was made of.
     private_keys: Vec<String>,
-}
-
-/// A request that passed the gate: signed, fresh, and for an API version that the service has.
-pub(crate) struct Call {
-    pub(crate) action: String,
-    pub(crate) parameters: Parameters,
 }
 
 /// How hanging requests go on.
@@ -63,8 +54,7 @@ impl Cloud {
                 clock,
                 keyring: vec![credential],
                 nonces: HashSet::new(),
-                ecs: Inventory::new(Service::AlibabaEcs),
-                ens: Inventory::new(Service::AlibabaEns),
+                inventories: BTreeMap::new(),
                 faults: Faults::default(),
                 log: Log::default(),
                 private_keys: Vec::new(),
@@ -76,87 +66,76 @@ impl Cloud {
         }
     }
 
-    /// Signature, clock, token and nonce; then method, path and version.
+    /// Signature, clock, token and nonce; then what is asked.
     pub(crate) fn admit(&self, service: Service, request: &Request) -> Result<Call, Refusal> {
+        let vendor = service.vendor();
         let mut state = self.lock();
-        let claim = verify(request, &state.keyring, state.now())?;
-        if !state.nonces.insert((claim.access_key, claim.nonce)) {
-            return Err(Refusal::new(
-                400,
-                "SignatureNonceUsed",
-                "The signature nonce has been used before.",
-            ));
+        let claim = vendor.verify(request, &state.keyring, state.now())?;
+        if let Some(nonce) = &claim.nonce {
+            let seen = (claim.access_key.clone(), nonce.clone());
+            if !state.nonces.insert(seen) {
+                return Err(vendor.trouble(Trouble::Replayed));
+            }
         }
         drop(state);
-        if !matches!(&*request.method, "GET" | "POST") {
-            return Err(Refusal::new(
-                405,
-                "UnsupportedHTTPMethod",
-                "This HTTP method is not supported.",
-            ));
-        }
-        let parameters = request
-            .parameters()
-            .map_err(|error| Refusal::new(400, "InvalidParameter", error.to_string()))?;
-        let stated = |header: &str, parameter: &str| match claim.scheme {
-            Scheme::Acs3HmacSha256 => request.header(header),
-            Scheme::HmacSha1 => parameters
-                .iter()
-                .find(|(name, _)| name == parameter)
-                .map(|(_, value)| value.clone()),
-        };
-        let action = stated("x-acs-action", "Action").unwrap_or_default();
-        let version = stated("x-acs-version", "Version").unwrap_or_default();
-        if request.path() != "/" || action.is_empty() {
-            return Err(Refusal::new(
-                404,
-                "InvalidAction.NotFound",
-                "There is no such action.",
-            ));
-        }
-        if version != service.version() {
-            return Err(Refusal::new(
-                400,
-                "InvalidVersion",
-                "The service has no such version.",
-            ));
-        }
-        Ok(Call {
-            action,
-            parameters: Parameters::without_protocol(parameters),
-        })
+        vendor.route(request, &claim)
     }
 
     /// Does the work. Nothing is changed where the answer is an error.
-    pub(crate) async fn perform(&self, service: Service, call: &Call) -> Result<Value, Refusal> {
+    pub(crate) async fn perform(&self, service: Service, call: &Call) -> Result<Answer, Refusal> {
+        let vendor = service.vendor();
         let mut key = None;
         let mut private_key = None;
-        if call.action == "CreateKeyPair" {
-            let no_key = |error: NoKey| Refusal::new(500, "InternalError", error.to_string());
+        if vendor.wants_key(call) {
+            let no_key = |_: NoKey| vendor.trouble(Trouble::Internal);
             let made = self.stock.take().await.map_err(no_key)?;
             private_key = Some(made.private_key_body(PrivateKeyForm::Pem).map_err(no_key)?);
             key = Some(made);
         }
-        let result = {
-            let mut state = self.lock();
-            let now = state.now();
-            let inventory = state.inventory(service);
-            match service {
-                Service::AlibabaEcs => ecs::perform(&call.action, &call.parameters, inventory, now, &mut key),
-                Service::AlibabaEns => ens::perform(&call.action, &call.parameters, inventory, now, &mut key),
-            }
-        };
+        let made = key.is_some();
+        let result = self.work(service, call, &mut key);
         match key {
             Some(unused) => self.stock.put_back(unused),
-            None => self.lock().private_keys.extend(private_key),
+            None if made => self.lock().private_keys.extend(private_key),
+            None => {}
         }
         result
+    }
+
+    fn work(&self, service: Service, call: &Call, key: &mut Option<NewKey>) -> Result<Answer, Refusal> {
+        let vendor = service.vendor();
+        let state = &mut *self.lock();
+        let now = state.now();
+        let inventory = state
+            .inventories
+            .entry(service)
+            .or_insert_with(|| Inventory::new(service));
+        let token = vendor.client_token(call).map(str::to_owned);
+        if let Some((first, answer)) = token.as_ref().and_then(|token| inventory.answered.get(token)) {
+            return if first.asks_the_same_as(call) {
+                Ok(answer.clone())
+            } else {
+                Err(vendor.trouble(Trouble::TokenUsed))
+            };
+        }
+        let world = World {
+            now,
+            inventory,
+            keyring: &mut state.keyring,
+            key,
+        };
+        let answer = vendor.perform(call, world)?;
+        if let Some(token) = token {
+            let inventory = state.inventory(service);
+            inventory.answered.insert(token, (call.clone(), answer.clone()));
+        }
+        Ok(answer)
     }
 
     pub(crate) fn fault_for(&self, service: Service, call: &Call) -> Option<FaultKind> {
         self.lock()
             .faults
-            .hit(service, &call.action, call.parameters.get("KeyPairName"))
+            .hit(service, &call.action, call.name.as_deref())
     }
 
     pub(crate) fn add_fault(&self, fault: Fault) -> u64 {
@@ -191,36 +170,36 @@ impl Cloud {
 
     /// Puts a pair there behind the API: no quota, no name rules.
     pub(crate) async fn plant(&self, plant: Plant) -> Result<Pair, String> {
-        let (public_key, fingerprint) = match plant.public_key {
+        let vendor = plant.service.vendor();
+        let name = plant.service.name();
+        let (public_key, public) = match plant.public_key {
             Some(text) => {
                 let key = public_key(&text, &[""]).ok_or("public_key is not an OpenSSH public key")?;
-                let fingerprint = fingerprint(&key).map_err(|error| error.to_string())?;
-                (text.trim().to_owned(), fingerprint)
+                (text.trim().to_owned(), key)
             }
             None => {
                 let NewKey {
-                    public_key,
-                    fingerprint,
-                    ..
+                    public_key, public, ..
                 } = self.stock.take().await.map_err(|error| error.to_string())?;
-                (public_key, fingerprint)
+                (public_key, public)
             }
         };
-        let region = match (plant.service, plant.region) {
-            (Service::AlibabaEcs, None) => return Err("a pair of alibaba-ecs needs a region".into()),
-            (Service::AlibabaEns, Some(_)) => return Err("a pair of alibaba-ens has no region".into()),
-            (_, region) => region,
-        };
+        let fingerprint = vendor.fingerprint(&public).map_err(|error| error.to_string())?;
+        check_region(
+            plant.service,
+            plant.region.as_deref(),
+            &format!("a pair of {name}"),
+        )?;
         let mut state = self.lock();
         let now = state.now();
         let inventory = state.inventory(plant.service);
-        if inventory.has(region.as_deref(), &plant.name) {
+        if inventory.has(plant.region.as_deref(), &plant.name) {
             return Err(format!("there is a pair {} already", plant.name));
         }
         let pair = Pair {
-            region,
+            region: plant.region,
             name: plant.name,
-            id: inventory.new_id(),
+            id: vendor.new_pair_id(),
             fingerprint,
             public_key,
             created_by: CreatedBy::Plant,
@@ -230,6 +209,24 @@ impl Cloud {
         };
         inventory.pairs.push(pair.clone());
         Ok(pair)
+    }
+
+    /// Puts an instance there, in place of one of the same id.
+    pub(crate) fn add_instance(&self, service: Service, instance: Instance) -> Result<(), String> {
+        check_region(
+            service,
+            instance.region.as_deref(),
+            &format!("an instance of {}", service.name()),
+        )?;
+        let mut state = self.lock();
+        let instances = &mut state.inventory(service).instances;
+        instances.retain(|known| known.id != instance.id || known.region != instance.region);
+        instances.push(instance);
+        Ok(())
+    }
+
+    pub(crate) fn instances(&self, service: Service) -> Vec<Instance> {
+        self.lock().inventory(service).instances.clone()
     }
 
     pub(crate) fn settings(&self, service: Service) -> Settings {
@@ -310,9 +307,16 @@ impl State {
     }
 
     fn inventory(&mut self, service: Service) -> &mut Inventory {
-        match service {
-            Service::AlibabaEcs => &mut self.ecs,
-            Service::AlibabaEns => &mut self.ens,
-        }
+        self.inventories
+            .entry(service)
+            .or_insert_with(|| Inventory::new(service))
+    }
+}
+
+fn check_region(service: Service, region: Option<&str>, what: &str) -> Result<(), String> {
+    match (service.vendor().has_regions(), region) {
+        (true, None) => Err(format!("{what} needs a region")),
+        (false, Some(_)) => Err(format!("{what} has no region")),
+        _ => Ok(()),
     }
 }

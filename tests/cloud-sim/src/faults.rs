@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Service;
 use crate::refusal::Refusal;
-use crate::{Service, ecs, ens};
+use crate::vendor::{Trouble, Vendor};
 
 /// A fault and the requests that it hits: signed ones, in the order they arrive.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Fault {
         self
     }
 
-    /// Only requests whose `KeyPairName` is this.
+    /// Only requests for the pair of this name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -84,36 +85,36 @@ pub enum FaultKind {
     HangAfterCommit,
     /// Nothing until released; then the request goes on. If the client goes away first, nothing was done.
     HangBeforeCommit,
-    /// Committed; the reply is a JSON text of this many bytes that has no end.
+    /// Committed; the reply is a text of this many bytes that has no end.
     Huge {
         /// The length of the body in bytes.
         bytes: u64,
     },
     /// Committed; then the connection closes without a byte.
     LostReply,
-    /// Committed; the reply is the JSON text without its last character.
+    /// Committed; the reply is the text without its last character.
     Malformed,
-    /// Committed; the reply has no `PrivateKeyBody`.
+    /// Committed; the reply has no private key.
     NoPrivateKey,
     /// The service's error for one pair too many; nothing was done.
     Quota,
-    /// 500 `InternalError`; nothing was done.
+    /// The vendor's 500; nothing was done.
     ServerError,
-    /// 500 `InternalError`, committed all the same.
+    /// The vendor's 500, committed all the same.
     ServerErrorAfterCommit,
     /// Committed; the answer comes after this time.
     Slow {
         /// How long.
         delay: Duration,
     },
-    /// 400 `Throttling.User`; nothing was done.
+    /// The vendor's answer to too many requests; nothing was done.
     Throttling {
-        /// The value of the `x-acs-retry-after` header, in milliseconds.
+        /// When the vendor asks to be tried again, in milliseconds.
         retry_after_ms: Option<u64>,
     },
     /// Committed; the connection closes half-way through the body that was announced.
     Truncated,
-    /// 503 `ServiceUnavailable`; nothing was done.
+    /// The vendor's 503; nothing was done.
     Unavailable,
     /// Committed; every fingerprint in the reply is a wrong one.
     WrongFingerprint,
@@ -143,38 +144,30 @@ impl FaultKind {
     }
 
     /// The error that it answers with instead of doing anything.
-    pub(crate) fn error_before_commit(&self, service: Service) -> Option<Refusal> {
+    pub(crate) fn error_before_commit(&self, vendor: &dyn Vendor) -> Option<Refusal> {
         match self {
             Self::Error {
                 error,
                 after_commit: false,
             } => Some(error.clone()),
-            Self::Quota => Some(match service {
-                Service::AlibabaEcs => ecs::quota_exceeded(),
-                Service::AlibabaEns => ens::quota_exceeded(),
-            }),
-            Self::ServerError => Some(internal_error()),
-            Self::Throttling { retry_after_ms } => Some(Refusal {
+            Self::Quota => Some(vendor.trouble(Trouble::Quota)),
+            Self::ServerError => Some(vendor.trouble(Trouble::Internal)),
+            Self::Throttling { retry_after_ms } => Some(vendor.trouble(Trouble::Throttled {
                 retry_after_ms: *retry_after_ms,
-                ..Refusal::new(400, "Throttling.User", "Too many requests.")
-            }),
-            Self::Unavailable => Some(Refusal::new(
-                503,
-                "ServiceUnavailable",
-                "The service is not available.",
-            )),
+            })),
+            Self::Unavailable => Some(vendor.trouble(Trouble::Unavailable)),
             _ => None,
         }
     }
 
     /// The error that it answers with although everything was done.
-    pub(crate) fn error_after_commit(&self) -> Option<Refusal> {
+    pub(crate) fn error_after_commit(&self, vendor: &dyn Vendor) -> Option<Refusal> {
         match self {
             Self::Error {
                 error,
                 after_commit: true,
             } => Some(error.clone()),
-            Self::ServerErrorAfterCommit => Some(internal_error()),
+            Self::ServerErrorAfterCommit => Some(vendor.trouble(Trouble::Internal)),
             _ => None,
         }
     }
@@ -354,10 +347,6 @@ pub(crate) struct FaultStatus {
     after: u64,
     seen: u64,
     applied: u64,
-}
-
-fn internal_error() -> Refusal {
-    Refusal::new(500, "InternalError", "The request could not be processed.")
 }
 
 const DEFAULT_HUGE_BYTES: u64 = 64 << 20;

@@ -1,5 +1,6 @@
 //! The key pairs of one service, and what can be set about it.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_lc_rs::rand;
@@ -7,18 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Service;
 use crate::keys::PrivateKeyForm;
+use crate::vendor::{Answer, Call};
 use crate::wire::hex;
 
 /// A key pair that the cloud holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pair {
-    /// Its region; `None` at ENS, which has none.
+    /// Its region; `None` where the service has none.
     pub region: Option<String>,
     /// Its name, unique in its region.
     pub name: String,
-    /// Its id (`ssh-...`). ECS tells it only to who creates the pair.
+    /// Its id (`ssh-...` at ECS, which tells it only to who creates the pair); empty where the service has none.
     pub id: String,
-    /// MD5 of the public key's SSH blob, hexadecimal without colons.
+    /// As the vendor writes it.
     pub fingerprint: String,
     /// The public key as imported, or `ssh-rsa AAAA...`.
     pub public_key: String,
@@ -42,6 +44,22 @@ pub struct Tag {
     pub value: String,
 }
 
+/// An instance, to which at most one pair is attached.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its region, where the service has regions.
+    pub region: Option<String>,
+    /// Its id.
+    pub id: String,
+    /// The name of the pair that is attached to it.
+    #[serde(default)]
+    pub pair: Option<String>,
+    /// Whether it runs; some services attach only to stopped ones.
+    #[serde(default)]
+    pub running: bool,
+}
+
 /// How a pair came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,9 +75,9 @@ pub enum CreatedBy {
 /// What can be set for each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Settings {
-    /// How many pairs a region (ECS) or the account (ENS) may have.
+    /// How many pairs a region, or the account where there are no regions, may have.
     pub quota: usize,
-    /// The form of `PrivateKeyBody`.
+    /// The form of private keys in answers.
     pub private_key_form: PrivateKeyForm,
     /// What deleting an unknown pair does: the vendors do not say.
     pub unknown_delete: UnknownDelete,
@@ -77,27 +95,20 @@ pub enum UnknownDelete {
 
 /// The pairs and settings of one service.
 pub(crate) struct Inventory {
-    service: Service,
     pub(crate) pairs: Vec<Pair>,
+    pub(crate) instances: Vec<Instance>,
     pub(crate) settings: Settings,
+    /// The calls that carried an idempotency token, by token, with their answers.
+    pub(crate) answered: HashMap<String, (Call, Answer)>,
 }
 
 impl Inventory {
     pub(crate) fn new(service: Service) -> Self {
-        let private_key_form = match service {
-            Service::AlibabaEcs => PrivateKeyForm::Pem,
-            Service::AlibabaEns => PrivateKeyForm::Escaped,
-        };
-        // The figure of ENS is not published; ECS allows 500 in a region.
-        let settings = Settings {
-            quota: 500,
-            private_key_form,
-            unknown_delete: UnknownDelete::Succeed,
-        };
         Self {
-            service,
             pairs: Vec::new(),
-            settings,
+            instances: Vec::new(),
+            settings: service.vendor().settings(),
+            answered: HashMap::new(),
         }
     }
 
@@ -115,13 +126,38 @@ impl Inventory {
         self.of_region(region).count() >= self.settings.quota
     }
 
-    /// A new pair id.
-    pub(crate) fn new_id(&self) -> String {
-        let place = match self.service {
-            Service::AlibabaEcs => "bp1",
-            Service::AlibabaEns => "5",
-        };
-        format!("ssh-{place}{}", random_hex::<8>())
+    /// The instances to which a pair of this region is attached.
+    pub(crate) fn attached<'a>(
+        &'a self,
+        region: Option<&'a str>,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Instance> {
+        self.instances
+            .iter()
+            .filter(move |instance| instance.region.as_deref() == region)
+            .filter(move |instance| instance.pair.as_deref() == Some(name))
+    }
+
+    /// The instance of this region and id.
+    pub(crate) fn instance(&mut self, region: Option<&str>, id: &str) -> Option<&mut Instance> {
+        self.instances
+            .iter_mut()
+            .find(|instance| instance.region.as_deref() == region && instance.id == id)
+    }
+}
+
+/// Which part of a list is asked for.
+pub(crate) struct Page {
+    /// From 1.
+    pub(crate) number: usize,
+    /// From 1 to 50.
+    pub(crate) size: usize,
+}
+
+impl Page {
+    pub(crate) fn of<'a, T>(&self, items: &'a [T]) -> &'a [T] {
+        let start = (self.number - 1).saturating_mul(self.size).min(items.len());
+        &items[start..items.len().min(start + self.size)]
     }
 }
 
@@ -143,7 +179,7 @@ pub(crate) fn as_rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S)
     serializer.collect_str(&humantime::format_rfc3339_millis(*time))
 }
 
-fn random_hex<const BYTES: usize>() -> String {
+pub(crate) fn random_hex<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     rand::fill(&mut bytes).expect("the system has randomness");
     hex(&bytes)

@@ -40,10 +40,10 @@ pub enum PrivateKeyForm {
 /// A private key that nobody has yet.
 pub(crate) struct NewKey {
     private: RsaPrivateKey,
-    /// `ssh-rsa AAAA...`, without a comment.
+    /// The public half.
+    pub(crate) public: PublicKey,
+    /// The same as `ssh-rsa AAAA...`, without a comment.
     pub(crate) public_key: String,
-    /// As [`fingerprint`].
-    pub(crate) fingerprint: String,
 }
 
 impl NewKey {
@@ -57,7 +57,7 @@ impl NewKey {
         Ok(Self {
             private,
             public_key: public.to_openssh().map_err(|_| NoKey)?,
-            fingerprint: fingerprint(&public).map_err(|_| NoKey)?,
+            public,
         })
     }
 
@@ -92,9 +92,19 @@ impl NewKey {
 #[error("no RSA key could be made")]
 pub(crate) struct NoKey;
 
-/// The MD5 of the key's SSH blob in lower-case hexadecimal without colons, as the vendors report it.
-pub(crate) fn fingerprint(key: &PublicKey) -> Result<String, ssh_key::Error> {
+/// The MD5 of the key's SSH blob in lower-case hexadecimal without colons.
+pub(crate) fn md5_hex(key: &PublicKey) -> Result<String, ssh_key::Error> {
     Ok(hex(Md5::digest(key.to_bytes()?).as_slice()))
+}
+
+/// The public key, if it is well-formed and of one of `kinds` (the algorithm names of SSH, by prefix).
+pub(crate) fn public_key(text: &str, kinds: &[&str]) -> Option<PublicKey> {
+    let key = PublicKey::from_openssh(text.trim()).ok()?;
+    let algorithm = key.algorithm();
+    kinds
+        .iter()
+        .any(|kind| algorithm.as_str().starts_with(kind))
+        .then_some(key)
 }
 
 /// A few keys made ahead by a thread of its own, which sleeps while the stock is full.

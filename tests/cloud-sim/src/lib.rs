@@ -1,18 +1,21 @@
-//! A cloud on the loopback interface: the key-pair calls of Alibaba Cloud's ECS and ENS.
+//! A cloud on the loopback interface: the key-pair calls of the vendors in [`Service`].
 //!
-//! It verifies signatures, nonces, clock and security tokens as the vendor does, from whatever a client signed,
+//! It verifies signatures, nonces, clock and security tokens as each vendor does, from whatever a client signed,
 //! keeps key pairs, and goes wrong when asked to. Nothing here is a stand-in for the client's side: what passes
 //! here was signed as the vendor's own SDKs sign, which the tests show with requests captured from them.
 //!
 //! [`CloudSim::start`] runs one on threads of its own, for tests with and without an async runtime; the binary
-//! `cloud-sim` runs one for people. Both answer on three ports: one per service and one for the admin interface,
-//! whose `GET /` lists what it takes.
+//! `cloud-sim` runs one for people. Both answer on one port per service and one for the admin interface, whose `GET /`
+//! lists what it takes.
 //!
-//! Where the vendor's documents leave something open there is a setting (see [`Settings`]). Attaching pairs to
-//! instances is not here.
+//! To add a service: a line in `service.rs` for each of its names, and a module of its vendor that implements
+//! `vendor::Vendor`. The rest does not know vendors.
+//!
+//! Where the vendors' documents leave something open there is a setting (see [`Settings`]).
 //!
 //! Its keys and credentials are throw-away ones: it is no place for others.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,28 +26,29 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 mod admin;
+mod alibaba;
 mod body;
 mod cloud;
-mod ecs;
-mod ens;
+mod exchange;
 mod faults;
 mod inventory;
 mod keys;
 mod refusal;
 mod reply;
 mod requests;
-mod rules;
 mod server;
 mod service;
-pub mod signature;
+pub mod vectors;
+mod vendor;
 pub mod wire;
 
 pub use faults::{Fault, FaultKind};
-pub use inventory::{CreatedBy, Pair, Settings, Tag, UnknownDelete};
+pub use inventory::{CreatedBy, Instance, Pair, Settings, Tag, UnknownDelete};
 pub use keys::PrivateKeyForm;
 pub use refusal::Refusal;
 pub use requests::{RequestFilter, RequestRecord, Requests};
-pub use signature::Credential;
+pub use service::Service;
+pub use vendor::{Claim, Credential};
 
 use cloud::{Cloud, Release};
 use keys::Stock;
@@ -59,7 +63,7 @@ pub struct CloudSim {
 }
 
 impl CloudSim {
-    /// Starts a cloud on three free ports of 127.0.0.1.
+    /// Starts a cloud on free ports of 127.0.0.1.
     ///
     /// # Errors
     /// When a port or a thread cannot be had.
@@ -70,24 +74,23 @@ impl CloudSim {
             options.clock,
             Stock::start(options.key_stock)?,
         ));
-        let mut urls = Urls {
-            alibaba_ecs: String::new(),
-            alibaba_ens: String::new(),
-            admin: String::new(),
-        };
-        {
+        let urls = {
             let _inside = runtime.enter();
-            let roles = [
-                (Role::Vendor(Service::AlibabaEcs), &mut urls.alibaba_ecs),
-                (Role::Vendor(Service::AlibabaEns), &mut urls.alibaba_ens),
-                (Role::Admin, &mut urls.admin),
-            ];
-            for (role, url) in roles {
+            let listen = |role| -> io::Result<String> {
                 let listener = server::bind()?;
-                *url = format!("http://{}", listener.local_addr()?);
+                let url = format!("http://{}", listener.local_addr()?);
                 runtime.spawn(server::serve(listener, role, Arc::clone(&cloud)));
+                Ok(url)
+            };
+            let mut services = BTreeMap::new();
+            for service in Service::ALL {
+                services.insert(service, listen(Role::Vendor(service))?);
             }
-        }
+            Urls {
+                services,
+                admin: listen(Role::Admin)?,
+            }
+        };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("cloud-sim".into())
@@ -110,15 +113,25 @@ impl CloudSim {
 
     /// Where a service answers: `http://127.0.0.1:PORT`.
     pub fn url(&self, service: Service) -> &str {
-        match service {
-            Service::AlibabaEcs => &self.urls.alibaba_ecs,
-            Service::AlibabaEns => &self.urls.alibaba_ens,
-        }
+        &self.urls.services[&service]
     }
 
     /// The pairs that a service holds, oldest first.
     pub fn pairs(&self, service: Service) -> Vec<Pair> {
         self.cloud.pairs(service)
+    }
+
+    /// Puts an instance there, in place of one of the same id.
+    ///
+    /// # Errors
+    /// Says in words what is wrong with the instance.
+    pub fn add_instance(&self, service: Service, instance: Instance) -> Result<(), String> {
+        self.cloud.add_instance(service, instance)
+    }
+
+    /// The instances of a service, oldest first.
+    pub fn instances(&self, service: Service) -> Vec<Instance> {
+        self.cloud.instances(service)
     }
 
     /// PKCS#1 PEM of every private key that was made for a client, oldest first, whether or not the reply arrived: what
@@ -273,57 +286,12 @@ impl Options {
 
 /// Where a cloud answers, each `http://127.0.0.1:PORT`.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Urls {
-    /// Elastic Compute Service.
-    pub alibaba_ecs: String,
-    /// Edge Node Service.
-    pub alibaba_ens: String,
+    /// Each service, by its name.
+    #[serde(flatten)]
+    pub services: BTreeMap<Service, String>,
     /// The admin interface.
     pub admin: String,
-}
-
-/// A service of the cloud.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Service {
-    /// Elastic Compute Service, 2014-05-26.
-    AlibabaEcs,
-    /// Edge Node Service, 2017-11-10.
-    AlibabaEns,
-}
-
-impl Service {
-    /// Every service.
-    pub const ALL: [Self; 2] = [Self::AlibabaEcs, Self::AlibabaEns];
-
-    /// Its name here, which is that of keyferry's plugin.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AlibabaEcs => "alibaba-ecs",
-            Self::AlibabaEns => "alibaba-ens",
-        }
-    }
-
-    /// The service of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|service| service.name() == name)
-    }
-
-    /// The version of its API.
-    pub fn version(self) -> &'static str {
-        match self {
-            Self::AlibabaEcs => "2014-05-26",
-            Self::AlibabaEns => "2017-11-10",
-        }
-    }
-
-    fn product(self) -> &'static str {
-        match self {
-            Self::AlibabaEcs => "Ecs",
-            Self::AlibabaEns => "Ens",
-        }
-    }
 }
 
 /// A pair to put there behind the API.
@@ -332,7 +300,7 @@ impl Service {
 pub struct Plant {
     /// Where.
     pub service: Service,
-    /// Its region: needed at ECS, unknown to ENS.
+    /// Its region, where the service has regions.
     pub region: Option<String>,
     /// Its name, whatever the rules.
     pub name: String,

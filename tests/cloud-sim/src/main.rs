@@ -8,9 +8,9 @@ use clap::Parser;
 use cloud_sim::{CloudSim, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A cloud on 127.0.0.1 that answers ECS and ENS key-pair calls and checks signatures as Alibaba Cloud does.
+/// A cloud on 127.0.0.1 that answers the key-pair calls of several vendors and checks signatures as they do.
 ///
-/// Prints one line of JSON with the URLs of both services and of the admin interface, then serves until SIGTERM
+/// Prints one line of JSON with the URLs of all services and of the admin interface, then serves until SIGTERM
 /// or SIGINT. GET / of the admin interface lists what it takes.
 #[derive(Parser)]
 #[command(name = "cloud-sim", version)]

@@ -1,9 +1,5 @@
 //! What the vendor answers when it does not do what was asked.
 
-use serde_json::{Value, json};
-
-use crate::Service;
-
 /// An error as the vendor reports it: HTTP status, code and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -13,7 +9,7 @@ pub struct Refusal {
     pub code: String,
     /// Words for a person.
     pub message: String,
-    /// The `x-acs-retry-after` header in milliseconds.
+    /// After how many milliseconds to try again; each vendor has its own header for it.
     pub retry_after_ms: Option<u64>,
 }
 
@@ -26,38 +22,5 @@ impl Refusal {
             message: message.into(),
             retry_after_ms: None,
         }
-    }
-
-    /// A parameter that must be there is not, or is empty.
-    pub(crate) fn missing(parameter: &str) -> Self {
-        Self::new(
-            400,
-            "MissingParameter",
-            format!("The mandatory parameter \"{parameter}\" is not supplied."),
-        )
-    }
-
-    /// `InvalidParameter.<parameter>`, as ENS documents it.
-    pub(crate) fn invalid(parameter: &str) -> Self {
-        Self::new(
-            400,
-            format!("InvalidParameter.{parameter}"),
-            format!("The parameter \"{parameter}\" is not valid."),
-        )
-    }
-
-    /// The body, the same for every error of every service.
-    pub(crate) fn body(&self, service: Service, request_id: &str, host: &str) -> Value {
-        json!({
-            "RequestId": request_id,
-            "HostId": host,
-            "Code": self.code,
-            "Message": self.message,
-            "Recommend": format!(
-                "https://api.aliyun.com/troubleshoot?q={}&product={}&requestId={request_id}",
-                self.code,
-                service.product(),
-            ),
-        })
     }
 }

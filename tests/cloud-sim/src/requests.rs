@@ -9,8 +9,7 @@ use serde::Serialize;
 use crate::Service;
 use crate::cloud::Cloud;
 use crate::inventory::as_rfc3339;
-use crate::rules::Parameters;
-use crate::wire::Request;
+use crate::vendor::Outline;
 
 /// One request, from its arrival on.
 #[derive(Clone, Debug, Serialize)]
@@ -24,9 +23,9 @@ pub struct RequestRecord {
     /// When it arrived, by the machine's clock and not the cloud's.
     #[serde(serialize_with = "as_rfc3339")]
     pub time: SystemTime,
-    /// `KeyPairName`, else `KeyPairNames`, else `KeyPairId`.
+    /// The pair's name, else what stands for it: the list of names, the id.
     pub name: Option<String>,
-    /// The business parameters: neither signature nor token is among them.
+    /// The business parameters: no signature, token or password is among them.
     pub parameters: BTreeMap<String, String>,
     /// The access key id that the request names.
     pub access_key: String,
@@ -36,7 +35,7 @@ pub struct RequestRecord {
     pub outcome: Option<String>,
     /// The fault that hit it.
     pub fault: Option<&'static str>,
-    /// Whether it created, imported or deleted something.
+    /// Whether it changed something.
     pub committed: bool,
 }
 
@@ -169,33 +168,15 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    pub(crate) fn arrive(cloud: &Arc<Cloud>, service: Service, request: &Request) -> Self {
-        let parameters = request.parameters().unwrap_or_default();
-        let stated = |name: &str| {
-            parameters
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, value)| value.clone())
-        };
-        let (action, access_key) = match request.header("authorization") {
-            Some(authorization) => (request.header("x-acs-action"), v3_access_key(&authorization)),
-            None => (stated("Action"), stated("AccessKeyId")),
-        };
-        let access_key = access_key.unwrap_or_default();
-        let name = ["KeyPairName", "KeyPairNames", "KeyPairId"]
-            .into_iter()
-            .find_map(stated);
+    pub(crate) fn arrive(cloud: &Arc<Cloud>, service: Service, outline: Outline) -> Self {
+        let access_key = outline.access_key;
         let record = RequestRecord {
             number: 0,
             service,
-            action: action.unwrap_or_default(),
+            action: outline.action,
             time: SystemTime::now(),
-            name,
-            parameters: Parameters::without_protocol(parameters)
-                .pairs()
-                .iter()
-                .cloned()
-                .collect(),
+            name: outline.name,
+            parameters: outline.parameters.into_iter().collect(),
             access_key: access_key.clone(),
             in_flight: 0,
             outcome: None,
@@ -236,9 +217,4 @@ impl Drop for Visit {
             }
         });
     }
-}
-
-fn v3_access_key(authorization: &str) -> Option<String> {
-    let (_, rest) = authorization.split_once("Credential=")?;
-    Some(rest.split(',').next().unwrap_or_default().to_owned())
 }

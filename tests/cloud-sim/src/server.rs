@@ -1,4 +1,4 @@
-//! The three listeners and their connections.
+//! The listeners and their connections.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::cloud::Cloud;
-use crate::{Service, admin, service};
+use crate::{Service, admin, exchange};
 
 /// Who answers on a listener.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ async fn connection(stream: TcpStream, role: Role, cloud: Arc<Cloud>) {
             http.serve_connection(stream, answer).await
         }
         Role::Vendor(vendor) => {
-            let answer = service_fn(|received| service::answer(Arc::clone(&cloud), vendor, received));
+            let answer = service_fn(|received| exchange::answer(Arc::clone(&cloud), vendor, received));
             http.serve_connection(stream, answer).await
         }
     };

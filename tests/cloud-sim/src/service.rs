@@ -1,144 +1,59 @@
-//! One request to a service, from the socket to the reply.
+//! The services of this cloud: one line each here, the rest is in the vendor's own module.
 
-use std::sync::Arc;
+use std::time::SystemTime;
 
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::{Request as Received, Response};
-use tokio::sync::watch;
+use serde::{Deserialize, Serialize};
 
-use crate::Service;
-use crate::body::ReplyBody;
-use crate::cloud::{Cloud, Release};
-use crate::faults::FaultKind;
+use crate::alibaba;
 use crate::refusal::Refusal;
-use crate::reply::ReplyForm;
-use crate::requests::Visit;
+use crate::vendor::{Claim, Credential, Vendor};
 use crate::wire::Request;
 
-/// Answers a request, or closes the connection without a byte.
-///
-/// # Errors
-/// [`Closed`] where a fault asks for it or the request could not be read.
-pub(crate) async fn answer(
-    cloud: Arc<Cloud>,
-    service: Service,
-    received: Received<Incoming>,
-) -> Result<Response<ReplyBody>, Closed> {
-    // Before the request is in the log: who sees it there and releases it is not missed.
-    let mut releases = cloud.releases();
-    let request = read(received).await?;
-    let visit = Visit::arrive(&cloud, service, &request);
-    let form = ReplyForm::of(service, &request);
-    let refuse = |refusal: &Refusal| {
-        visit.finish(&refusal.code);
-        Ok(form.refusal(refusal))
-    };
+/// A service of the cloud. It answers on a port of its own, together with its vendor's logins.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Alibaba Cloud's Elastic Compute Service, 2014-05-26.
+    AlibabaEcs,
+    /// Alibaba Cloud's Edge Node Service, 2017-11-10.
+    AlibabaEns,
+}
 
-    let call = match cloud.admit(service, &request) {
-        Ok(call) => call,
-        Err(refusal) => return refuse(&refusal),
-    };
-    let fault = cloud.fault_for(service, &call);
-    let mut release = Release::ToAnswer;
-    if let Some(fault) = &fault {
-        visit.fault(fault.name());
-    }
-    match &fault {
-        Some(FaultKind::Drop) => return close(&visit, FaultKind::Drop),
-        Some(FaultKind::HangBeforeCommit) => release = hang(&mut releases).await,
-        Some(fault) => {
-            if let Some(refusal) = fault.error_before_commit(service) {
-                return refuse(&refusal);
-            }
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 2] = [Self::AlibabaEcs, Self::AlibabaEns];
+
+    /// Its name here, which is that of keyferry's plugin.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AlibabaEcs => "alibaba-ecs",
+            Self::AlibabaEns => "alibaba-ens",
         }
-        None => {}
     }
 
-    let result = cloud.perform(service, &call).await;
-    if result.is_ok() && call.action != "DescribeKeyPairs" {
-        visit.committed();
+    /// The service of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
     }
 
-    match &fault {
-        Some(FaultKind::LostReply) => return close(&visit, FaultKind::LostReply),
-        Some(FaultKind::HangAfterCommit) => release = hang(&mut releases).await,
-        Some(FaultKind::Slow { delay }) => tokio::time::sleep(*delay).await,
-        Some(fault) => {
-            if let Some(refusal) = fault.error_after_commit() {
-                return refuse(&refusal);
-            }
-        }
-        None => {}
+    /// Verifies a request against these credentials, as the service itself does.
+    ///
+    /// # Errors
+    /// The vendor's answer to a request that is incomplete, too old, unknown or wrongly signed.
+    pub fn verify(
+        self,
+        request: &Request,
+        keyring: &[Credential],
+        now: SystemTime,
+    ) -> Result<Claim, Refusal> {
+        self.vendor().verify(request, keyring, now)
     }
-    match result {
-        _ if release == Release::ToLoseTheReply => close(&visit, FaultKind::LostReply),
-        Err(refusal) => refuse(&refusal),
-        Ok(value) => {
-            visit.finish(
-                fault
-                    .as_ref()
-                    .filter(|fault| spoils(fault))
-                    .map_or("ok", FaultKind::name),
-            );
-            Ok(form.answer(&call.action, value, fault.as_ref()))
+
+    /// How it reads, judges and answers requests.
+    pub(crate) fn vendor(self) -> &'static dyn Vendor {
+        match self {
+            Self::AlibabaEcs => &alibaba::ECS,
+            Self::AlibabaEns => &alibaba::ENS,
         }
     }
 }
-
-/// The connection is to be closed without a reply.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection closes without a reply")]
-pub(crate) struct Closed;
-
-async fn read(received: Received<Incoming>) -> Result<Request, Closed> {
-    let (head, body) = received.into_parts();
-    let body = Limited::new(body, MAX_REQUEST_BODY)
-        .collect()
-        .await
-        .map_err(|_| Closed)?;
-    Ok(Request {
-        method: head.method.as_str().to_owned(),
-        target: head
-            .uri
-            .path_and_query()
-            .map_or("/", |target| target.as_str())
-            .to_owned(),
-        headers: head
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.as_str().to_owned(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
-            .collect(),
-        body: body.to_bytes().to_vec(),
-    })
-}
-
-async fn hang(releases: &mut watch::Receiver<Release>) -> Release {
-    // If the sender is gone, so is the cloud.
-    let _ = releases.changed().await;
-    *releases.borrow()
-}
-
-fn close(visit: &Visit, fault: FaultKind) -> Result<Response<ReplyBody>, Closed> {
-    visit.finish(fault.name());
-    Err(Closed)
-}
-
-/// Whether the reply is not what the vendor would send.
-fn spoils(fault: &FaultKind) -> bool {
-    matches!(
-        fault,
-        FaultKind::Huge { .. }
-            | FaultKind::Malformed
-            | FaultKind::NoPrivateKey
-            | FaultKind::Truncated
-            | FaultKind::WrongFingerprint
-    )
-}
-
-const MAX_REQUEST_BODY: usize = 1 << 20;

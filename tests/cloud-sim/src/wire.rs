@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 /// One HTTP request, byte for byte as the client sent it.
 ///
 /// There is no `Debug`: headers and target carry signatures and security tokens.
@@ -151,6 +153,30 @@ fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|value| u8::try_from(value).ok())
+}
+
+/// Writes a value as XML; an array becomes as many elements of its own name.
+pub(crate) fn write_xml(text: &mut String, name: &str, value: &Value) {
+    if let Value::Array(items) = value {
+        items.iter().for_each(|item| write_xml(text, name, item));
+        return;
+    }
+    text.push_str(&format!("<{name}>"));
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, field)| write_xml(text, name, field)),
+        Value::String(words) => {
+            text.push_str(
+                &words
+                    .replace('&', "&amp;")
+                    .replace('<', "&lt;")
+                    .replace('>', "&gt;"),
+            );
+        }
+        other => text.push_str(&other.to_string()),
+    }
+    text.push_str(&format!("</{name}>"));
 }
 
 #[cfg(test)]

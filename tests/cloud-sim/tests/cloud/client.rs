@@ -25,6 +25,13 @@ pub(crate) fn start() -> CloudSim {
     .unwrap()
 }
 
+fn version(service: Service) -> &'static str {
+    match service {
+        Service::AlibabaEcs => "2014-05-26",
+        Service::AlibabaEns => "2017-11-10",
+    }
+}
+
 /// A request that is yet to be signed. Fields are public so that tests can spoil them.
 #[derive(Clone)]
 pub(crate) struct Unsigned {
@@ -70,7 +77,7 @@ impl Unsigned {
         let mut headers: Vec<(String, String)> = [
             ("host", "ecs.example.com"),
             ("x-acs-action", &self.action),
-            ("x-acs-version", self.service.version()),
+            ("x-acs-version", version(self.service)),
             ("x-acs-date", &self.timestamp()),
             ("x-acs-signature-nonce", &self.nonce),
             (
@@ -123,7 +130,7 @@ impl Unsigned {
         let mut parameters = self.parameters.clone();
         let mut add = |name: &str, value: &str| parameters.push((name.into(), value.into()));
         add("Action", &self.action);
-        add("Version", self.service.version());
+        add("Version", version(self.service));
         add("AccessKeyId", &self.access_key);
         add("SignatureMethod", "HMAC-SHA1");
         add("SignatureVersion", "1.0");

@@ -1,22 +1,20 @@
 //! Requests captured from the vendor's own SDKs: every one is accepted as it is, and refused once a byte of what
 //! it signs has changed.
 //!
-//! They are in `tests/vectors`, or in the directory that `KEYFERRY_VECTORS` names.
+//! See [`cloud_sim::vectors`].
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use cloud_sim::signature::{Credential, Scheme, verify};
+use cloud_sim::vectors::{Vector, are_our_own, captured};
 use cloud_sim::wire::Request;
-use cloud_sim::{CloudSim, Options, Service};
-use serde_json::Value;
+use cloud_sim::{CloudSim, Options};
 
 use crate::client::send;
 
 #[test]
 fn vectors_include_every_operation_of_every_sdk() {
     let vectors = captured();
-    if std::env::var_os("KEYFERRY_VECTORS").is_some() {
+    if !are_our_own() {
         // Another directory may leave some out; `captured` has seen that it holds any.
         return;
     }
@@ -39,7 +37,9 @@ fn vectors_include_every_operation_of_every_sdk() {
 #[test]
 fn vectors_are_accepted_and_their_texts_are_those_of_the_sdk() {
     for vector in captured() {
-        let claim = verify(&vector.request, &[vector.credential], vector.time)
+        let claim = vector
+            .service
+            .verify(&vector.request, &[vector.credential], vector.time)
             .unwrap_or_else(|refusal| panic!("{}: {refusal:?}", vector.id));
         assert_eq!(claim.canonical, vector.canonical, "{}", vector.id);
         assert_eq!(claim.string_to_sign, vector.string_to_sign, "{}", vector.id);
@@ -49,9 +49,7 @@ fn vectors_are_accepted_and_their_texts_are_those_of_the_sdk() {
 #[test]
 fn vectors_are_refused_with_any_byte_changed() {
     for vector in captured() {
-        let accepts = |request: &Request| {
-            verify(request, std::slice::from_ref(&vector.credential), vector.time).is_ok()
-        };
+        let accepts = |request: &Request| accepts(&vector, request);
         assert!(accepts(&vector.request), "{}", vector.id);
         let mut changes = 0;
         for changed in changed_requests(&vector.request) {
@@ -75,9 +73,7 @@ fn vectors_are_refused_with_any_byte_changed() {
 #[test]
 fn vectors_are_refused_when_a_signed_part_is_missing_or_added() {
     for vector in captured() {
-        let accepts = |request: &Request| {
-            verify(request, std::slice::from_ref(&vector.credential), vector.time).is_ok()
-        };
+        let accepts = |request: &Request| accepts(&vector, request);
         let separator = if vector.request.query().is_empty() {
             '?'
         } else {
@@ -115,7 +111,8 @@ fn vectors_are_refused_when_a_signed_part_is_missing_or_added() {
 #[test]
 fn vectors_over_http() {
     let (cloud, vectors) = cloud_and_vectors();
-    for vector in vectors {
+    let here = |vector: &Vector| ["create", "import", "list", "delete"].contains(&&*vector.operation);
+    for vector in vectors.into_iter().filter(here) {
         let url = cloud.url(vector.service);
         cloud.add_credential(vector.credential.clone());
         cloud.set_clock(Some(vector.time));
@@ -151,70 +148,9 @@ fn vectors_over_http() {
     }
 }
 
-/// A request, what it should come to, and when.
-struct Vector {
-    id: String,
-    service: Service,
-    credential: Credential,
-    request: Request,
-    time: SystemTime,
-    canonical: String,
-    string_to_sign: String,
-}
-
-/// Every captured create, import, list and delete of both services, of old and new SDKs.
-fn captured() -> Vec<Vector> {
-    let directory = std::env::var_os("KEYFERRY_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors"),
-        PathBuf::from,
-    );
-    let files =
-        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut vectors: Vec<Vector> = files
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .filter_map(|path| parse(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
-        .collect();
-    vectors.sort_by(|left, right| left.id.cmp(&right.id));
-    assert!(
-        !vectors.is_empty(),
-        "{}: no captured requests",
-        directory.display()
-    );
-    vectors
-}
-
-fn parse(vector: &Value) -> Option<Vector> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let provider = text(&vector["provider"]);
-    let service = Service::from_name(provider.strip_suffix("-legacy").unwrap_or(&provider))?;
-    if !["create", "import", "list", "delete"].contains(&vector["operation"].as_str().unwrap()) {
-        return None;
-    }
-    let request = &vector["request"];
-    let headers = request["headers"].as_array().unwrap();
-    Some(Vector {
-        id: text(&vector["id"]),
-        service,
-        credential: Credential {
-            access_key: text(&vector["credentials"]["access_key"]),
-            secret_key: text(&vector["credentials"]["secret_key"]),
-            session_token: vector["credentials"]["session_token"].as_str().map(str::to_owned),
-            expires_at: None,
-        },
-        request: Request {
-            method: text(&request["method"]),
-            target: text(&request["target"]),
-            headers: headers
-                .iter()
-                .map(|header| (text(&header[0]), text(&header[1])))
-                .collect(),
-            body: text(&request["body"]).into_bytes(),
-        },
-        time: humantime::parse_rfc3339(vector["timestamp"].as_str().unwrap()).unwrap(),
-        canonical: text(&vector["derived"]["canonical"]),
-        string_to_sign: text(&vector["derived"]["string_to_sign"]),
-    })
+fn accepts(vector: &Vector, request: &Request) -> bool {
+    let keyring = std::slice::from_ref(&vector.credential);
+    vector.service.verify(request, keyring, vector.time).is_ok()
 }
 
 fn cloud_and_vectors() -> (CloudSim, Vec<Vector>) {
@@ -316,25 +252,20 @@ fn signed_headers(request: &Request) -> Vec<usize> {
 }
 
 fn flip_last_byte_of_signature(request: &mut Request) {
-    let scheme = cloud_sim::signature::claim(request).unwrap().scheme;
-    let text = match scheme {
-        Scheme::Acs3HmacSha256 => {
-            let header = request
-                .headers
-                .iter_mut()
-                .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-            &mut header.unwrap().1
-        }
-        Scheme::HmacSha1 => {
+    let header = request
+        .headers
+        .iter_mut()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let (text, ending) = match header {
+        Some((_, value)) => (value, ""),
+        None => {
             // The signature ends in an escaped `=`; the byte before it counts.
             let at = request.target.rfind("%3D").unwrap();
             request.target.truncate(at);
-            &mut request.target
+            (&mut request.target, "%3D")
         }
     };
     let last = text.pop().unwrap();
     text.push(if last == '0' { '1' } else { '0' });
-    if scheme == Scheme::HmacSha1 {
-        text.push_str("%3D");
-    }
+    text.push_str(ending);
 }

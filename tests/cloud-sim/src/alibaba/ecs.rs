@@ -4,35 +4,31 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::rules::{invalid, is_latin_or_chinese, is_pair_name, matches_wildcard, page, required, tags};
+use super::{ECS, no_such_action};
 use crate::inventory::{CreatedBy, Inventory, Pair, UnknownDelete};
-use crate::keys::{NewKey, fingerprint};
+use crate::keys::{NewKey, md5_hex, public_key};
 use crate::refusal::Refusal;
-use crate::rules::{Parameters, is_latin_or_chinese, is_pair_name, matches_wildcard, public_key};
+use crate::vendor::{Call, Parameters, Trouble, Vendor as _, World};
 
 /// Does what the action says, all of it or nothing. A key is taken out of `key` only where a pair is made of it.
-pub(crate) fn perform(
-    action: &str,
-    parameters: &Parameters,
-    inventory: &mut Inventory,
-    now: SystemTime,
-    key: &mut Option<NewKey>,
-) -> Result<Value, Refusal> {
+pub(super) fn perform(call: &Call, world: &mut World<'_>) -> Result<Value, Refusal> {
+    let parameters = &call.parameters;
+    let World {
+        inventory, now, key, ..
+    } = world;
     let region = region(parameters)?;
-    match action {
-        "CreateKeyPair" => create(parameters, region, inventory, now, key),
-        "ImportKeyPair" => import(parameters, region, inventory, now),
+    match &*call.action {
+        "CreateKeyPair" => create(parameters, region, inventory, *now, key),
+        "ImportKeyPair" => import(parameters, region, inventory, *now),
         "DescribeKeyPairs" => describe(parameters, region, inventory),
         "DeleteKeyPairs" => delete(parameters, region, inventory),
-        _ => Err(Refusal::new(
-            404,
-            "InvalidAction.NotFound",
-            "There is no such action.",
-        )),
+        _ => Err(no_such_action()),
     }
 }
 
 /// The answer to one pair too many.
-pub(crate) fn quota_exceeded() -> Refusal {
+pub(super) fn quota_exceeded() -> Refusal {
     Refusal::new(
         403,
         "QuotaExceed.KeyPair",
@@ -48,15 +44,16 @@ fn create(
     key: &mut Option<NewKey>,
 ) -> Result<Value, Refusal> {
     let name = new_name(parameters, region, inventory, &[], is_latin_or_chinese)?;
-    let mut pair = new_pair(parameters, region, name, inventory, now)?;
+    let mut pair = new_pair(parameters, region, name, now)?;
     let private_key_form = inventory.settings.private_key_form;
     let body = key
         .as_ref()
         .and_then(|key| key.private_key_body(private_key_form).ok());
-    let (Some(body), Some(key)) = (body, key.take()) else {
-        return Err(Refusal::new(500, "InternalError", "No key could be made."));
+    let fingerprint = key.as_ref().and_then(|key| md5_hex(&key.public).ok());
+    let (Some(body), Some(fingerprint), Some(key)) = (body, fingerprint, key.take()) else {
+        return Err(ECS.trouble(Trouble::Internal));
     };
-    pair.fingerprint = key.fingerprint;
+    pair.fingerprint = fingerprint;
     pair.public_key = key.public_key;
     let answer = json!({
         "KeyPairId": pair.id,
@@ -74,10 +71,10 @@ fn import(
     inventory: &mut Inventory,
     now: SystemTime,
 ) -> Result<Value, Refusal> {
-    let body = parameters.required("PublicKeyBody")?;
+    let body = required(parameters, "PublicKeyBody")?;
     let name = new_name(parameters, region, inventory, &['.'], char::is_alphabetic)?;
     let fingerprint = public_key(body, &["ssh-rsa", "ssh-dss", "ecdsa-sha2-"])
-        .and_then(|key| fingerprint(&key).ok())
+        .and_then(|key| md5_hex(&key).ok())
         .ok_or_else(|| {
             Refusal::new(
                 400,
@@ -85,7 +82,7 @@ fn import(
                 "The public key is malformed or not supported.",
             )
         })?;
-    let mut pair = new_pair(parameters, region, name, inventory, now)?;
+    let mut pair = new_pair(parameters, region, name, now)?;
     pair.fingerprint = fingerprint;
     pair.public_key = body.trim().to_owned();
     pair.created_by = CreatedBy::Import;
@@ -95,13 +92,13 @@ fn import(
 }
 
 fn describe(parameters: &Parameters, region: &str, inventory: &Inventory) -> Result<Value, Refusal> {
-    let page = parameters.page()?;
-    let tags = parameters.tags()?;
+    let page = page(parameters)?;
+    let tags = tags(parameters)?;
     let with_public_key = match parameters.get("IncludePublicKey") {
         None => false,
         Some(text) if text.eq_ignore_ascii_case("true") => true,
         Some(text) if text.eq_ignore_ascii_case("false") => false,
-        Some(_) => return Err(Refusal::invalid("IncludePublicKey")),
+        Some(_) => return Err(invalid("IncludePublicKey")),
     };
     let found: Vec<&Pair> = inventory
         .of_region(Some(region))
@@ -142,7 +139,7 @@ fn describe(parameters: &Parameters, region: &str, inventory: &Inventory) -> Res
 }
 
 fn delete(parameters: &Parameters, region: &str, inventory: &mut Inventory) -> Result<Value, Refusal> {
-    let names: Vec<String> = serde_json::from_str(parameters.required("KeyPairNames")?)
+    let names: Vec<String> = serde_json::from_str(required(parameters, "KeyPairNames")?)
         .ok()
         .filter(|names: &Vec<String>| !names.is_empty())
         .ok_or_else(|| {
@@ -174,7 +171,7 @@ fn delete(parameters: &Parameters, region: &str, inventory: &mut Inventory) -> R
 }
 
 fn region(parameters: &Parameters) -> Result<&str, Refusal> {
-    let region = parameters.required("RegionId")?;
+    let region = required(parameters, "RegionId")?;
     let well_formed = region.contains('-')
         && region.split('-').all(|part| {
             !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -197,8 +194,8 @@ fn new_name<'a>(
     also: &[char],
     first: fn(char) -> bool,
 ) -> Result<&'a str, Refusal> {
-    let name = parameters.required("KeyPairName")?;
-    if !is_pair_name(name, also, first) {
+    let name = required(parameters, "KeyPairName")?;
+    if !is_pair_name(name, 128, also, first) {
         return Err(Refusal::new(
             400,
             "InvalidKeyPairName.Malformed",
@@ -219,13 +216,7 @@ fn new_name<'a>(
 }
 
 /// A pair that still lacks its key.
-fn new_pair(
-    parameters: &Parameters,
-    region: &str,
-    name: &str,
-    inventory: &Inventory,
-    now: SystemTime,
-) -> Result<Pair, Refusal> {
+fn new_pair(parameters: &Parameters, region: &str, name: &str, now: SystemTime) -> Result<Pair, Refusal> {
     let resource_group = parameters.get("ResourceGroupId");
     if resource_group.is_some_and(|group| !group.starts_with("rg-")) {
         return Err(Refusal::new(
@@ -237,13 +228,13 @@ fn new_pair(
     Ok(Pair {
         region: Some(region.to_owned()),
         name: name.to_owned(),
-        id: inventory.new_id(),
+        id: ECS.new_pair_id(),
         fingerprint: String::new(),
         public_key: String::new(),
         created_by: CreatedBy::Create,
         created_at: now,
         resource_group: resource_group.map(str::to_owned),
-        tags: parameters.tags()?,
+        tags: tags(parameters)?,
     })
 }
 
@@ -267,7 +258,7 @@ fn item(pair: &Pair, with_public_key: bool) -> Value {
 }
 
 /// To the minute: `2026-01-02T03:04Z`.
-pub(crate) fn creation_time(pair: &Pair) -> String {
+pub(super) fn creation_time(pair: &Pair) -> String {
     let seconds = humantime::format_rfc3339_seconds(pair.created_at).to_string();
     format!("{}Z", &seconds[.."2026-01-02T03:04".len()])
 }

@@ -4,8 +4,10 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Claim, Scheme, incomplete};
+use super::incomplete;
+use crate::alibaba::rules::missing;
 use crate::refusal::Refusal;
+use crate::vendor::Claim;
 use crate::wire::{Request, canonical_query, percent_encode};
 
 /// Reads the claim. Empty parameters are signed like all others.
@@ -20,7 +22,7 @@ pub(super) fn claim(request: &Request) -> Result<Claim, Refusal> {
             .map(|(_, value)| value.clone())
             .filter(|v| !v.is_empty())
     };
-    let required = |name: &str| find(name).ok_or_else(|| Refusal::missing(name));
+    let required = |name: &str| find(name).ok_or_else(|| missing(name));
     let access_key = required("AccessKeyId")?;
     let signature = required("Signature")?;
     if required("SignatureMethod")? != "HMAC-SHA1" {
@@ -36,11 +38,10 @@ pub(super) fn claim(request: &Request) -> Result<Claim, Refusal> {
     parameters.retain(|(name, _)| name != "Signature");
     let canonical = canonical_query(parameters);
     Ok(Claim {
-        scheme: Scheme::HmacSha1,
         access_key,
         token,
         timestamp,
-        nonce,
+        nonce: Some(nonce),
         signature,
         string_to_sign: format!(
             "{}&{}&{}",

@@ -4,37 +4,33 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::ecs::creation_time;
+use super::ecs::creation_time;
+use super::rules::{invalid, is_latin_or_chinese, is_pair_name, matches_wildcard, missing, page, required};
+use super::{ENS, no_such_action};
 use crate::inventory::{CreatedBy, Inventory, Pair, UnknownDelete};
-use crate::keys::{NewKey, fingerprint};
+use crate::keys::{NewKey, md5_hex, public_key};
 use crate::refusal::Refusal;
-use crate::rules::{Parameters, is_latin_or_chinese, is_pair_name, matches_wildcard, public_key};
+use crate::vendor::{Call, Parameters, Vendor as _, World};
 
 /// Does what the action says, all of it or nothing. A key is taken out of `key` only where a pair is made of it.
 ///
 /// A `RegionId`, which the old SDK sends, is ignored.
-pub(crate) fn perform(
-    action: &str,
-    parameters: &Parameters,
-    inventory: &mut Inventory,
-    now: SystemTime,
-    key: &mut Option<NewKey>,
-) -> Result<Value, Refusal> {
-    match action {
-        "CreateKeyPair" => create(parameters, inventory, now, key),
-        "ImportKeyPair" => import(parameters, inventory, now),
+pub(super) fn perform(call: &Call, world: &mut World<'_>) -> Result<Value, Refusal> {
+    let parameters = &call.parameters;
+    let World {
+        inventory, now, key, ..
+    } = world;
+    match &*call.action {
+        "CreateKeyPair" => create(parameters, inventory, *now, key),
+        "ImportKeyPair" => import(parameters, inventory, *now),
         "DescribeKeyPairs" => describe(parameters, inventory),
         "DeleteKeyPairs" => delete(parameters, inventory),
-        _ => Err(Refusal::new(
-            404,
-            "InvalidAction.NotFound",
-            "There is no such action.",
-        )),
+        _ => Err(no_such_action()),
     }
 }
 
 /// The answer to one pair too many. ENS publishes no code for it; all its errors are 400.
-pub(crate) fn quota_exceeded() -> Refusal {
+pub(super) fn quota_exceeded() -> Refusal {
     Refusal::new(
         400,
         "QuotaExceed.KeyPair",
@@ -53,17 +49,11 @@ fn create(
     let body = key
         .as_ref()
         .and_then(|key| key.private_key_body(private_key_form).ok());
-    let (Some(body), Some(key)) = (body, key.take()) else {
+    let fingerprint = key.as_ref().and_then(|key| md5_hex(&key.public).ok());
+    let (Some(body), Some(fingerprint), Some(key)) = (body, fingerprint, key.take()) else {
         return Err(Refusal::new(400, "ens.interface.error", "No key could be made."));
     };
-    let pair = new_pair(
-        name,
-        key.fingerprint,
-        key.public_key,
-        CreatedBy::Create,
-        inventory,
-        now,
-    );
+    let pair = new_pair(name, fingerprint, key.public_key, CreatedBy::Create, now);
     let answer = json!({
         "KeyPairId": pair.id,
         "KeyPairName": pair.name,
@@ -75,26 +65,19 @@ fn create(
 }
 
 fn import(parameters: &Parameters, inventory: &mut Inventory, now: SystemTime) -> Result<Value, Refusal> {
-    let body = parameters.required("PublicKeyBody")?;
+    let body = required(parameters, "PublicKeyBody")?;
     let name = new_name(parameters, inventory)?;
     let fingerprint = public_key(body, &["ssh-rsa"])
-        .and_then(|key| fingerprint(&key).ok())
-        .ok_or_else(|| Refusal::invalid("PublicKeyBody"))?;
-    let pair = new_pair(
-        name,
-        fingerprint,
-        body.trim().to_owned(),
-        CreatedBy::Import,
-        inventory,
-        now,
-    );
+        .and_then(|key| md5_hex(&key).ok())
+        .ok_or_else(|| invalid("PublicKeyBody"))?;
+    let pair = new_pair(name, fingerprint, body.trim().to_owned(), CreatedBy::Import, now);
     let answer = json!({ "KeyPairName": pair.name, "KeyPairFingerPrint": pair.fingerprint });
     inventory.pairs.push(pair);
     Ok(answer)
 }
 
 fn describe(parameters: &Parameters, inventory: &Inventory) -> Result<Value, Refusal> {
-    let page = parameters.page()?;
+    let page = page(parameters)?;
     let found: Vec<&Pair> = inventory
         .of_region(None)
         .filter(|pair| {
@@ -124,26 +107,22 @@ fn describe(parameters: &Parameters, inventory: &Inventory) -> Result<Value, Ref
 fn delete(parameters: &Parameters, inventory: &mut Inventory) -> Result<Value, Refusal> {
     let (name, id) = (parameters.get("KeyPairName"), parameters.get("KeyPairId"));
     if name.is_none() && id.is_none() {
-        return Err(Refusal::missing("KeyPairName"));
+        return Err(missing("KeyPairName"));
     }
     // Where both are given, both must be those of one pair.
     let is_meant =
         |pair: &Pair| name.is_none_or(|name| pair.name == name) && id.is_none_or(|id| pair.id == id);
     if !inventory.pairs.iter().any(is_meant) && inventory.settings.unknown_delete == UnknownDelete::Refuse {
-        return Err(Refusal::invalid(if id.is_some() {
-            "KeyPairId"
-        } else {
-            "KeyPairName"
-        }));
+        return Err(invalid(if id.is_some() { "KeyPairId" } else { "KeyPairName" }));
     }
     inventory.pairs.retain(|pair| !is_meant(pair));
     Ok(json!({}))
 }
 
 fn new_name<'a>(parameters: &'a Parameters, inventory: &Inventory) -> Result<&'a str, Refusal> {
-    let name = parameters.required("KeyPairName")?;
-    if !is_pair_name(name, &[], is_latin_or_chinese) {
-        return Err(Refusal::invalid("KeyPairName"));
+    let name = required(parameters, "KeyPairName")?;
+    if !is_pair_name(name, 128, &[], is_latin_or_chinese) {
+        return Err(invalid("KeyPairName"));
     }
     if inventory.has(None, name) {
         return Err(Refusal::new(
@@ -163,13 +142,12 @@ fn new_pair(
     fingerprint: String,
     public_key: String,
     created_by: CreatedBy,
-    inventory: &Inventory,
     now: SystemTime,
 ) -> Pair {
     Pair {
         region: None,
         name: name.to_owned(),
-        id: inventory.new_id(),
+        id: ENS.new_pair_id(),
         fingerprint,
         public_key,
         created_by,

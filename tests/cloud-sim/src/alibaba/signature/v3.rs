@@ -3,8 +3,10 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 
-use super::{Claim, Scheme, incomplete};
+use super::incomplete;
+use crate::alibaba::rules::missing;
 use crate::refusal::Refusal;
+use crate::vendor::Claim;
 use crate::wire::{Request, canonical_query, form_pairs, hex};
 
 /// Reads the claim, taking the list of headers from the client as the vendor does.
@@ -41,16 +43,15 @@ pub(super) fn claim(request: &Request) -> Result<Claim, Refusal> {
         request
             .header(name)
             .filter(|value| !value.is_empty())
-            .ok_or_else(|| Refusal::missing(name))
+            .ok_or_else(|| missing(name))
     };
     Ok(Claim {
-        scheme: Scheme::Acs3HmacSha256,
         access_key: access_key.to_owned(),
         token: request
             .header("x-acs-security-token")
             .filter(|token| !token.is_empty()),
         timestamp: required("x-acs-date")?,
-        nonce: required("x-acs-signature-nonce")?,
+        nonce: Some(required("x-acs-signature-nonce")?),
         signature: signature.to_owned(),
         string_to_sign: format!(
             "ACS3-HMAC-SHA256\n{}",

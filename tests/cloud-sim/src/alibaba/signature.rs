@@ -3,10 +3,10 @@
 //! Everything here is a function of its arguments. Whether a nonce was seen before is asked elsewhere, and only
 //! of requests that pass here: an unsigned request uses up nobody's nonce.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::refusal::Refusal;
+use crate::vendor::{Claim, Credential};
 use crate::wire::Request;
 
 mod v1;
@@ -16,7 +16,7 @@ mod v3;
 ///
 /// # Errors
 /// The vendor's answer to a request that is incomplete, too old, unknown or wrongly signed.
-pub fn verify(request: &Request, keyring: &[Credential], now: SystemTime) -> Result<Claim, Refusal> {
+pub(super) fn verify(request: &Request, keyring: &[Credential], now: SystemTime) -> Result<Claim, Refusal> {
     let claim = claim(request)?;
     check_time(&claim.timestamp, now)?;
     let credential = keyring
@@ -30,84 +30,41 @@ pub fn verify(request: &Request, keyring: &[Credential], now: SystemTime) -> Res
             )
         })?;
     check_token(&claim, credential, now)?;
-    let expected = match claim.scheme {
+    let scheme = Scheme::of(request);
+    let expected = match scheme {
         Scheme::Acs3HmacSha256 => v3::mac(&credential.secret_key, &claim.string_to_sign),
         Scheme::HmacSha1 => v1::mac(&credential.secret_key, &claim.string_to_sign),
     };
     if expected == claim.signature {
         Ok(claim)
     } else {
-        Err(mismatch(&claim))
+        Err(mismatch(&claim, scheme))
     }
 }
 
 /// What a request says about itself, before any of it is believed.
-///
-/// # Errors
-/// The vendor's answer to a request that lacks a part of a signature.
-pub fn claim(request: &Request) -> Result<Claim, Refusal> {
-    if request.header("authorization").is_some() {
-        v3::claim(request)
-    } else {
-        v1::claim(request)
+fn claim(request: &Request) -> Result<Claim, Refusal> {
+    match Scheme::of(request) {
+        Scheme::Acs3HmacSha256 => v3::claim(request),
+        Scheme::HmacSha1 => v1::claim(request),
     }
-}
-
-/// What a signed request states, and the texts derived from what was received.
-///
-/// There is no `Debug`: the canonical text holds the security token.
-pub struct Claim {
-    /// How it was signed.
-    pub scheme: Scheme,
-    /// Who says to have signed it.
-    pub access_key: String,
-    /// The security token, where one was sent.
-    pub token: Option<String>,
-    /// The time stamp as received.
-    pub timestamp: String,
-    /// The nonce.
-    pub nonce: String,
-    /// The signature as received, decoded from its place.
-    pub signature: String,
-    /// The canonical request (V3) or canonical query (V1).
-    pub canonical: String,
-    /// What the HMAC covers.
-    pub string_to_sign: String,
 }
 
 /// A signature version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub(super) enum Scheme {
     /// V3: the signature is in the `Authorization` header.
     Acs3HmacSha256,
     /// V1 of RPC services: the signature is a query parameter.
     HmacSha1,
 }
 
-/// An access key that the cloud knows. A security token makes it a temporary one.
-#[derive(Clone)]
-pub struct Credential {
-    /// The access key id.
-    pub access_key: String,
-    /// The access key secret.
-    pub secret_key: String,
-    /// The security token that must come with it.
-    pub session_token: Option<String>,
-    /// When the security token ends, by the cloud's clock.
-    pub expires_at: Option<SystemTime>,
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("access_key", &self.access_key)
-            .field("secret_key", &"[redacted]")
-            .field(
-                "session_token",
-                &self.session_token.as_ref().map(|_| "[redacted]"),
-            )
-            .field("expires_at", &self.expires_at)
-            .finish()
+impl Scheme {
+    pub(super) fn of(request: &Request) -> Self {
+        match request.header("authorization") {
+            Some(_) => Self::Acs3HmacSha256,
+            None => Self::HmacSha1,
+        }
     }
 }
 
@@ -155,12 +112,12 @@ fn check_token(claim: &Claim, credential: &Credential, now: SystemTime) -> Resul
 }
 
 /// The text after the first colon is the string to sign: the vendor's old SDK compares it with its own.
-fn mismatch(claim: &Claim) -> Refusal {
+fn mismatch(claim: &Claim, scheme: Scheme) -> Refusal {
     let mut message = format!(
         "The signature does not match what the server calculates. server string to sign is:{}",
         claim.string_to_sign
     );
-    if claim.scheme == Scheme::Acs3HmacSha256 {
+    if scheme == Scheme::Acs3HmacSha256 {
         message.push_str(" server canonical request is:");
         message.push_str(&claim.canonical);
     }
@@ -173,4 +130,10 @@ fn incomplete(what: &str) -> Refusal {
         "IncompleteSignature",
         format!("The signature does not conform: {what}."),
     )
+}
+
+/// The access key id of an `Authorization` header, believed or not.
+pub(super) fn v3_access_key(authorization: &str) -> Option<String> {
+    let (_, rest) = authorization.split_once("Credential=")?;
+    Some(rest.split(',').next().unwrap_or_default().to_owned())
 }
