@@ -13,13 +13,51 @@ use std::fmt::Write as _;
 
 use crate::recipe::{Expr, HttpRequest};
 
-/// Names of the credential fields that a signature uses.
+/// What a request is signed with.
+pub trait SigningKey {
+    /// The access key id.
+    fn id(&self) -> Expr;
+    /// The access key secret, which goes nowhere but into the key of an HMAC.
+    fn secret(&self) -> Expr;
+}
+
+/// The account's own access key: names of the credential fields that a signature uses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AccessKey {
     /// The access key id, a `public` field.
     pub id: &'static str,
     /// The access key secret, an `hmac_key` field.
     pub secret: &'static str,
+}
+
+impl SigningKey for AccessKey {
+    fn id(&self) -> Expr {
+        Expr::secret(self.id)
+    }
+
+    fn secret(&self) -> Expr {
+        Expr::secret(self.secret)
+    }
+}
+
+/// An access key that a document holds, for the requests of `credentials`: a profile's own key, say, with which a role is
+/// assumed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DocumentKey<'a> {
+    /// The access key id itself.
+    pub id: &'a str,
+    /// The handle that stands for the access key secret.
+    pub secret: &'a str,
+}
+
+impl SigningKey for DocumentKey<'_> {
+    fn id(&self) -> Expr {
+        Expr::text(self.id)
+    }
+
+    fn secret(&self) -> Expr {
+        Expr::secret(self.secret)
+    }
 }
 
 /// Percent-encodes everything but `A-Z a-z 0-9 - _ . ~` (RFC 3986 §2.3), with upper-case hex.

@@ -5,16 +5,16 @@
 //! temporary access key `x-acs-accesskey-id` and `x-acs-security-token`.
 
 use crate::recipe::{Expr, HttpRequest};
-use crate::signing::{AccessKey, canonical_headers, canonical_query, header_lines, header_names};
+use crate::signing::{SigningKey, canonical_headers, canonical_query, header_lines, header_names};
 
 /// The scheme's name.
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 /// The request with an `authorization` header that signs all of it.
-pub fn sign(request: HttpRequest, key: &AccessKey) -> HttpRequest {
+pub fn sign(request: HttpRequest, key: &impl SigningKey) -> HttpRequest {
     let authorization = Expr::concat([
         format!("{ALGORITHM} Credential=").into(),
-        Expr::secret(key.id),
+        key.id(),
         format!(
             ",SignedHeaders={},Signature=",
             header_names(&canonical_headers(&request))
@@ -26,8 +26,8 @@ pub fn sign(request: HttpRequest, key: &AccessKey) -> HttpRequest {
 }
 
 /// The signature, in hexadecimal.
-pub fn signature(request: &HttpRequest, key: &AccessKey) -> Expr {
-    Expr::hmac_sha256(Expr::secret(key.secret), string_to_sign(request)).hex()
+pub fn signature(request: &HttpRequest, key: &impl SigningKey) -> Expr {
+    Expr::hmac_sha256(key.secret(), string_to_sign(request)).hex()
 }
 
 /// What the HMAC is made of.

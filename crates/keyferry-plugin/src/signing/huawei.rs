@@ -6,7 +6,7 @@
 
 use crate::recipe::{Expr, HttpRequest};
 use crate::signing::{
-    AccessKey, canonical_headers, canonical_query, header_lines, header_names, header_text,
+    SigningKey, canonical_headers, canonical_query, header_lines, header_names, header_text,
     percent_encode_bytes,
 };
 
@@ -14,10 +14,10 @@ use crate::signing::{
 pub const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
 /// The request with an `authorization` header that signs all of it.
-pub fn sign(request: HttpRequest, key: &AccessKey) -> HttpRequest {
+pub fn sign(request: HttpRequest, key: &impl SigningKey) -> HttpRequest {
     let authorization = Expr::concat([
         format!("{ALGORITHM} Access=").into(),
-        Expr::secret(key.id),
+        key.id(),
         format!(
             ", SignedHeaders={}, Signature=",
             header_names(&signed_headers(&request))
@@ -29,8 +29,8 @@ pub fn sign(request: HttpRequest, key: &AccessKey) -> HttpRequest {
 }
 
 /// The signature, in hexadecimal.
-pub fn signature(request: &HttpRequest, key: &AccessKey) -> Expr {
-    Expr::hmac_sha256(Expr::secret(key.secret), string_to_sign(request)).hex()
+pub fn signature(request: &HttpRequest, key: &impl SigningKey) -> Expr {
+    Expr::hmac_sha256(key.secret(), string_to_sign(request)).hex()
 }
 
 /// What the HMAC is made of.

@@ -5,7 +5,7 @@
 //! temporary access key `SecurityToken`.
 
 use crate::recipe::{Expr, HttpRequest};
-use crate::signing::{AccessKey, canonical_query, percent, percent_encode};
+use crate::signing::{SigningKey, canonical_query, percent, percent_encode};
 
 /// The value of `SignatureMethod`.
 pub const METHOD: &str = "HMAC-SHA1";
@@ -14,14 +14,14 @@ pub const METHOD: &str = "HMAC-SHA1";
 pub const VERSION: &str = "1.0";
 
 /// The request with a query parameter `Signature` that signs all others.
-pub fn sign(request: HttpRequest, key: &AccessKey) -> HttpRequest {
+pub fn sign(request: HttpRequest, key: &impl SigningKey) -> HttpRequest {
     let signature = signature(&request, key);
     request.with_query("Signature", signature)
 }
 
 /// The signature, in base64.
-pub fn signature(request: &HttpRequest, key: &AccessKey) -> Expr {
-    let key = Expr::concat([Expr::secret(key.secret), Expr::text("&")]);
+pub fn signature(request: &HttpRequest, key: &impl SigningKey) -> Expr {
+    let key = Expr::concat([key.secret(), Expr::text("&")]);
     Expr::hmac_sha1(key, string_to_sign(request)).base64()
 }
 

@@ -5,7 +5,7 @@
 
 use crate::recipe::{Expr, HttpRequest};
 use crate::signing::{
-    AccessKey, canonical_headers, header_lines, header_names, header_text, percent, percent_encode,
+    SigningKey, canonical_headers, header_lines, header_names, header_text, percent, percent_encode,
 };
 
 /// The scheme's name.
@@ -21,10 +21,10 @@ pub struct Scope<'a> {
 }
 
 /// The request with an `authorization` header that signs it.
-pub fn sign(request: HttpRequest, key: &AccessKey, scope: Scope<'_>) -> HttpRequest {
+pub fn sign(request: HttpRequest, key: &impl SigningKey, scope: Scope<'_>) -> HttpRequest {
     let authorization = Expr::concat([
         format!("{ALGORITHM} Credential=").into(),
-        Expr::secret(key.id),
+        key.id(),
         format!(
             "/{}, SignedHeaders={}, Signature=",
             credential_scope(&request, scope),
@@ -37,12 +37,10 @@ pub fn sign(request: HttpRequest, key: &AccessKey, scope: Scope<'_>) -> HttpRequ
 }
 
 /// The signature, in hexadecimal. Its key derives from the secret by day, region and service.
-pub fn signature(request: &HttpRequest, key: &AccessKey, scope: Scope<'_>) -> Expr {
+pub fn signature(request: &HttpRequest, key: &impl SigningKey, scope: Scope<'_>) -> Expr {
     let signing_key = [date(request), scope.region, scope.service, "request"]
         .into_iter()
-        .fold(Expr::secret(key.secret), |key, part| {
-            Expr::hmac_sha256(key, part.into())
-        });
+        .fold(key.secret(), |key, part| Expr::hmac_sha256(key, part.into()));
     Expr::hmac_sha256(signing_key, string_to_sign(request, scope)).hex()
 }
 
