@@ -56,6 +56,7 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         .unwrap_or_default();
 
     plugins.search_in(&settings.plugin_dirs);
+    plugins.require_pins(settings.require_pins);
     let mut catalogue = Catalogue::new(plugins);
     let new_plugins: BTreeSet<&str> = before
         .manifests

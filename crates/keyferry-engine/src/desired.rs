@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyferry_plugin::contract::Algorithm;
 use serde::{Deserialize, Serialize};
@@ -28,12 +29,27 @@ pub struct Desired {
 pub struct DaemonSettings {
     /// Where plugins are looked for, absolute; empty: the built-in places.
     pub plugin_dirs: Vec<PathBuf>,
+    /// `[plugins] require_pins`: whether only plugins are loaded that the user accepted as they are.
+    pub require_pins: bool,
     /// `[agent] socket`, absolute.
     pub agent_socket: Option<PathBuf>,
     /// `[network]`.
     pub network: NetworkSettings,
     /// `[defaults] max_concurrent`: requests in flight per account, 1 to 64.
     pub max_concurrent: Option<usize>,
+    /// `[defaults] max_per_second`: requests begun per account and second, 1 to 1,000.
+    pub max_per_second: Option<u32>,
+    /// `[defaults] check_every`: how often an account's pairs are looked at.
+    pub check_every: Option<CheckEvery>,
+}
+
+/// How often what an account holds at the provider is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckEvery {
+    /// Only when the user asks (`keyferry refresh`).
+    Never,
+    /// After that long, or a little earlier; 1 s to 30 days.
+    Time(Duration),
 }
 
 /// `[network]` of `keyferry.toml`.
@@ -66,6 +82,12 @@ pub struct Account {
     pub credentials: CredentialSource,
     /// Requests in flight, 1 to 64; none: the daemon's default.
     pub max_concurrent: Option<usize>,
+    /// Requests begun per second, 1 to 1,000; none: the daemon's default.
+    pub max_per_second: Option<u32>,
+    /// How often its pairs are looked at; none: the daemon's default.
+    pub check_every: Option<CheckEvery>,
+    /// The vendor's limit on pairs, where it is another than the manifest's: 1 to 1,000,000.
+    pub max_pairs: Option<u32>,
 }
 
 /// Where an account's credentials come from. References only, never values.
@@ -91,16 +113,40 @@ pub struct KeySpec {
     pub name: String,
     /// The account's name.
     pub account: String,
-    /// The key's own region.
+    /// The key's own region, or the first of several: where its generations are made.
     pub region: Option<String>,
+    /// The others of `regions`: where the public half is put too. None of them twice, nor the first.
+    pub further_regions: Vec<String>,
     /// Where the private half is made.
     pub generated_by: GeneratedBy,
     /// The algorithm, resolved against the manifest's lists.
     pub algorithm: Algorithm,
     /// What the pair's name at the provider begins with (`name = "..."`); none: `keyferry-KEY`.
     pub pair_name: Option<String>,
+    /// What happens when its pair is deleted or replaced at the provider.
+    pub on_drift: OnDrift,
     /// Whether the file is still there. A key whose file vanished keeps serving.
     pub present: bool,
+}
+
+impl KeySpec {
+    /// The regions that its public half belongs in with this account, the one where it is made first; none: the provider
+    /// keeps pairs without regions.
+    pub fn regions<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = Option<&'a str>> {
+        let first = self.region.as_deref().or(account.region.as_deref());
+        let further = self.further_regions.iter().map(|region| Some(region.as_str()));
+        std::iter::once(first).chain(further)
+    }
+}
+
+/// What happens when a pair is deleted or replaced at the provider while its private half is loaded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnDrift {
+    /// The public half is registered again, under another name where the old one is taken.
+    #[default]
+    Recreate,
+    /// Status says so, and nothing is done.
+    Report,
 }
 
 /// Where a private half is made.

@@ -120,9 +120,9 @@ const WRONG_KEYS: &[Wrong] = &[
     ),
     wrong(
         "regions",
-        b"account = \"ecs\"\nregions = [\"cn-hangzhou\"]\n",
+        b"account = \"ecs\"\nregion = \"cn-hangzhou\"\nregions = [\"cn-hangzhou\"]\n",
         (2, 1),
-        &["`regions` is not in this version", "write one `region`"],
+        &["`region` and `regions` stand here both", "keep `regions`"],
     ),
     wrong(
         "retire",

@@ -56,7 +56,15 @@ pub(super) fn check(name: &str, text: &Text, catalogue: &mut Catalogue<'_>) -> C
         let max_concurrent = root
             .get("max_concurrent")
             .and_then(|item| walk.max_concurrent(&item));
-        let settings = walk.settings(&root, manifest.as_deref());
+        let max_per_second = root
+            .get("max_per_second")
+            .and_then(|item| walk.max_per_second(&item));
+        let check_every = root.get("check_every").and_then(|item| walk.check_every(&item));
+        let max_pairs = root
+            .get("max_pairs")
+            .and_then(|item| walk.integer(&item, 1..=1_000_000))
+            .and_then(|value| u32::try_from(value).ok());
+        let settings = walk.settings(&root, manifest.as_deref(), insecure_http);
         let credentials = walk.credentials(&root, manifest.as_deref());
         let manifest = manifest.filter(|_| walk.is_fine())?;
         let account = Arc::new(Account {
@@ -68,6 +76,9 @@ pub(super) fn check(name: &str, text: &Text, catalogue: &mut Catalogue<'_>) -> C
             settings,
             credentials: credentials?,
             max_concurrent,
+            max_per_second,
+            check_every,
+            max_pairs,
         });
         Some(CheckedAccount { account, manifest })
     });
@@ -102,13 +113,7 @@ impl<'t> Walk<'t> {
     fn endpoint(&mut self, item: &Item<'t>, insecure_http: bool) -> Option<String> {
         let value = self.string(item)?;
         match Origin::parse(value, &["https", "http"]) {
-            Ok(origin) if origin.scheme == "http" && !origin.is_loopback() && !insecure_http => {
-                self.note_value(
-                    item,
-                    "plain http shows every request to the network: use https, or write `insecure_http = true`",
-                );
-                None
-            }
+            Ok(origin) if origin.is_open_to_others() && !insecure_http => self.refuse_plain_http(item),
             Ok(_) => Some(value.to_owned()),
             Err(message) => {
                 self.note_value(item, message);
@@ -117,7 +122,12 @@ impl<'t> Walk<'t> {
         }
     }
 
-    fn settings(&mut self, root: &Table<'t>, manifest: Option<&Manifest>) -> BTreeMap<String, Value> {
+    fn settings(
+        &mut self,
+        root: &Table<'t>,
+        manifest: Option<&Manifest>,
+        insecure_http: bool,
+    ) -> BTreeMap<String, Value> {
         let mut settings = BTreeMap::new();
         let Some(table) = root.get("settings").and_then(|item| self.table(&item)) else {
             return settings;
@@ -142,15 +152,22 @@ impl<'t> Walk<'t> {
             let value = match rules.kind {
                 SettingType::Boolean => self.boolean(&item).map(Value::from),
                 SettingType::Integer => self.integer(&item, i64::MIN..=i64::MAX).map(Value::from),
-                SettingType::Map | SettingType::Url => {
-                    self.note_value(&item, "this kind of setting is not in this version");
-                    None
-                }
+                SettingType::Map => self.map(&item),
                 SettingType::String => self.string(&item).map(Value::from),
+                SettingType::Url => self.url(&item, insecure_http).map(Value::from),
             };
             settings.extend(value.map(|value| (item.key().to_owned(), value)));
         }
         settings
+    }
+
+    /// A table of strings: tags.
+    fn map(&mut self, item: &Item<'t>) -> Option<Value> {
+        let entries = self.table(item)?;
+        let strings = entries
+            .items()
+            .filter_map(|entry| Some((entry.key().to_owned(), Value::from(self.string(&entry)?))));
+        Some(Value::Object(strings.collect()))
     }
 
     /// Where the credentials come from. Without `[credentials]` it is the vendor's own chain.
@@ -178,10 +195,13 @@ fn is_scalar(value: &DeValue<'_>) -> bool {
 }
 
 const KNOWN: &[&str] = &[
+    "check_every",
     "credentials",
     "endpoint",
     "insecure_http",
     "max_concurrent",
+    "max_pairs",
+    "max_per_second",
     "plugin",
     "region",
     "settings",

@@ -13,7 +13,7 @@ pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
     let parsed = walk.parse();
     if let Some(parsed) = &parsed {
         let root = Table::root(parsed.get_ref());
-        walk.refuse_others(&root, &["agent", "defaults", "network", "plugin_dirs"]);
+        walk.refuse_others(&root, &["agent", "defaults", "network", "plugin_dirs", "plugins"]);
         if let Some(item) = root.get("plugin_dirs") {
             for (element, _) in walk.strings(&item).unwrap_or_default() {
                 settings.plugin_dirs.extend(walk.path(&element));
@@ -26,11 +26,20 @@ pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
         if let Some(table) = root.get("network").and_then(|item| walk.table(&item)) {
             settings.network = walk.network(&table);
         }
+        if let Some(table) = root.get("plugins").and_then(|item| walk.table(&item)) {
+            walk.refuse_others(&table, &["require_pins"]);
+            let required = table.get("require_pins").and_then(|item| walk.boolean(&item));
+            settings.require_pins = required.unwrap_or_default();
+        }
         if let Some(table) = root.get("defaults").and_then(|item| walk.table(&item)) {
-            walk.refuse_others(&table, &["max_concurrent"]);
+            walk.refuse_others(&table, &["check_every", "max_concurrent", "max_per_second"]);
             settings.max_concurrent = table
                 .get("max_concurrent")
                 .and_then(|item| walk.max_concurrent(&item));
+            settings.max_per_second = table
+                .get("max_per_second")
+                .and_then(|item| walk.max_per_second(&item));
+            settings.check_every = table.get("check_every").and_then(|item| walk.check_every(&item));
         }
     }
     Checked {

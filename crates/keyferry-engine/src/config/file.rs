@@ -1,13 +1,13 @@
 //! Reading one file: what it holds, or why that is not believed.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::OFlags;
+use keyferry_ownership::{OpenError, open_regular};
 
 use super::problem::{Place, Problem};
 
@@ -58,28 +58,28 @@ pub(super) fn content(path: &Path, link: bool, previous: Option<&Arc<Content>>) 
             return Found::Unchanged(Arc::clone(previous));
         }
     }
-    match open(path) {
+    match open_regular(path) {
         Ok((file, metadata)) => Found::Read(Arc::new(read(path, file, &metadata))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !link => Found::Gone,
-        Err(error) => failed(error),
+        Err(OpenError::NotAFile) => Found::Read(Arc::new(Content {
+            stamp: None,
+            text: Err(not_a_file()),
+        })),
+        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound && !link => Found::Gone,
+        Err(OpenError::Io(error)) => failed(error),
     }
 }
 
 /// The text of one file, whatever is known of it.
 pub(super) fn read_text(path: &Path) -> Result<Text, Problem> {
-    let (file, metadata) = open(path).map_err(|error| Problem::whole(format!("cannot be read: {error}")))?;
+    let (file, metadata) = open_regular(path).map_err(|error| match error {
+        OpenError::NotAFile => not_a_file(),
+        OpenError::Io(error) => Problem::whole(format!("cannot be read: {error}")),
+    })?;
     text(path, file, &metadata)
 }
 
-/// Opens without waiting: a pipe in the place of a file would otherwise stop the reading for good.
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    let metadata = file.metadata()?;
-    Ok((file, metadata))
+fn not_a_file() -> Problem {
+    Problem::whole("is not a regular file: put a file or a link to one here")
 }
 
 fn read(path: &Path, file: File, metadata: &Metadata) -> Content {
@@ -90,11 +90,6 @@ fn read(path: &Path, file: File, metadata: &Metadata) -> Content {
 }
 
 fn text(path: &Path, file: File, metadata: &Metadata) -> Result<Text, Problem> {
-    if !metadata.is_file() {
-        return Err(Problem::whole(
-            "is not a regular file: put a file or a link to one here",
-        ));
-    }
     keyferry_ownership::check(path).map_err(|distrust| Problem::whole(distrust.to_string()))?;
     let too_large = || {
         Problem::whole(format!(

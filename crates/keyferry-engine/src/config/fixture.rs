@@ -120,6 +120,8 @@ fn manifest(name: &str, region: &str, create: &[&str], import: &[&str]) -> Manif
             "resource_group": {"type": "string", "help": "a group"},
             "page_size": {"type": "integer", "help": "a number"},
             "dry": {"type": "boolean", "help": "a switch"},
+            "tags": {"type": "map", "help": "tags"},
+            "auth_url": {"type": "url", "help": "an address"},
         },
         "credentials": {
             "access_key_id": {"class": "public"},

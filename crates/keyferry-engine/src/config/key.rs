@@ -11,7 +11,7 @@ use super::file::Text;
 use super::problem::{listed, suggestion};
 use super::table::{Item, Table, Walk, shown};
 use super::{NAME_RULE, is_name};
-use crate::desired::{GeneratedBy, KeySpec};
+use crate::desired::{GeneratedBy, KeySpec, OnDrift};
 
 /// Checks a key file. It depends on the account that it names.
 pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>) -> Checked<Arc<KeySpec>> {
@@ -35,7 +35,7 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
         };
         uses = named.map(|(_, account)| account.to_owned());
         let account = named.and_then(|(item, account)| walk.account(&item, account, accounts));
-        let region = root.get("region").and_then(|item| walk.region(&item));
+        let (region, further_regions) = walk.regions(&root);
         let generated_by = match root.get("generated_by") {
             Some(item) => walk.choice(
                 &item,
@@ -50,8 +50,13 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
         if let Some(item) = root.get("on_remove") {
             walk.on_remove(&item);
         }
+        let on_drift = match root.get("on_drift") {
+            Some(item) => walk.choice(&item, &[("recreate", OnDrift::Recreate), ("report", OnDrift::Report)]),
+            None => Some(OnDrift::default()),
+        };
         let (account, manifest) = account.map(|checked| (&checked.account, &checked.manifest))?;
-        if manifest.region == RegionRule::Required && account.region.is_none() && root.get("region").is_none() {
+        let names_a_region = root.get("region").is_some() || root.get("regions").is_some();
+        if manifest.region == RegionRule::Required && account.region.is_none() && !names_a_region {
             let (item, _) = named?;
             walk.note(
                 item.at(),
@@ -69,13 +74,19 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
             false => walk.algorithm(root.get("generated_by"), generated_by?, chosen, manifest),
         };
         let (algorithm, generated_by) = (algorithm?, generated_by?);
+        if let Some(item) = root.get("regions").filter(|_| !further_regions.is_empty()) {
+            walk.can_be_copied(&item, algorithm, manifest);
+        }
+        let on_drift = on_drift?;
         walk.is_fine().then(|| Arc::new(KeySpec {
             name: name.to_owned(),
             account: account.name.clone(),
             region,
+            further_regions,
             generated_by,
             algorithm,
             pair_name: pair_name.map(|(_, name)| name.to_owned()),
+            on_drift,
             present: true,
         }))
     });
@@ -112,6 +123,69 @@ impl<'t> Walk<'t> {
             );
         }
         entry.good()
+    }
+
+    /// `region`, or the first of `regions` and the others.
+    fn regions(&mut self, root: &Table<'t>) -> (Option<String>, Vec<String>) {
+        let Some(item) = root.get("regions") else {
+            let region = root.get("region").and_then(|item| self.region(&item));
+            return (region, Vec::new());
+        };
+        if let Some(other) = root.get("region") {
+            self.note(
+                other.key_at(),
+                "`region` and `regions` stand here both: keep `regions`, with the one where the key is made in front",
+            );
+        }
+        let elements = self.strings(&item);
+        if elements.as_ref().is_some_and(Vec::is_empty) && self.is_fine() {
+            self.note_value(&item, "is empty: name at least one region, or take it out");
+        }
+        let mut regions = Vec::new();
+        for (element, _) in elements.unwrap_or_default() {
+            let Some(region) = self.region(&element) else {
+                continue;
+            };
+            if regions.contains(&region) {
+                self.note_value(&element, format!("names {} twice: keep one", shown(&region)));
+                continue;
+            }
+            regions.push(region);
+        }
+        if regions.len() > MAX_REGIONS {
+            self.note_value(&item, format!("names more than {MAX_REGIONS} regions"));
+        }
+        let mut regions = regions.into_iter();
+        (regions.next(), regions.collect())
+    }
+
+    /// In further regions the public half is imported, wherever the private half was made.
+    fn can_be_copied(&mut self, item: &Item<'t>, algorithm: Algorithm, manifest: &Manifest) {
+        let plugin = &manifest.name;
+        if manifest.region == RegionRule::Optional
+            && manifest
+                .quota
+                .as_ref()
+                .is_some_and(|quota| quota.scope == "account")
+        {
+            self.note_value(
+                item,
+                format!("plugin `{plugin}` keeps its pairs without regions: take it out"),
+            );
+        } else if !manifest.operations.contains_key(&OperationKind::Import) {
+            self.note_value(
+                item,
+                format!("plugin `{plugin}` cannot import pairs, so a key can be in one region only: write `region`"),
+            );
+        } else if !manifest.algorithms.import.contains(&algorithm) {
+            self.note_value(
+                item,
+                format!(
+                    "plugin `{plugin}` does not import `{algorithm}`, so such a key can be in one region only: write \
+                     `region`, or another `algorithm`"
+                ),
+            );
+        }
     }
 
     fn on_remove(&mut self, item: &Item<'t>) {
@@ -195,6 +269,11 @@ const KNOWN: &[&str] = &[
     "algorithm",
     "generated_by",
     "name",
+    "on_drift",
     "on_remove",
     "region",
+    "regions",
 ];
+
+/// More than any vendor has.
+const MAX_REGIONS: usize = 64;

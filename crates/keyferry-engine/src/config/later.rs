@@ -47,13 +47,8 @@ const LATER: &[(&str, &str)] = &[
         "offer_to",
         "take it out; every key is offered to every host, and `IdentityFile` in ssh_config narrows that",
     ),
-    ("on_drift", "take it out and look at `keyferry status`"),
     ("on_event", "take it out and ask `keyferry status --json`"),
     ("recovery", "take it out and keep another way into your hosts"),
-    (
-        "regions",
-        "write one `region`, and a key file for each other region",
-    ),
     (
         "rotate",
         "take it out; to get a new key, add a key file with a new name",

@@ -17,6 +17,11 @@ pub trait Plugins {
         let _ = directories;
     }
 
+    /// Told right after that: `[plugins] require_pins` of `keyferry.toml`.
+    fn require_pins(&self, required: bool) {
+        let _ = required;
+    }
+
     /// The manifest of the plugin of that name.
     ///
     /// # Errors

@@ -2,8 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::table::{Item, Walk, shown};
+use crate::desired::CheckEvery;
 
 impl<'t> Walk<'t> {
     /// An absolute path; `~/` at the beginning stands for the home directory.
@@ -41,7 +43,69 @@ impl<'t> Walk<'t> {
         self.integer(item, 1..=64)
             .and_then(|value| usize::try_from(value).ok())
     }
+
+    /// Requests begun per account and second.
+    pub(super) fn max_per_second(&mut self, item: &Item<'t>) -> Option<u32> {
+        self.integer(item, 1..=1_000)
+            .and_then(|value| u32::try_from(value).ok())
+    }
+
+    /// How often pairs are looked at: a time such as `30m`, or `never`.
+    pub(super) fn check_every(&mut self, item: &Item<'t>) -> Option<CheckEvery> {
+        let value = self.string(item)?;
+        if value == "never" {
+            return Some(CheckEvery::Never);
+        }
+        match humantime::parse_duration(value) {
+            Ok(time) if (LEAST_CHECK..=LONGEST_CHECK).contains(&time) => Some(CheckEvery::Time(time)),
+            Ok(_) => {
+                self.note_value(
+                    item,
+                    format!(
+                        "{} is out of range: 1s to 30d are allowed, or `never`",
+                        shown(value)
+                    ),
+                );
+                None
+            }
+            Err(_) => {
+                self.note_value(
+                    item,
+                    format!(
+                        "{} is no time: write a number with s, m, h or d, as in `30m`, or `never`",
+                        shown(value)
+                    ),
+                );
+                None
+            }
+        }
+    }
+
+    /// A URL that may be sent to: scheme, host, port and path. Plain http reaches this machine only, or what
+    /// `insecure_http` allows.
+    pub(super) fn url(&mut self, item: &Item<'t>, insecure_http: bool) -> Option<String> {
+        let value = self.string(item)?;
+        match url_origin(value) {
+            Ok(origin) if origin.is_open_to_others() && !insecure_http => self.refuse_plain_http(item),
+            Ok(_) => Some(value.to_owned()),
+            Err(message) => {
+                self.note_value(item, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn refuse_plain_http<T>(&mut self, item: &Item<'t>) -> Option<T> {
+        self.note_value(
+            item,
+            "plain http shows every request to the network: use https, or write `insecure_http = true`",
+        );
+        None
+    }
 }
+
+const LEAST_CHECK: Duration = Duration::from_secs(1);
+const LONGEST_CHECK: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Reads a path as a user writes it in a config file.
 pub(super) fn expand(value: &str) -> Result<PathBuf, String> {
@@ -114,6 +178,11 @@ impl<'t> Origin<'t> {
         Ok(Self { scheme, host, port })
     }
 
+    /// Whether everybody on the way reads what is sent there.
+    pub(super) fn is_open_to_others(&self) -> bool {
+        self.scheme == "http" && !self.is_loopback()
+    }
+
     /// Whether nothing sent there leaves this machine.
     pub(super) fn is_loopback(&self) -> bool {
         let bare = self.host.trim_matches(['[', ']']);
@@ -125,6 +194,28 @@ impl<'t> Origin<'t> {
                 .parse::<Ipv6Addr>()
                 .is_ok_and(|address| address.is_loopback())
     }
+}
+
+/// The origin of an http or https URL that may have a path, and nothing else.
+fn url_origin(value: &str) -> Result<Origin<'_>, String> {
+    const WANTED: &str = "write `https://HOST[:PORT][/PATH]`";
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return Err(format!("is no URL: {WANTED}"));
+    };
+    let authority = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let path = &rest[authority..];
+    if path.contains(['?', '#']) {
+        return Err(format!("has a query or a fragment: {WANTED}"));
+    }
+    if !path
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&b))
+    {
+        return Err(format!(
+            "has a path with characters that must be percent-encoded: {WANTED}"
+        ));
+    }
+    Origin::parse(&value[..scheme.len() + 3 + authority], &["https", "http"])
 }
 
 /// Labels of ASCII letters, digits and `-`, joined by dots.

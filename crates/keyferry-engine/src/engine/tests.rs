@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::desired::{Account, CredentialSource, GeneratedBy, KeySpec};
+use crate::desired::{Account, CheckEvery, CredentialSource, GeneratedBy, KeySpec, OnDrift};
 use crate::ledger::{GenerationState, History, Stop, read_history};
 use crate::snapshot::{KeyState, KeyStatus};
 use cloud::FakeCloud;
@@ -42,6 +42,8 @@ impl World {
         };
         let clock = Arc::new(JumpingClock::default());
         let mut desired = Desired::default();
+        // Otherwise nothing here would ever come to rest.
+        desired.daemon.check_every = Some(CheckEvery::Never);
         desired.accounts.insert("cloud".to_owned(), account(|_| {}));
         Self {
             state: state.unwrap(),
@@ -213,6 +215,10 @@ fn account(change: impl FnOnce(&mut Account)) -> Arc<Account> {
         settings: BTreeMap::new(),
         credentials: CredentialSource::Chain { profile: None },
         max_concurrent: None,
+        // Time stands still here while anything happens.
+        max_per_second: Some(1_000),
+        check_every: None,
+        max_pairs: None,
     };
     change(&mut account);
     Arc::new(account)
@@ -223,9 +229,11 @@ fn key(name: &str, generated_by: GeneratedBy, change: impl FnOnce(&mut KeySpec))
         name: name.to_owned(),
         account: "cloud".to_owned(),
         region: None,
+        further_regions: Vec::new(),
         generated_by,
         algorithm: Algorithm::Ed25519,
         pair_name: None,
+        on_drift: OnDrift::default(),
         present: true,
     };
     change(&mut spec);

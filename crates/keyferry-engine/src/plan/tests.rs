@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::desired::CredentialSource;
+use crate::desired::{CredentialSource, OnDrift};
 use crate::ledger::KeyRow;
 
 const NOW: Moment = Moment {
@@ -22,6 +22,9 @@ fn account(name: &str, max_concurrent: Option<usize>) -> Arc<Account> {
         settings: BTreeMap::new(),
         credentials: CredentialSource::Chain { profile: None },
         max_concurrent,
+        max_per_second: Some(1_000),
+        check_every: None,
+        max_pairs: None,
     })
 }
 
@@ -30,9 +33,11 @@ fn spec(name: &str, generated_by: GeneratedBy, present: bool) -> Arc<KeySpec> {
         name: name.to_owned(),
         account: "account".to_owned(),
         region: None,
+        further_regions: Vec::new(),
         generated_by,
         algorithm: Algorithm::EcdsaP256,
         pair_name: None,
+        on_drift: OnDrift::default(),
         present,
     })
 }

@@ -37,6 +37,76 @@ fn settings_follow_the_manifest() {
 }
 
 #[test]
+fn maps_and_urls_are_checked() {
+    account(
+        "plugin = \"alibaba-ecs\"\n[settings]\ntags = { team = \"web\", \"cost centre\" = \"7\" }\nauth_url = \"https://k.example:5000/v3\"",
+        &[],
+    );
+    account(
+        "plugin = \"alibaba-ecs\"\nsettings.auth_url = \"http://127.0.0.1:5000/v3/\"",
+        &[],
+    );
+    account(
+        "plugin = \"alibaba-ecs\"\ninsecure_http = true\nsettings.auth_url = \"http://k.example/identity\"",
+        &[],
+    );
+    account(
+        "plugin = \"alibaba-ecs\"\n[settings]\ntags = [\"web\"]\nauth_url = \"http://k.example/v3\"",
+        &[
+            "3:8: `settings.tags`: expected a table, found an array",
+            "4:12: `settings.auth_url`: plain http shows every request to the network: use https, or write \
+           `insecure_http = true`",
+        ],
+    );
+    account(
+        "plugin = \"alibaba-ecs\"\n[settings]\ntags = { team = 1, owner = \"\" }",
+        &[
+            "3:17: `tags.team`: expected a string, found an integer",
+            "3:28: `tags.owner`: is empty: give it a value or take it out",
+        ],
+    );
+    let url = |url: &str, said: &str| {
+        account(
+            &format!("plugin = \"alibaba-ecs\"\nsettings.auth_url = {url:?}"),
+            &[&format!("2:21: `settings.auth_url`: {said}")],
+        );
+    };
+    url("k.example", "is no URL: write `https://HOST[:PORT][/PATH]`");
+    url(
+        "https://k.example/v3?x=1",
+        "has a query or a fragment: write `https://HOST[:PORT][/PATH]`",
+    );
+    url(
+        "https://k.example/a b",
+        "has a path with characters that must be percent-encoded: write `https://HOST[:PORT][/PATH]`",
+    );
+    url(
+        "ftp://k.example",
+        "is no such address: write `https://HOST[:PORT]` or `http://HOST[:PORT]`",
+    );
+    url(
+        "https://me:secret@k.example/v3",
+        "holds a user name or password, which does not belong in these files: write `https://HOST[:PORT]` or \
+         `http://HOST[:PORT]`",
+    );
+}
+
+#[test]
+fn an_account_has_limits_of_its_own() {
+    account(
+        "plugin = \"alibaba-ecs\"\nmax_per_second = 5\nmax_pairs = 600\ncheck_every = \"never\"",
+        &[],
+    );
+    account(
+        "plugin = \"alibaba-ecs\"\nmax_per_second = 0\nmax_pairs = 0",
+        &[
+            "2:18: `max_per_second`: 0 is out of range: 1 to 1000 are allowed",
+            "3:13: `max_pairs`: 0 is out of range: 1 to 1000000 are allowed",
+        ],
+    );
+}
+
+#[test]
 fn credentials_have_one_source() {
     let account = |credentials: &str, expected: &[&str]| {
         account(&format!("plugin = \"alibaba-ecs\"\n{credentials}"), expected);

@@ -29,7 +29,7 @@ fn unknown_keys_name_the_nearest_known_one() {
     key(
         "# 密钥\n  account = \"aliyun\"\n\t\"colour\\n\" = 1",
         &[
-            "3:2: unknown key `colour\\n`; known here: `account`, `algorithm`, `generated_by`, `name`, `on_remove`, `region`",
+            "3:2: unknown key `colour\\n`; known here: `account`, `algorithm`, `generated_by`, `name`, `on_drift`, `on_remove`, `region`, `regions`",
         ],
     );
     account(
@@ -261,6 +261,86 @@ fn regions_are_labels_and_may_be_required() {
 }
 
 #[test]
+fn several_regions_are_named_once_each_and_need_an_import() {
+    key(
+        "account = \"aliyun\"\nregions = [\"cn-hangzhou\", \"cn-beijing\"]",
+        &[],
+    );
+    key(
+        "account = \"aliyun\"\nregion = \"cn-hangzhou\"\nregions = [\"cn-hangzhou\", \"cn-hangzhou\", \"CN\"]",
+        &[
+            "2:1: `region` and `regions` stand here both: keep `regions`, with the one where the key is made in front",
+            "3:27: `regions`: names `cn-hangzhou` twice: keep one",
+            "3:42: `regions`: `CN` contains 'C': write lower-case letters, digits and `-`, as in `cn-hangzhou`",
+        ],
+    );
+    key(
+        "account = \"aliyun\"\nregions = []",
+        &["2:11: `regions`: is empty: name at least one region, or take it out"],
+    );
+    key(
+        "account = \"aliyun\"\ngenerated_by = \"provider\"\nregions = [\"cn-hangzhou\", \"cn-beijing\"]",
+        &[
+            "3:11: `regions`: plugin `alibaba-ecs` does not import `rsa-2048`, so such a key can be in one region only: \
+           write `region`, or another `algorithm`",
+        ],
+    );
+    let directory = Directory::new();
+    directory.write(
+        "accounts/bare.toml",
+        "plugin = \"bare\"\ncredentials.file = \"/x\"",
+    );
+    directory.write(
+        "keys/web.toml",
+        "account = \"bare\"\ngenerated_by = \"provider\"\nregions = [\"one\", \"two\"]",
+    );
+    let reports = check_directory(&directory.path(), &Manifests::new());
+    assert_eq!(
+        said(&reports, &directory, "keys/web.toml"),
+        [
+            "3:11: `regions`: plugin `bare` cannot import pairs, so a key can be in one region only: write `region`"
+        ]
+    );
+}
+
+#[test]
+fn drift_is_handled_in_one_of_two_ways() {
+    key("account = \"aliyun\"\non_drift = \"report\"", &[]);
+    key(
+        "account = \"aliyun\"\non_drift = \"recreat\"",
+        &["2:12: `on_drift`: unknown value `recreat`; did you mean `recreate`?"],
+    );
+    for (name, said) in [
+        ("30m", None),
+        ("never", None),
+        ("1h", None),
+        (
+            "31d",
+            Some("`31d` is out of range: 1s to 30d are allowed, or `never`"),
+        ),
+        (
+            "0s",
+            Some("`0s` is out of range: 1s to 30d are allowed, or `never`"),
+        ),
+        (
+            "often",
+            Some("`often` is no time: write a number with s, m, h or d, as in `30m`, or `never`"),
+        ),
+    ] {
+        let expected: Vec<String> = said
+            .map(|said| format!("2:15: `defaults.check_every`: {said}"))
+            .into_iter()
+            .collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(
+            "keyferry.toml",
+            format!("[defaults]\ncheck_every = \"{name}\""),
+            &expected,
+        );
+    }
+}
+
+#[test]
 fn what_comes_later_is_refused_by_name() {
     let by_name = |file: &str, content: &str, place: &str, name: &str| {
         let directory = Directory::new();
@@ -276,15 +356,7 @@ fn what_comes_later_is_refused_by_name() {
             "{lines:?} should be one {expected:?}"
         );
     };
-    for name in [
-        "hosts",
-        "offer_to",
-        "regions",
-        "login_with",
-        "also_trust",
-        "on_drift",
-        "on_event",
-    ] {
+    for name in ["hosts", "offer_to", "login_with", "also_trust", "on_event"] {
         by_name(
             "keys/web.toml",
             &format!("account = \"aliyun\"\n{name} = [\"x\"]"),

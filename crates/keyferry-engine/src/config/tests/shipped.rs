@@ -129,5 +129,5 @@ fn every_example_in_a_comment_passes_or_is_refused_as_not_in_this_version() {
             }
         }
     }
-    assert!(tried.0 >= 15 && tried.1 >= 7, "{tried:?} examples were found");
+    assert!(tried.0 >= 15 && tried.1 >= 6, "{tried:?} examples were found");
 }
