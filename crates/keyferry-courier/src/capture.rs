@@ -1,4 +1,4 @@
-//! Lifts a secret out of a JSON reply, by its place in the text: no parser copies it on the way.
+//! Lifts a secret out of a reply, by its place in the text: no parser copies it on the way.
 
 use std::ops::Range;
 
@@ -43,6 +43,24 @@ pub(crate) fn lift(body: &[u8], pointer: &str, name: &str) -> Option<Lifted> {
         secret,
         rest: rest.into_bytes(),
     })
+}
+
+/// Takes the value of a header, and leaves `<name>` in its place; none where there is no such header, or it is empty.
+///
+/// Of a header that is there twice, the last counts, and all are taken.
+pub(crate) fn lift_header(
+    headers: &mut [(String, Zeroizing<Vec<u8>>)],
+    header: &str,
+    name: &str,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let mut secret = None;
+    for (other, value) in headers {
+        if other.eq_ignore_ascii_case(header) {
+            secret = Some(Zeroizing::new(value.trim_ascii().to_vec()));
+            *value = Zeroizing::new(format!("<{name}>").into_bytes());
+        }
+    }
+    secret.filter(|secret| !secret.is_empty() && std::str::from_utf8(secret).is_ok())
 }
 
 /// See [`lift`].

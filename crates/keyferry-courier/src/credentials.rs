@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use keyferry_plugin::contract::Effect;
 
 use crate::enforce::cleaning;
+use crate::enforce::reach::Reach;
 use crate::job::JobError;
 use crate::process::Shared;
 use crate::recipe::{Field, Fields};
@@ -23,6 +24,8 @@ mod object;
 #[derive(Debug)]
 pub(crate) struct Credentials {
     pub(crate) fields: Fields,
+    /// Where their operations may send to, besides the manifest's hosts.
+    pub(crate) reach: Reach,
     /// Where they came from, in words.
     pub(crate) source: String,
     expires_at: Option<SystemTime>,
@@ -203,6 +206,7 @@ fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String> {
                 checked.insert(
                     name.clone(),
                     Field {
+                        of: None,
                         class: rules.class,
                         value,
                     },
@@ -233,6 +237,7 @@ fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String> {
     };
     Ok(Credentials {
         fields: checked,
+        reach: Reach::of_settings(&shared.setup.account, manifest)?,
         source,
         expires_at,
     })

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a | [`classes`] | a credential stands in a recipe only where its class allows |
 //! | b | [`hosts`] | requests go to the manifest's hosts or the account's endpoint |
+//! | b | [`reach`] | or to URLs that its settings, its vendor's files or a login named |
 //! | c | [`calls`] | a request is one of the calls of the operation in progress |
 //! | d | [`captures`] | only `create` captures, and no reply with a private key reaches the plugin |
 //! | e | [`blanking`] | what derives from a secret is blanked in replies and messages |
@@ -19,6 +20,7 @@ pub(crate) mod classes;
 pub(crate) mod cleaning;
 pub(crate) mod hosts;
 pub(crate) mod permit;
+pub(crate) mod reach;
 
 use serde::{Deserialize, Serialize};
 

@@ -33,7 +33,7 @@ use witness::Witness;
 /// A reply, before anything was taken out or blanked.
 pub(crate) struct RawReply {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Vec<(String, Zeroizing<Vec<u8>>)>,
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum SendError {
 /// Sends for one account. Connections are kept and shared by its jobs.
 pub(crate) struct Client {
     /// One for each kind of destination, since each allows other addresses.
-    agents: [(Destination, Agent); 3],
+    agents: [(Destination, Agent); 4],
     context: words::Context,
 }
 
@@ -76,10 +76,15 @@ impl Client {
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .build();
         let agent = |destination| {
-            // A loopback endpoint is on this machine, which no proxy can reach.
-            let proxy = proxy
-                .clone()
-                .filter(|_| destination != Destination::LoopbackEndpoint);
+            // A loopback endpoint is on this machine, which no proxy can reach; and a metadata service would tell a
+            // proxy what the proxy's own machine may do.
+            let direct = matches!(destination, Destination::LoopbackEndpoint | Destination::Metadata);
+            let proxy = proxy.clone().filter(|_| !direct);
+            // Where there is no metadata service, nobody says so.
+            let connect_time = match destination {
+                Destination::Metadata => limits.connect_time.min(METADATA_CONNECT),
+                _ => limits.connect_time,
+            };
             let config = Agent::config_builder()
                 .accept_encoding("")
                 .http_status_as_error(false)
@@ -88,7 +93,7 @@ impl Client {
                 .max_idle_connections_per_host(limits.max_concurrent)
                 .max_redirects(0)
                 .proxy(proxy.clone())
-                .timeout_connect(Some(limits.connect_time))
+                .timeout_connect(Some(connect_time))
                 .timeout_resolve(Some(limits.connect_time))
                 .tls_config(tls.clone())
                 .user_agent(concat!("keyferry/", env!("CARGO_PKG_VERSION")))
@@ -107,6 +112,7 @@ impl Client {
                 Destination::Vendor,
                 Destination::Endpoint,
                 Destination::LoopbackEndpoint,
+                Destination::Metadata,
             ]
             .map(agent),
             context: words::Context {
@@ -174,7 +180,12 @@ impl Client {
         let headers = response
             .headers()
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    Zeroizing::new(value.as_bytes().to_vec()),
+                )
+            })
             .collect();
         let mut body = WipedBuffer::default();
         let mut chunk = Zeroizing::new([0; 16 * 1024]);
@@ -280,6 +291,8 @@ fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
     Ok(certificates)
 }
 
+/// A metadata service is on the machine's own link.
+const METADATA_CONNECT: Duration = Duration::from_secs(2);
 /// The authorities of a whole system have 250 KB.
 const MAX_CA_FILE: u64 = 8 * 1024 * 1024;
 

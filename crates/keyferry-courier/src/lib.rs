@@ -13,6 +13,7 @@
 mod capture;
 mod credentials;
 mod enforce;
+mod exchange;
 mod http;
 mod job;
 mod operation;

@@ -5,23 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keyferry_plugin::contract::{
-    Effect, ErrorKind, HttpStep, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError,
-    Reply, Step,
+    Effect, ErrorKind, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError, Reply, Step,
 };
 use serde_json::Value;
 
 use crate::credentials::Credentials;
-use crate::enforce::blanking::Blanker;
-use crate::enforce::{Refusal, Rule, caps, captures, cleaning, permit};
+use crate::enforce::{Refusal, Rule, caps, cleaning, permit};
+use crate::exchange::Exchange;
 use crate::job::{JobError, JobRequest, JobResult};
 use crate::preview;
 use crate::process::Shared;
-use crate::recipe::Fields;
 use crate::secret::Secret;
 use crate::step::{Moment, ask, refused};
 use crate::wire::FromCourier;
-
-mod exchange;
 
 /// One job of a courier.
 pub(crate) struct Job {
@@ -91,13 +87,15 @@ impl Job {
         let operation = |operation| Run {
             shared,
             job: self,
-            operation,
-            fields: &credentials.fields,
-            deadline,
-            blanker: Blanker::new(&credentials.fields),
-            sent: false,
-            succeeded: false,
-            uncertain: false,
+            credentials,
+            exchange: Exchange::new(
+                shared,
+                &self.request,
+                operation,
+                Some(self.id),
+                &credentials.fields,
+                deadline,
+            ),
         };
         if let (Operation::Delete(_), Some(permit), None) = (
             &self.request.operation,
@@ -137,16 +135,8 @@ impl Job {
 struct Run<'a> {
     shared: &'a Shared,
     job: &'a Job,
-    operation: Operation,
-    fields: &'a Fields,
-    deadline: Instant,
-    blanker: Blanker,
-    /// A request that changes something may have left.
-    sent: bool,
-    /// The provider answered one with success.
-    succeeded: bool,
-    /// And no whole answer to the last one came.
-    uncertain: bool,
+    credentials: &'a Credentials,
+    exchange: Exchange<'a>,
 }
 
 /// A step of a running operation that has come to its end.
@@ -160,7 +150,7 @@ impl Run<'_> {
     fn finish(mut self) -> Result<JobResult, JobError> {
         let ended = self.run();
         let ended = ended.map_err(|error| self.cleaned(error))?;
-        match (self.operation.kind(), ended) {
+        match (self.exchange.kind(), ended) {
             (_, Ended::Preview(result)) => Ok(result),
             (OperationKind::Create, Ended::Done(Outcome::Pair(pair), Some(private_key))) => {
                 Ok(JobResult::Created {
@@ -186,7 +176,8 @@ impl Run<'_> {
     }
 
     fn run(&mut self) -> Result<Ended, JobError> {
-        let kind = self.operation.kind();
+        let kind = self.exchange.kind();
+        let fields = &self.credentials.fields;
         let mut steps = caps::Steps::new(kind);
         let mut state = Value::Null;
         let mut reply = None;
@@ -200,39 +191,31 @@ impl Run<'_> {
             let step = ask(
                 self.shared,
                 &self.job.request,
-                &self.operation,
-                self.fields,
+                self.exchange.operation(),
+                fields,
                 moment,
                 state,
                 reply.take(),
             );
             match step.map_err(|message| self.misbehaved_as(message))? {
-                Step::Http(step) => {
-                    let HttpStep {
-                        request,
-                        capture,
-                        emit,
-                        state: next,
-                    } = *step;
+                Step::Http(mut step) => {
+                    let emit = std::mem::take(&mut step.emit);
                     found += emit.len();
                     self.emit(kind, emit, found)?;
-                    let pointer = captures::check(&capture, kind).map_err(|refusal| self.refused(refusal))?;
-                    if private_key.is_some() && pointer.is_some() {
-                        return Err(self.refused(Refusal::new(
-                            Rule::Capture,
-                            "wanted to capture a second private key",
-                        )));
-                    }
-                    let (request, destination) = self.evaluated(&request)?;
+                    let judged = self.exchange.judge(&step, fields, &self.credentials.reach)?;
                     if self.job.request.preview.is_some() {
-                        return Ok(Ended::Preview(preview::result(&request, self.fields)));
+                        return Ok(Ended::Preview(preview::result(&judged.request, fields)));
                     }
-                    let (answer, captured) = self.exchange(&request, destination, pointer)?;
-                    if captured.is_some() {
-                        private_key = captured;
-                    }
-                    reply = Some(answer);
-                    state = next;
+                    let received = self.exchange.send(judged)?;
+                    // Outside of a login nothing else is captured.
+                    private_key = received
+                        .captured
+                        .into_iter()
+                        .next()
+                        .map(|(_, secret)| secret)
+                        .or(private_key);
+                    reply = Some(received.reply);
+                    state = step.state;
                 }
                 Step::Wait(step) => {
                     let wait = caps::check_wait(step.ms).map_err(|refusal| self.refused(refusal))?;
@@ -267,7 +250,7 @@ impl Run<'_> {
                     }
                     return Ok(Ended::Done(step.outcome, private_key));
                 }
-                Step::Fail(step) => return Err(self.failed(step.error)),
+                Step::Fail(step) => return Err(self.exchange.failed(step.error)),
             }
         }
     }
@@ -318,49 +301,18 @@ impl Run<'_> {
         }
     }
 
-    fn time_left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
     fn check_time(&self) -> Result<(), JobError> {
         if self.job.cancelled.load(Ordering::Relaxed) {
             return Err(JobError::Lost {
                 message: "nobody waits for this job any more".to_owned(),
-                effect: self.effect(),
+                effect: self.exchange.effect(),
             });
         }
-        if self.time_left().is_zero() {
-            let time = self.shared.setup.limits.job_time.as_secs_f32();
-            let kind = self.operation.kind();
-            let error = ProviderError::new(
-                ErrorKind::Unavailable,
-                format!("the {kind} was not finished within {time} s"),
-            );
-            return Err(JobError::Provider(error.with_effect(self.effect())));
-        }
-        Ok(())
-    }
-
-    /// What is known of the effect when the plugin does not tell.
-    fn effect(&self) -> Effect {
-        if self.sent { Effect::Unknown } else { Effect::None }
-    }
-
-    /// An error of the plugin, with the effect as far as we know better.
-    fn failed(&self, error: ProviderError) -> JobError {
-        let effect = if !self.sent {
-            Effect::None
-        } else if self.uncertain || self.succeeded {
-            // What the provider confirmed, the plugin cannot deny: the pair would be left behind unseen.
-            Effect::Unknown
-        } else {
-            error.effect
-        };
-        JobError::Provider(error.with_effect(effect))
+        self.exchange.check_time()
     }
 
     fn refused(&self, refusal: Refusal) -> JobError {
-        refused(self.shared, refusal, self.effect())
+        self.exchange.refused(refusal)
     }
 
     fn misbehaved(&self, what: &str) -> JobError {
@@ -373,18 +325,18 @@ impl Run<'_> {
     fn misbehaved_as(&self, message: String) -> JobError {
         JobError::Plugin {
             message,
-            effect: self.effect(),
+            effect: self.exchange.effect(),
         }
     }
 
     fn cleaned_pair(&self, pair: Pair) -> Pair {
-        self.blanker.shown_pair(pair)
+        self.exchange.blanker.shown_pair(pair)
     }
 
     fn cleaned(&self, error: JobError) -> JobError {
-        let clean = |message: String| self.blanker.shown(&message, cleaning::MAX_MESSAGE);
+        let clean = |message: String| self.exchange.blanker.shown(&message, cleaning::MAX_MESSAGE);
         match error {
-            JobError::Provider(error) => JobError::Provider(self.blanker.shown_error(error)),
+            JobError::Provider(error) => JobError::Provider(self.exchange.blanker.shown_error(error)),
             JobError::Plugin { message, effect } => JobError::Plugin {
                 message: clean(message),
                 effect,
@@ -401,12 +353,4 @@ impl Run<'_> {
             error @ (JobError::Credentials { .. } | JobError::Lost { .. } | JobError::Setup { .. }) => error,
         }
     }
-}
-
-/// Whether an operation changes something at the provider.
-fn changes(kind: OperationKind) -> bool {
-    !matches!(
-        kind,
-        OperationKind::List | OperationKind::Get | OperationKind::ListInstances | OperationKind::Credentials
-    )
 }

@@ -27,6 +27,8 @@ pub(crate) const MAX_OUTPUT: usize = 1024 * 1024;
 pub(crate) struct Field {
     /// Its class in the manifest.
     pub(crate) class: FieldClass,
+    /// The manifest's credential field that it is, where its name is another: the handle of a document's secret.
+    pub(crate) of: Option<String>,
     /// Its value.
     pub(crate) value: Secret,
 }

@@ -217,6 +217,8 @@ behaviours! {
     PrivateKeyUncaptured = "private_key_uncaptured", PrivateKey, Some(Create);
     /// `create` with a capture at the wrong place, and the reply's body as error message.
     PrivateKeyElsewhere = "private_key_elsewhere", PrivateKey, Some(Create);
+    /// `create` with a capture from a header that does not come, and the reply's body as error message.
+    PrivateKeyInNoHeader = "private_key_in_no_header", PrivateKey, Some(Create);
     /// A capture of the reply under a name that is neither the private key's nor a credential's.
     CaptureUnknown = "capture_unknown", PrivateKey, Some(Create);
 
@@ -269,8 +271,6 @@ behaviours! {
     Run = "run", Reserved, Some(Credentials);
     /// Keeps a session.
     Session = "session", Reserved, Some(List);
-    /// Captures from a header.
-    CaptureHeader = "capture_header", Reserved, Some(Create);
     /// An HMAC-SHA-512.
     HmacSha512 = "hmac_sha512", Reserved, Some(List);
     /// Credentials with a handle that was never given.

@@ -28,9 +28,10 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
         (B::LongWait, None) => wait(365 * 24 * 3600 * 1000),
 
         // After a reply.
-        (B::EchoSecrets | B::PrivateKeyUncaptured | B::PrivateKeyElsewhere, Some(Reply::Response(reply))) => {
-            Err(ProviderError::new(ErrorKind::Internal, reply.body.clone()))
-        }
+        (
+            B::EchoSecrets | B::PrivateKeyUncaptured | B::PrivateKeyElsewhere | B::PrivateKeyInNoHeader,
+            Some(Reply::Response(reply)),
+        ) => Err(ProviderError::new(ErrorKind::Internal, reply.body.clone())),
         (B::EchoInPair, Some(Reply::Response(reply))) => Ok(done(Outcome::Pairs(vec![Pair {
             name: reply.body.clone(),
             ..Pair::default()
@@ -215,7 +216,7 @@ fn bend(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>, step: &mut
             name: "anything".to_owned(),
             place: Place::JsonPointer("/pair/name".to_owned()),
         }),
-        B::CaptureHeader => {
+        B::PrivateKeyInNoHeader => {
             step.capture = vec![Capture {
                 name: "private_key".to_owned(),
                 place: Place::Header("x-private-key".to_owned()),

@@ -97,13 +97,14 @@ pub(super) fn obtain(shared: &Shared, profile: Option<String>, deadline: Instant
             }
             Step::Http(step) => {
                 let region = shared.region(&job);
-                hosts::check(
-                    &step.request.origin,
-                    &manifest.hosts,
+                let allowed = hosts::Hosts {
+                    kind: OperationKind::Credentials,
+                    listed: &manifest.hosts,
                     region,
-                    shared.endpoint.as_ref(),
-                )
-                .map_err(refuse)?;
+                    endpoint: shared.endpoint.as_ref(),
+                    reach: &crate::enforce::reach::Reach::default(),
+                };
+                hosts::check(&step.request.origin, allowed).map_err(refuse)?;
                 return Err(refuse(Refusal::new(
                     Rule::Version,
                     "wanted to send a request to obtain credentials: not in this version",

@@ -302,6 +302,7 @@ mod tests {
 
     fn blanker() -> Blanker {
         let field = |class, value| Field {
+            of: None,
             class,
             value: Secret::from_text(value),
         };
@@ -446,6 +447,7 @@ mod tests {
     #[test]
     fn a_tiny_secret_does_not_blank_every_letter() {
         let field = Field {
+            of: None,
             class: FieldClass::HmacKey,
             value: Secret::from_text("S"),
         };

@@ -157,18 +157,7 @@ fn check_form(request: &EvaluatedRequest) -> Result<(), String> {
             cleaning::clean(&request.method, 20)
         ));
     }
-    let is_path = request.path.starts_with('/')
-        && request
-            .path
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@".contains(&b))
-        && !request.path.split('/').any(|segment| {
-            matches!(
-                segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
-                "." | ".."
-            )
-        });
-    if !is_path {
+    if !is_path(&request.path) {
         return Err(format!("used the path `{}`", cleaning::clean(&request.path, 100)));
     }
     for (index, (name, value)) in request.headers.iter().enumerate() {
@@ -203,6 +192,20 @@ fn check_form(request: &EvaluatedRequest) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether it is a path from the root (RFC 3986 §3.3) that leads nowhere else.
+pub(super) fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@".contains(&b))
+        && !path.split('/').any(|segment| {
+            matches!(
+                segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
+                "." | ".."
+            )
+        })
 }
 
 /// Whether the request is this call; else how far it was, and what is wrong.

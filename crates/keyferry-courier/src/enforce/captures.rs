@@ -1,21 +1,28 @@
-//! Line d: `create` alone captures, a private key alone is captured, and a reply that still holds one afterwards
-//! never reaches the plugin.
+//! Line d: `create` alone captures a private key, `credentials` alone secret credential fields, and a reply that still
+//! holds a private key afterwards never reaches the plugin.
+
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use keyferry_plugin::contract::OperationKind;
+use keyferry_plugin::manifest::{CredentialField, FieldClass};
 use keyferry_plugin::recipe::{Capture, Place};
 use zeroize::Zeroizing;
 
 use super::{Refusal, Rule, caps, cleaning};
 
-/// The one capture of this version.
+/// The capture of a create.
 pub(crate) const PRIVATE_KEY: &str = "private_key";
 
-/// Checks the captures of a request; the JSON pointer of the private key, where there is one.
-pub(crate) fn check(captures: &[Capture], kind: OperationKind) -> Result<Option<&str>, Refusal> {
+/// Checks the captures of a request.
+pub(crate) fn check(
+    captures: &[Capture],
+    kind: OperationKind,
+    credentials: &BTreeMap<String, CredentialField>,
+) -> Result<(), Refusal> {
     let refuse = |rule, message: String| Err(Refusal::new(rule, message));
     if captures.len() > caps::MAX_CAPTURES {
         let message = format!(
@@ -25,47 +32,48 @@ pub(crate) fn check(captures: &[Capture], kind: OperationKind) -> Result<Option<
         );
         return refuse(Rule::Limit, message);
     }
-    let mut pointer = None;
-    for capture in captures {
-        if capture.name != PRIVATE_KEY {
-            let name = cleaning::clean(&capture.name, 60);
-            return refuse(
-                Rule::Version,
-                format!("wanted to capture `{name}`: sessions are not in this version"),
-            );
+    for (index, capture) in captures.iter().enumerate() {
+        let name = cleaning::clean(&capture.name, 60);
+        let class = credentials.get(&capture.name).map(|field| field.class);
+        let wrong = match (kind, class) {
+            _ if capture.name == PRIVATE_KEY && kind != OperationKind::Create => {
+                Some(format!("a private key during {kind}, which create alone may"))
+            }
+            (OperationKind::Create, _) if capture.name == PRIVATE_KEY => None,
+            (OperationKind::Credentials, Some(FieldClass::Bearer | FieldClass::HmacKey)) => None,
+            (OperationKind::Credentials, Some(FieldClass::Public)) => {
+                Some(format!("`{name}`, which is a public field"))
+            }
+            (OperationKind::Credentials, None) => {
+                Some(format!("`{name}`, which is not one of its credential fields"))
+            }
+            _ => Some(format!("`{name}` during {kind}, which credentials alone may")),
+        };
+        if let Some(wrong) = wrong {
+            return refuse(Rule::Capture, format!("wanted to capture {wrong}"));
         }
-        if kind != OperationKind::Create {
-            return refuse(
-                Rule::Capture,
-                format!("wanted to capture a private key during {kind}, which create alone may"),
-            );
+        if captures[..index].iter().any(|other| other.name == capture.name) {
+            return refuse(Rule::Capture, format!("wanted to capture `{name}` twice"));
         }
-        match &capture.place {
-            Place::JsonPointer(_) if pointer.is_some() => {
-                return refuse(Rule::Capture, "wanted to capture two private keys".to_owned());
-            }
-            Place::JsonPointer(text) if text.starts_with('/') => pointer = Some(text.as_str()),
-            Place::JsonPointer(_) => {
-                return refuse(
-                    Rule::Capture,
-                    "wanted to capture at what is not a JSON pointer".to_owned(),
-                );
-            }
-            Place::XmlPath(_) => {
-                return refuse(
-                    Rule::Version,
-                    "wanted to capture from XML: not in this version".to_owned(),
-                );
-            }
-            Place::Header(_) => {
-                return refuse(
-                    Rule::Version,
-                    "wanted to capture a header: not in this version".to_owned(),
-                );
-            }
+        let (good, form) = match &capture.place {
+            Place::JsonPointer(text) => (text.starts_with('/'), "a JSON pointer"),
+            Place::XmlPath(text) => (
+                text.split('/').all(|element| !element.is_empty()),
+                "a path of element names",
+            ),
+            Place::Header(text) => (
+                !text.is_empty()
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_'),
+                "a header's name in lower case",
+            ),
+        };
+        if !good {
+            return refuse(Rule::Capture, format!("wanted to capture at what is not {form}"));
         }
     }
-    Ok(pointer)
+    Ok(())
 }
 
 /// Whether a reply holds a private key: with PEM or PuTTY armour, or as the base64 or hex of PKCS#1, PKCS#8, SEC 1 or

@@ -14,14 +14,15 @@ use keyferry_plugin::manifest::{CredentialField, FieldClass};
 use keyferry_plugin::recipe::{Expr, Hmac, HttpRequest};
 
 use super::{Refusal, Rule};
-use crate::recipe::{MAX_DEPTH, MAX_NODES};
+use crate::recipe::{Fields, MAX_DEPTH, MAX_NODES};
 
-/// Checks all recipes of a request.
+/// Checks all recipes of a request. A name is one of the manifest's fields, or one of `values` that is such a field.
 pub(crate) fn check(
     request: &HttpRequest,
     fields: &BTreeMap<String, CredentialField>,
+    values: &Fields,
 ) -> Result<(), Refusal> {
-    Walk::new(fields).check_request(request)
+    Walk::new(fields, values).check_request(request)
 }
 
 /// What an expression is, seen from the nearest place or HMAC.
@@ -37,6 +38,7 @@ enum At {
 
 struct Walk<'a> {
     fields: &'a BTreeMap<String, CredentialField>,
+    values: &'a Fields,
     /// Where in the request it is: `header:x-token`.
     place: String,
     /// Expressions of the request so far.
@@ -44,12 +46,19 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(fields: &'a BTreeMap<String, CredentialField>) -> Self {
+    fn new(fields: &'a BTreeMap<String, CredentialField>, values: &'a Fields) -> Self {
         Self {
             fields,
+            values,
             place: String::new(),
             visited: 0,
         }
+    }
+
+    /// The manifest's rules for what a recipe names.
+    fn rules(&self, name: &str) -> Option<&'a CredentialField> {
+        let of = self.values.get(name).and_then(|value| value.of.as_deref());
+        self.fields.get(of.unwrap_or(name))
     }
 
     fn check_request(&mut self, request: &HttpRequest) -> Result<(), Refusal> {
@@ -116,7 +125,7 @@ impl<'a> Walk<'a> {
 
     fn check_secret(&self, name: &str, at: At, sealed: bool) -> Result<(), Refusal> {
         let place = &self.place;
-        let Some(field) = self.fields.get(name) else {
+        let Some(field) = self.rules(name) else {
             let message = format!("used `{name}` in {place}, which is not one of its credential fields");
             return Err(Refusal::new(Rule::CredentialPlace, message));
         };
@@ -151,8 +160,7 @@ impl<'a> Walk<'a> {
         match key {
             Expr::Text(_) => false,
             Expr::Secret(name) => self
-                .fields
-                .get(name)
+                .rules(name)
                 .is_some_and(|field| field.class == FieldClass::HmacKey),
             Expr::Concat(parts) => parts.iter().any(|part| self.is_keyed(part)),
             Expr::Hex(inner)
@@ -217,12 +225,14 @@ mod tests {
 
     #[track_caller]
     fn allowed(place: &str, value: Expr) {
-        check(&request(place, value), &fields()).unwrap();
+        check(&request(place, value), &fields(), &Fields::new()).unwrap();
     }
 
     #[track_caller]
     fn refused(place: &str, value: Expr) -> String {
-        check(&request(place, value), &fields()).unwrap_err().message
+        check(&request(place, value), &fields(), &Fields::new())
+            .unwrap_err()
+            .message
     }
 
     fn key() -> Expr {
@@ -348,9 +358,9 @@ mod tests {
 
     #[test]
     fn parts_are_counted_before_they_are_looked_at() {
-        let fields = fields();
+        let (fields, values) = (fields(), Fields::new());
         let visited = |value: Expr| {
-            let mut walk = Walk::new(&fields);
+            let mut walk = Walk::new(&fields, &values);
             let outcome = walk.check_request(&request("body", value));
             (walk.visited, outcome.map_err(|refusal| refusal.rule))
         };
@@ -363,7 +373,7 @@ mod tests {
         assert_eq!(visited(many(MAX_NODES - 1)), (MAX_NODES, Ok(())));
         let mut headers = request("body", text());
         headers.headers = vec![("x-note".to_owned(), text()); 350_000];
-        let mut walk = Walk::new(&fields);
+        let mut walk = Walk::new(&fields, &values);
         assert_eq!(walk.check_request(&headers).unwrap_err().rule, Rule::Limit);
         assert_eq!(walk.visited, MAX_NODES + 1);
     }

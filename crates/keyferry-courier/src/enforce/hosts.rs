@@ -1,12 +1,16 @@
 //! Line b: where a request may go.
 //!
 //! A vendor's host is a template of the manifest, over https only. The account's own endpoint is allowed too, over
-//! plain http only on the loopback or with `insecure_http = true`. Addresses of this machine's link and of metadata
-//! services are refused by name and again after the name was resolved: they hand out credentials.
+//! plain http only on the loopback or with `insecure_http = true`; so are the URLs of [`Reach`]. Addresses of this
+//! machine's link and of metadata services are refused by name and again after the name was resolved: they hand out
+//! credentials. To obtain those, `credentials` alone may ask the few that are constants here and that its manifest lists.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use keyferry_plugin::contract::OperationKind;
+
+use super::reach::Reach;
 use super::{Refusal, Rule};
 
 /// Scheme, host and port.
@@ -134,7 +138,7 @@ impl Endpoint {
     pub(crate) fn parse(text: &str, insecure_http: bool) -> Result<Self, String> {
         let origin = Origin::parse(text.strip_suffix('/').unwrap_or(text))
             .map_err(|error| format!("endpoint `{}` {error}", shown(text)))?;
-        if let Some(what) = forbidden_host(&origin) {
+        if let Some(what) = never_contacted(&origin) {
             return Err(format!("endpoint `{origin}` is {what}, which is never contacted"));
         }
         if !origin.https && !origin.is_loopback() && !insecure_http {
@@ -158,37 +162,74 @@ pub(crate) enum Destination {
     Endpoint,
     /// The account's endpoint over plain http without `insecure_http`: the loopback only.
     LoopbackEndpoint,
+    /// One of the courier's own metadata addresses, never through a proxy.
+    Metadata,
+}
+
+/// Where the requests of an operation may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hosts<'a> {
+    pub(crate) kind: OperationKind,
+    /// The manifest's hosts.
+    pub(crate) listed: &'a [String],
+    pub(crate) region: Option<&'a str>,
+    pub(crate) endpoint: Option<&'a Endpoint>,
+    pub(crate) reach: &'a Reach,
+}
+
+/// An origin that a request may go to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) origin: Origin,
+    pub(crate) destination: Destination,
+    /// What `{base}` may stand for in the path of a call: at least one, often the empty text.
+    pub(crate) bases: Vec<String>,
 }
 
 /// Checks a request's origin.
-pub(crate) fn check(
-    text: &str,
-    hosts: &[String],
-    region: Option<&str>,
-    endpoint: Option<&Endpoint>,
-) -> Result<(Origin, Destination), Refusal> {
+pub(crate) fn check(text: &str, allowed: Hosts<'_>) -> Result<Target, Refusal> {
     let refuse = |message: String| Err(Refusal::new(Rule::Host, message));
     let origin = match Origin::parse(text) {
         Ok(origin) => origin,
         Err(error) => return refuse(format!("sent to `{}`, which {error}", shown(text))),
     };
-    if let Some(what) = forbidden_host(&origin) {
-        return refuse(format!("sent to {origin}, {what}: not in this version"));
-    }
-    if let Some(endpoint) = endpoint.filter(|endpoint| endpoint.origin == origin) {
-        let plain = !origin.https && !endpoint.insecure_http;
-        return Ok((
-            origin,
-            if plain {
-                Destination::LoopbackEndpoint
-            } else {
-                Destination::Endpoint
-            },
-        ));
-    }
-    let is_listed = hosts
+    let is_listed = allowed
+        .listed
         .iter()
-        .any(|template| matches(template, region, &origin.host));
+        .any(|template| matches(template, allowed.region, &origin.host));
+    let at_root = |destination| {
+        Ok(Target {
+            origin: origin.clone(),
+            destination,
+            bases: vec![String::new()],
+        })
+    };
+    if let Some(what) = never_contacted(&origin) {
+        return match (is_metadata_constant(&origin) && is_listed, allowed.kind) {
+            (true, OperationKind::Credentials) => at_root(Destination::Metadata),
+            (true, kind) => refuse(format!(
+                "sent to {origin} during {kind}: a metadata service is asked by credentials alone"
+            )),
+            (false, _) => refuse(format!("sent to {origin}, {what} that it may not contact")),
+        };
+    }
+    let endpoint = allowed.endpoint.filter(|endpoint| endpoint.origin == origin);
+    let urls: Vec<_> = allowed.reach.at(&origin, allowed.listed).collect();
+    let of_endpoint = endpoint.map(|endpoint| match origin.https || endpoint.insecure_http {
+        true => Destination::Endpoint,
+        false => Destination::LoopbackEndpoint,
+    });
+    if let Some(destination) = of_endpoint.or_else(|| urls.first().map(|url| url.destination)) {
+        let mut bases: Vec<String> = urls.iter().map(|url| url.base.clone()).collect();
+        if endpoint.is_some() || is_listed {
+            bases.push(String::new());
+        }
+        return Ok(Target {
+            origin,
+            destination,
+            bases,
+        });
+    }
     if !is_listed {
         return refuse(format!(
             "sent to {origin}, which is neither a host of its manifest nor the account's endpoint"
@@ -202,12 +243,18 @@ pub(crate) fn check(
             "sent to {origin}: a host of the manifest is reached at port 443 only, and never on this machine"
         ));
     }
-    Ok((origin, Destination::Vendor))
+    at_root(Destination::Vendor)
 }
 
 /// Checks an address that a host name led to.
 pub(crate) fn check_address(address: IpAddr, destination: Destination) -> Result<(), String> {
     let address = canonical(address);
+    if destination == Destination::Metadata {
+        return match METADATA_CONSTANTS.contains(&address) {
+            true => Ok(()),
+            false => Err(format!("its address {address} is not that of a metadata service")),
+        };
+    }
     if let Some(what) = forbidden_address(address) {
         return Err(format!("its address {address} is {what}"));
     }
@@ -242,7 +289,8 @@ pub(crate) fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn forbidden_host(origin: &Origin) -> Option<&'static str> {
+/// What a host is that is never contacted, as far as its name tells; but for [`is_metadata_constant`].
+pub(super) fn never_contacted(origin: &Origin) -> Option<&'static str> {
     if METADATA_NAMES.contains(&origin.host.as_str()) {
         return Some("a metadata service");
     }
@@ -251,8 +299,17 @@ fn forbidden_host(origin: &Origin) -> Option<&'static str> {
         .and_then(|address| forbidden_address(canonical(address)))
 }
 
+/// Whether it is the origin of a metadata service that `credentials` may ask, where its manifest lists it.
+pub(super) fn is_metadata_constant(origin: &Origin) -> bool {
+    !origin.https
+        && origin.port == 80
+        && origin
+            .address()
+            .is_some_and(|address| METADATA_CONSTANTS.contains(&address))
+}
+
 fn forbidden_address(address: IpAddr) -> Option<&'static str> {
-    if METADATA_ADDRESSES.contains(&address) {
+    if METADATA_ADDRESSES.contains(&address) || METADATA_CONSTANTS.contains(&address) {
         return Some("a metadata service");
     }
     let (link_local, other) = match address {
@@ -289,7 +346,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 }
 
 /// A text from a plugin or a file, short and without what could be a password.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let text = match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
             format!("{}://<user>@{}", &text[..scheme], &text[at + 1..])
@@ -299,13 +356,20 @@ fn shown(text: &str) -> String {
     super::cleaning::clean(&text, 100)
 }
 
-/// Where clouds hand out the credentials of the machine that asks. Link-local ones are refused with their range.
-const METADATA_ADDRESSES: [IpAddr; 5] = [
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(100, 96, 0, 96)),
+/// Where other clouds hand out the credentials of the machine that asks.
+const METADATA_ADDRESSES: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+/// Those that `credentials` may ask: Alibaba Cloud; AWS and others; AWS's containers, twice; Volcengine. Kept with the
+/// manifest's rules, which take no other literal address.
+const METADATA_CONSTANTS: [IpAddr; 5] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V4(Ipv4Addr::new(100, 96, 0, 96)),
 ];
 const METADATA_NAMES: [&str; 5] = [
     "instance-data",

@@ -2,6 +2,7 @@ use super::*;
 
 fn fields() -> Fields {
     let field = |class, value: &str| Field {
+        of: None,
         class,
         value: Secret::from_text(value),
     };

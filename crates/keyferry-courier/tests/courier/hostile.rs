@@ -64,6 +64,7 @@ fn honest_requests(behaviour: Behaviour) -> usize {
         | B::PrivateKeyHashed
         | B::PrivateKeyUncaptured
         | B::PrivateKeyElsewhere
+        | B::PrivateKeyInNoHeader
         | B::Session => 1,
         B::LargeState => 1,
         B::EndlessSteps => 2000,

@@ -53,19 +53,30 @@ fn pointer(text: &str) -> Place {
     Place::JsonPointer(text.to_owned())
 }
 
+fn judge(captures: &[Capture], kind: OperationKind) -> Result<(), Refusal> {
+    let field = |class| CredentialField {
+        class,
+        optional: false,
+        places: Vec::new(),
+    };
+    let credentials = BTreeMap::from([
+        ("user".to_owned(), field(FieldClass::Public)),
+        ("secret_key".to_owned(), field(FieldClass::HmacKey)),
+        ("token".to_owned(), field(FieldClass::Bearer)),
+    ]);
+    check(captures, kind, &credentials)
+}
+
 #[test]
 fn create_alone_captures_one_private_key() {
     let captures = [capture("private_key", pointer("/PrivateKeyBody"))];
-    assert_eq!(
-        check(&captures, OperationKind::Create).unwrap(),
-        Some("/PrivateKeyBody")
-    );
-    assert_eq!(check(&[], OperationKind::List).unwrap(), None);
+    judge(&captures, OperationKind::Create).unwrap();
+    judge(&[], OperationKind::List).unwrap();
     for kind in OperationKind::ALL
         .into_iter()
         .filter(|&kind| kind != OperationKind::Create)
     {
-        let refusal = check(&captures, kind).unwrap_err();
+        let refusal = judge(&captures, kind).unwrap_err();
         assert_eq!(refusal.rule, Rule::Capture);
         assert_eq!(
             refusal.message,
@@ -74,33 +85,67 @@ fn create_alone_captures_one_private_key() {
     }
     let twice = [captures[0].clone(), capture("private_key", pointer("/Other"))];
     assert_eq!(
-        check(&twice, OperationKind::Create).unwrap_err().rule,
+        judge(&twice, OperationKind::Create).unwrap_err().rule,
         Rule::Capture
     );
     let many = vec![captures[0].clone(); 5];
-    assert_eq!(check(&many, OperationKind::Create).unwrap_err().rule, Rule::Limit);
+    assert_eq!(judge(&many, OperationKind::Create).unwrap_err().rule, Rule::Limit);
 }
 
 #[test]
-fn what_is_reserved_is_refused_by_name() {
-    for (capture, expected) in [
+fn credentials_alone_capture_secret_fields() {
+    let token = || capture("token", Place::Header("x-subject-token".to_owned()));
+    let key = || capture("secret_key", Place::XmlPath("A/B".to_owned()));
+    judge(&[token(), key()], OperationKind::Credentials).unwrap();
+    for (captures, kind, expected) in [
         (
-            capture("token", pointer("/Token")),
-            "wanted to capture `token`: sessions are not in this version",
+            vec![token()],
+            OperationKind::List,
+            "`token` during list, which credentials alone may",
         ),
         (
-            capture("private_key", Place::XmlPath("a/b".to_owned())),
-            "wanted to capture from XML: not in this version",
+            vec![token()],
+            OperationKind::Create,
+            "`token` during create, which credentials alone may",
         ),
         (
-            capture("private_key", Place::Header("x".to_owned())),
-            "wanted to capture a header: not in this version",
+            vec![capture("user", pointer("/User"))],
+            OperationKind::Credentials,
+            "`user`, which is a public field",
+        ),
+        (
+            vec![capture("other", pointer("/Other"))],
+            OperationKind::Credentials,
+            "`other`, which is not one of its credential fields",
+        ),
+        (
+            vec![token(), token()],
+            OperationKind::Credentials,
+            "`token` twice",
         ),
     ] {
-        let refusal = check(&[capture], OperationKind::Create).unwrap_err();
-        assert_eq!(
-            (refusal.rule, refusal.message.as_str()),
-            (Rule::Version, expected)
+        let refusal = judge(&captures, kind).unwrap_err();
+        assert_eq!(refusal.rule, Rule::Capture);
+        assert_eq!(refusal.message, format!("wanted to capture {expected}"));
+    }
+}
+
+#[test]
+fn places_are_well_formed() {
+    for place in [
+        pointer("Token"),
+        pointer(""),
+        Place::XmlPath(String::new()),
+        Place::XmlPath("/A".to_owned()),
+        Place::XmlPath("A//B".to_owned()),
+        Place::Header("X-Token".to_owned()),
+        Place::Header(String::new()),
+    ] {
+        let refusal = judge(&[capture("token", place)], OperationKind::Credentials).unwrap_err();
+        assert!(
+            refusal.message.starts_with("wanted to capture at what is not a"),
+            "{}",
+            refusal.message
         );
     }
 }

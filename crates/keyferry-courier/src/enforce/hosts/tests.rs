@@ -13,17 +13,34 @@ fn hosts() -> Vec<String> {
     .to_vec()
 }
 
+fn judge(
+    kind: OperationKind,
+    text: &str,
+    region: Option<&str>,
+    endpoint: Option<&Endpoint>,
+) -> Result<Target, Refusal> {
+    let allowed = Hosts {
+        kind,
+        listed: &hosts(),
+        region,
+        endpoint,
+        reach: &Reach::default(),
+    };
+    check(text, allowed)
+}
+
 #[track_caller]
 fn allowed(text: &str, endpoint: Option<(&str, bool)>) -> (String, Destination) {
     let endpoint = endpoint.map(|(text, insecure)| Endpoint::parse(text, insecure).unwrap());
-    let (origin, destination) = check(text, &hosts(), Some("cn-hangzhou"), endpoint.as_ref()).unwrap();
-    (origin.to_string(), destination)
+    let target = judge(OperationKind::List, text, Some("cn-hangzhou"), endpoint.as_ref()).unwrap();
+    assert_eq!(target.bases, [""]);
+    (target.origin.to_string(), target.destination)
 }
 
 #[track_caller]
 fn refused(text: &str, region: Option<&str>, endpoint: Option<(&str, bool)>) -> String {
     let endpoint = endpoint.map(|(text, insecure)| Endpoint::parse(text, insecure).unwrap());
-    let refusal = check(text, &hosts(), region, endpoint.as_ref()).unwrap_err();
+    let refusal = judge(OperationKind::List, text, region, endpoint.as_ref()).unwrap_err();
     assert_eq!(refusal.rule, Rule::Host);
     refusal.message
 }
@@ -110,7 +127,7 @@ fn metadata_and_link_local_addresses_are_refused_though_listed() {
         "https://[::ffff:100.100.100.200]",
     ] {
         let message = refused(origin, None, None);
-        assert!(message.ends_with("not in this version"), "{message}");
+        assert!(message.ends_with("that it may not contact"), "{message}");
     }
     for text in [
         "http://169.254.169.254",
@@ -204,4 +221,73 @@ fn addresses_are_checked_again_after_the_name_was_resolved() {
     assert!(!check("169.254.169.254", Destination::Endpoint));
     assert!(check("::1", Destination::LoopbackEndpoint));
     assert!(!check("192.0.2.1", Destination::LoopbackEndpoint));
+}
+
+#[test]
+fn metadata_constants_are_for_credentials_that_list_them() {
+    let credentials = OperationKind::Credentials;
+    for origin in ["http://169.254.169.254", "http://100.100.100.200:80"] {
+        let target = judge(credentials, origin, None, None).unwrap();
+        assert_eq!(target.destination, Destination::Metadata);
+        assert_eq!(target.bases, [""]);
+        let message = refused(origin, None, None);
+        assert!(message.ends_with("is asked by credentials alone"), "{message}");
+    }
+    for origin in [
+        // Not listed, not over plain http, not at its port, in another form.
+        "http://169.254.170.2",
+        "https://169.254.169.254",
+        "http://169.254.169.254:8080",
+        "http://[::ffff:169.254.169.254]",
+        "http://metadata.google.internal",
+    ] {
+        judge(credentials, origin, None, None).unwrap_err();
+    }
+    let check = |address: &str| check_address(address.parse().unwrap(), Destination::Metadata).is_ok();
+    assert!(check("169.254.169.254"));
+    assert!(!check("203.0.113.7") && !check("127.0.0.1"));
+}
+
+#[test]
+fn urls_of_settings_are_allowed_to_manifests_that_take_them() {
+    let mut reach = Reach::default();
+    reach.add_setting("http://127.0.0.1:5000/v3", false).unwrap();
+    reach
+        .add_setting("http://127.0.0.1:5000/identity/", false)
+        .unwrap();
+    reach.add_setting("https://ens.aliyuncs.com/x", false).unwrap();
+    let judge = |text: &str, listed: &[&str], endpoint: Option<&Endpoint>| {
+        let listed: Vec<String> = listed.iter().map(|&host| host.to_owned()).collect();
+        let allowed = Hosts {
+            kind: OperationKind::List,
+            listed: &listed,
+            region: None,
+            endpoint,
+            reach: &reach,
+        };
+        check(text, allowed).map(|target| (target.destination, target.bases))
+    };
+    let bases = |bases: &[&str]| bases.iter().map(|&base| base.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        judge("http://127.0.0.1:5000", &["{setting}"], None),
+        Ok((Destination::LoopbackEndpoint, bases(&["/v3", "/identity"])))
+    );
+    let endpoint = Endpoint::parse("http://127.0.0.1:5000", true).unwrap();
+    assert_eq!(
+        judge("http://127.0.0.1:5000", &["{setting}"], Some(&endpoint)),
+        Ok((Destination::Endpoint, bases(&["/v3", "/identity", ""])))
+    );
+    assert_eq!(
+        judge(
+            "https://ens.aliyuncs.com",
+            &["{setting}", "ens.aliyuncs.com"],
+            None
+        ),
+        Ok((Destination::Endpoint, bases(&["/x", ""])))
+    );
+    for listed in ["{catalogue}", "ens.aliyuncs.com"] {
+        judge("http://127.0.0.1:5000", &[listed], None).unwrap_err();
+    }
+    judge("http://127.0.0.1:5001", &["{setting}"], None).unwrap_err();
+    judge("https://127.0.0.1:5000", &["{setting}"], None).unwrap_err();
 }
