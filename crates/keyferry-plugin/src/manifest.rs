@@ -57,6 +57,16 @@ pub struct Manifest {
     pub fingerprints: Vec<FingerprintForm>,
 }
 
+/// The metadata addresses that [`Manifest::hosts`] may list: of Alibaba Cloud, of AWS and others, of AWS's containers and
+/// of Volcengine. They are asked over plain http, never through a proxy, and by `credentials` alone.
+pub const METADATA_HOSTS: [&str; 5] = [
+    "100.100.100.200",
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "100.96.0.96",
+];
+
 /// Whether an account needs a region.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,7 +94,8 @@ pub struct OperationRules {
 /// A path may begin with `{base}`: the path of the URL (of a setting, a document or the catalogue) whose origin the request
 /// goes to, without a slash at its end; nothing for any other host.
 ///
-/// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value.
+/// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value. A segment
+/// `*` of a path stands for any one segment.
 /// With several pairs (a delete that is only shown), `{name}` and `{id}` stand for all of them joined by `","`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

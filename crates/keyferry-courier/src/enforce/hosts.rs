@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use keyferry_plugin::contract::OperationKind;
+use keyferry_plugin::manifest::METADATA_HOSTS;
 
 use super::reach::Reach;
 use super::{Refusal, Rule};
@@ -250,7 +251,7 @@ pub(crate) fn check(text: &str, allowed: Hosts<'_>) -> Result<Target, Refusal> {
 pub(crate) fn check_address(address: IpAddr, destination: Destination) -> Result<(), String> {
     let address = canonical(address);
     if destination == Destination::Metadata {
-        return match METADATA_CONSTANTS.contains(&address) {
+        return match is_metadata_address(address) {
             true => Ok(()),
             false => Err(format!("its address {address} is not that of a metadata service")),
         };
@@ -301,15 +302,15 @@ pub(super) fn never_contacted(origin: &Origin) -> Option<&'static str> {
 
 /// Whether it is the origin of a metadata service that `credentials` may ask, where its manifest lists it.
 pub(super) fn is_metadata_constant(origin: &Origin) -> bool {
-    !origin.https
-        && origin.port == 80
-        && origin
-            .address()
-            .is_some_and(|address| METADATA_CONSTANTS.contains(&address))
+    !origin.https && origin.port == 80 && origin.address().is_some_and(is_metadata_address)
+}
+
+fn is_metadata_address(address: IpAddr) -> bool {
+    METADATA_HOSTS.iter().any(|host| host.parse() == Ok(address))
 }
 
 fn forbidden_address(address: IpAddr) -> Option<&'static str> {
-    if METADATA_ADDRESSES.contains(&address) || METADATA_CONSTANTS.contains(&address) {
+    if METADATA_ADDRESSES.contains(&address) || is_metadata_address(address) {
         return Some("a metadata service");
     }
     let (link_local, other) = match address {
@@ -361,15 +362,6 @@ const METADATA_ADDRESSES: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
-/// Those that `credentials` may ask: Alibaba Cloud; AWS and others; AWS's containers, twice; Volcengine. Kept with the
-/// manifest's rules, which take no other literal address.
-const METADATA_CONSTANTS: [IpAddr; 5] = [
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
-    IpAddr::V4(Ipv4Addr::new(100, 96, 0, 96)),
 ];
 const METADATA_NAMES: [&str; 5] = [
     "instance-data",

@@ -1,12 +1,13 @@
 //! What a manifest must keep beyond being JSON of the right form, so that the courier can hold a plugin to it.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use keyferry_plugin::contract::OperationKind;
-use keyferry_plugin::manifest::{
-    Body, Call, CredentialField, FieldClass, FileFormat, FileSource, Manifest, OperationRules, Source,
-};
+use keyferry_plugin::manifest::{METADATA_HOSTS, Manifest, SettingType, Source};
+use serde_json::Value;
+
+mod operations;
+mod secrets;
 
 /// A broken rule.
 pub(super) struct Problem {
@@ -43,10 +44,18 @@ pub(super) fn check(manifest: &Manifest, plugin: &str) -> Checked {
             )
         })?;
     }
-    require(!manifest.login, "login", not_yet)?;
     for (kind, rules) in &manifest.operations {
-        check_operation(*kind, rules)?;
+        operations::check(*kind, rules, &manifest.hosts)?;
     }
+    let logs_in = manifest
+        .operations
+        .get(&OperationKind::Credentials)
+        .is_some_and(|rules| !rules.calls.is_empty());
+    require(!manifest.login || logs_in, "login", || {
+        "needs the operation credentials, with the calls of a login".to_owned()
+    })?;
+    check_urls(manifest, logs_in)?;
+    check_policy(manifest)?;
     check_names(manifest)?;
     check_algorithms(manifest)?;
     for (name, setting) in &manifest.settings {
@@ -57,16 +66,20 @@ pub(super) fn check(manifest: &Manifest, plugin: &str) -> Checked {
         })?;
     }
     for (name, field) in &manifest.credentials {
-        check_credential(name, field)?;
+        secrets::check_credential(name, field)?;
     }
     for (name, source) in &manifest.sources {
-        check_source(name, source, &manifest.credentials)?;
+        secrets::check_source(name, source, manifest)?;
     }
     Ok(())
 }
 
-/// Labels of letters, digits and hyphens; `{region}` may be one of them, but never one of the last two.
+/// Labels of letters, digits and hyphens; `{region}` may be one of them, but never one of the last two. Or what stands for
+/// URLs, or a metadata address.
 fn check_host(host: &str) -> Result<(), &'static str> {
+    if [CATALOGUE, SETTING].contains(&host) || METADATA_HOSTS.contains(&host) {
+        return Ok(());
+    }
     let labels: Vec<&str> = host.split('.').collect();
     if host.contains('*') {
         return Err("has a wildcard; hosts are named one by one, `{region}` stands for one label");
@@ -97,134 +110,61 @@ fn check_host(host: &str) -> Result<(), &'static str> {
     }
 }
 
-fn check_operation(kind: OperationKind, rules: &OperationRules) -> Checked {
-    let place = format!("operations.{kind}");
-    let needs_calls = !matches!(kind, OperationKind::Credentials | OperationKind::Profiles);
-    require(!needs_calls || !rules.calls.is_empty(), &place, || {
-        "lists no call".to_owned()
-    })?;
-    for (i, permission) in rules.permissions.iter().enumerate() {
-        require(
-            is_line(permission, 120),
-            format!("{place}.permissions[{i}]"),
-            || "must be one line of 1 to 120 characters".to_owned(),
-        )?;
-    }
-    for (i, call) in rules.calls.iter().enumerate() {
-        let place = format!("{place}.calls[{i}]");
-        check_call(kind, call, &place)?;
-        // A delete that leaves out which pair, or that may name another one, could not be compared with its permit.
-        let names_a_pair = |template: &str| template.contains("{name}") || template.contains("{id}");
-        let in_parameter = call.required.iter().any(|name| {
-            let template = call.parameters.get(name);
-            template.is_some_and(|template| names_a_pair(template))
-        });
-        let bound = names_a_pair(&call.path) || in_parameter;
-        require(kind != OperationKind::Delete || bound, place, || {
-            "does not say where {name} or {id} stands: in the path, or in a required parameter".to_owned()
+/// What stands for URLs among the hosts stands for some, and needs somebody to name them.
+fn check_urls(manifest: &Manifest, logs_in: bool) -> Checked {
+    let index = |host: &str| manifest.hosts.iter().position(|listed| listed == host);
+    if let Some(i) = index(CATALOGUE) {
+        require(logs_in, format!("hosts[{i}]"), || {
+            format!("{CATALOGUE} needs the operation credentials, with the calls of a login")
         })?;
     }
-    Ok(())
+    for (i, host) in manifest.hosts.iter().enumerate() {
+        let is_metadata = METADATA_HOSTS.contains(&host.as_str());
+        require(!is_metadata || logs_in, format!("hosts[{i}]"), || {
+            format!("{host} is a metadata service, which credentials alone may ask, and it has no calls")
+        })?;
+    }
+    let settings = manifest.settings.iter();
+    let named = settings
+        .filter(|(_, rules)| rules.kind == SettingType::Url)
+        .map(|(name, _)| format!("settings.{name}"));
+    let sources = manifest.sources.iter();
+    let read = sources
+        .filter(|(_, source)| match source {
+            Source::Command(_) => false,
+            Source::Environment(variables) => !variables.urls.is_empty(),
+            Source::File(file) => !file.urls.is_empty(),
+        })
+        .map(|(name, _)| format!("sources.{name}.urls"));
+    let first = named.chain(read).next();
+    match (index(SETTING), first) {
+        (None, Some(place)) => Err(problem(
+            place,
+            format!("is a URL to send to, and {SETTING} is not among the hosts"),
+        )),
+        (Some(i), None) => Err(problem(
+            format!("hosts[{i}]"),
+            format!("{SETTING} stands for URLs of settings and sources, and none is one of them"),
+        )),
+        _ => Ok(()),
+    }
 }
 
-fn check_call(kind: OperationKind, call: &Call, place: &str) -> Checked {
-    let method_known = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"].contains(&call.method.as_str());
-    require(method_known, format!("{place}.method"), || {
-        format!("{:?} is not a method in upper case", call.method)
-    })?;
-    let path = call.path.as_str();
-    let good_path = path.starts_with('/')
-        && !path.contains("//")
-        && path.split('/').all(|part| part != "." && part != "..")
-        && path
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || b"/-._~%!$&'()+,;=:@{}".contains(&c));
-    require(good_path, format!("{place}.path"), || {
-        format!("{path:?} is not a path from `/` of literal text and placeholders")
-    })?;
-    check_template(kind, path).map_err(|words| problem(format!("{place}.path"), words))?;
-    for (name, value) in &call.headers {
-        let place = format!("{place}.headers.{name}");
-        require(is_header(name), &place, || {
-            "is not a header's name in lower case that a plugin may set".to_owned()
-        })?;
-        require(is_line(value, 200), place, || {
-            "its value must be one line of 1 to 200 characters".to_owned()
-        })?;
-    }
-    for (name, template) in &call.parameters {
-        let place = format!("{place}.parameters.{name}");
-        let good_name = !name.is_empty()
-            && name.split('.').all(|part| part == "*" || !part.contains('*'))
-            && name != "*"
-            && name
-                .bytes()
-                .all(|c| c.is_ascii_graphic() && !b"{}&=#?".contains(&c));
-        require(good_name, &place, || {
-            "is not a parameter's name; `*` stands for a number, as in `Tag.*.Key`".to_owned()
-        })?;
-        if template != "*" {
-            check_template(kind, template).map_err(|words| problem(place, words))?;
+/// A policy has a place for permissions: an element of a list.
+fn check_policy(manifest: &Manifest) -> Checked {
+    fn has_place(value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items
+                .iter()
+                .any(|item| item.as_str() == Some(PERMISSIONS) || has_place(item)),
+            Value::Object(members) => members.values().any(has_place),
+            _ => false,
         }
     }
-    require(call.body == Body::None, format!("{place}.body"), not_yet)?;
-    for name in &call.required {
-        require(
-            call.parameters.contains_key(name),
-            format!("{place}.required"),
-            || format!("{name:?} is not among the parameters"),
-        )?;
-    }
-    Ok(())
-}
-
-/// Literal text with placeholders that this operation has. A brace of JSON (`{"`) is literal.
-fn check_template(kind: OperationKind, template: &str) -> Result<(), String> {
-    use OperationKind as Kind;
-    if template.contains('*') {
-        return Err(format!(
-            "{template:?} has a `*`, which stands for any value only when it is alone"
-        ));
-    }
-    let names: &[Kind] = match () {
-        () if template.contains("{public_key}") && kind != Kind::Import => {
-            return Err("{public_key} is known to import only".to_owned());
-        }
-        () if template.contains("{id}") => &[
-            Kind::Get,
-            Kind::Delete,
-            Kind::Attach,
-            Kind::Detach,
-            Kind::ListInstances,
-        ],
-        () if template.contains("{name}") => &[
-            Kind::Create,
-            Kind::Import,
-            Kind::Get,
-            Kind::Delete,
-            Kind::Attach,
-            Kind::Detach,
-            Kind::ListInstances,
-        ],
-        () => &Kind::ALL,
-    };
-    if !names.contains(&kind) {
-        return Err(format!(
-            "{template:?} has a placeholder that {kind} has no value for"
-        ));
-    }
-    let mut rest = template;
-    while let Some((_, after)) = rest.split_once('{') {
-        let word = after.split('}').next().unwrap_or_default();
-        let looks_like_one = !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
-        if looks_like_one && after.len() > word.len() && !PLACEHOLDERS.contains(&word) {
-            return Err(format!(
-                "the placeholder {{{word}}} is not known; there are {{name}}, {{id}}, {{public_key}} and {{region}}"
-            ));
-        }
-        rest = after;
-    }
-    Ok(())
+    let policy = manifest.policy.as_ref();
+    require(policy.is_none_or(has_place), "policy", || {
+        format!("has no list with the element {PERMISSIONS:?}")
+    })
 }
 
 fn check_names(manifest: &Manifest) -> Checked {
@@ -233,9 +173,12 @@ fn check_names(manifest: &Manifest) -> Checked {
     require(good_lengths, "names", || {
         "lengths must be 1 <= min_length <= max_length <= 255".to_owned()
     })?;
-    let good = names.punctuation.chars().all(|c| c.is_ascii_punctuation());
+    let good = names
+        .punctuation
+        .chars()
+        .all(|c| c == ' ' || c.is_ascii_punctuation());
     require(good, "names.punctuation", || {
-        "must be ASCII punctuation".to_owned()
+        "must be ASCII punctuation or a space".to_owned()
     })?;
     for (i, prefix) in names.forbidden_prefixes.iter().enumerate() {
         let lower = !prefix.is_empty() && *prefix == prefix.to_ascii_lowercase();
@@ -267,107 +210,6 @@ fn check_algorithms(manifest: &Manifest) -> Checked {
     Ok(())
 }
 
-fn check_credential(name: &str, field: &CredentialField) -> Checked {
-    let place = format!("credentials.{name}");
-    require(is_snake_case(name), &place, not_snake_case)?;
-    require(name != "private_key", &place, || {
-        "is the name of a new key's private half".to_owned()
-    })?;
-    let bearer = field.class == FieldClass::Bearer;
-    require(bearer != field.places.is_empty(), &place, || match bearer {
-        true => "a bearer must say in which places it may be sent (`places`)".to_owned(),
-        false => "only a bearer has places".to_owned(),
-    })?;
-    for (i, at) in field.places.iter().enumerate() {
-        let good = match at.split_once(':') {
-            Some(("header", header)) => is_header(header),
-            Some(("query", parameter)) => {
-                !parameter.is_empty()
-                    && parameter
-                        .bytes()
-                        .all(|c| c.is_ascii_graphic() && !b"*{}&=#?".contains(&c))
-            }
-            _ => false,
-        };
-        require(good, format!("{place}.places[{i}]"), || {
-            format!("{at:?} is neither `header:NAME` in lower case nor `query:NAME`")
-        })?;
-    }
-    Ok(())
-}
-
-fn check_source(name: &str, source: &Source, credentials: &BTreeMap<String, CredentialField>) -> Checked {
-    let place = format!("sources.{name}");
-    require(is_snake_case(name), &place, not_snake_case)?;
-    let (public, secret) = match source {
-        Source::Environment(variables) => {
-            require(variables.urls.is_empty(), format!("{place}.urls"), not_yet)?;
-            (&variables.public, &variables.secret)
-        }
-        Source::File(file) => {
-            check_file(file, &place)?;
-            (&file.public, &file.secret)
-        }
-        Source::Command(_) => return Err(problem(place, not_yet())),
-    };
-    require(!(public.is_empty() && secret.is_empty()), &place, || {
-        "names nothing to read".to_owned()
-    })?;
-    let mut seen = BTreeMap::new();
-    for item in public.iter().chain(secret.keys()) {
-        let (good, form) = match source {
-            Source::Environment(_) => (is_variable(item), "a variable's name in upper case"),
-            Source::File(_) | Source::Command(_) => {
-                (item.starts_with('/') && is_line(item, 400), "a JSON pointer")
-            }
-        };
-        require(good, &place, || format!("{item:?} is not {form}"))?;
-        require(seen.insert(item, ()).is_none(), &place, || {
-            format!("{item:?} stands there twice")
-        })?;
-    }
-    for (item, field) in secret {
-        let class = credentials.get(field).map(|field| field.class);
-        require(class.is_some(), &place, || {
-            format!("{item:?} is said to be {field:?}, which is not among the credentials")
-        })?;
-        require(class != Some(FieldClass::Public), &place, || {
-            format!("{item:?} is said to be {field:?}, which is public: list it under `public`")
-        })?;
-    }
-    Ok(())
-}
-
-fn check_file(file: &FileSource, place: &str) -> Checked {
-    for (part, unused) in [
-        ("alternatives", file.alternatives.is_empty()),
-        ("urls", file.urls.is_empty()),
-        ("commands", file.commands.is_empty()),
-        (
-            "format",
-            matches!(file.format, FileFormat::Ini | FileFormat::Json),
-        ),
-    ] {
-        require(unused, format!("{place}.{part}"), not_yet)?;
-    }
-    let relative = file
-        .path
-        .strip_prefix("~/")
-        .or_else(|| file.path.strip_prefix('/'));
-    let good = relative.is_some_and(|path| {
-        path.split('/').all(|part| !["", ".", ".."].contains(&part)) && !path.contains(char::is_control)
-    });
-    require(good, format!("{place}.path"), || {
-        format!("{:?} is not a path from `/` or `~/` without `..`", file.path)
-    })?;
-    let variable = file.path_variable.as_deref();
-    require(
-        variable.is_none_or(is_variable),
-        format!("{place}.path_variable"),
-        || "is not a variable's name in upper case".to_owned(),
-    )
-}
-
 /// A header that a plugin may name: a token in lower case (RFC 9110 §5.1) that does not steer the connection itself.
 fn is_header(name: &str) -> bool {
     let token = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"!#$%&'+-.^_`|~".contains(&c);
@@ -387,10 +229,6 @@ fn is_snake_case(name: &str) -> bool {
 
 fn not_snake_case() -> String {
     "its name must be lower-case letters, digits and `_`".to_owned()
-}
-
-fn not_yet() -> String {
-    "not in this version".to_owned()
 }
 
 fn is_variable(name: &str) -> bool {
@@ -416,7 +254,12 @@ fn problem(place: String, words: String) -> Problem {
     Problem { place, words }
 }
 
-const PLACEHOLDERS: [&str; 4] = ["id", "name", "public_key", "region"];
+/// Stands for the hosts of URLs that a login named.
+const CATALOGUE: &str = "{catalogue}";
+/// Stands for the hosts of URLs of settings and sources.
+const SETTING: &str = "{setting}";
+/// Stands for the permissions in a policy.
+const PERMISSIONS: &str = "{permissions}";
 
 /// Headers that the courier alone sets.
 const OF_THE_CONNECTION: [&str; 9] = [

@@ -9,10 +9,38 @@ fn good() -> Value {
     serde_json::from_str(include_str!("../../../../tests/hostile-plugin/manifest.json")).unwrap()
 }
 
+/// A good one that sends to no URL and does not log in.
+fn plain() -> Value {
+    let mut json = good();
+    json["hosts"] = json!(["api.hostile.example"]);
+    json["operations"]["credentials"] = json!({});
+    for (parent, name) in [("operations", "list_instances"), ("settings", "login_url")] {
+        json[parent].as_object_mut().unwrap().remove(name);
+    }
+    json
+}
+
 /// With this value at this place, the manifest is refused, for this place and with these words.
 #[track_caller]
 fn check(pointer: &str, value: Value, place: &str, words: &str) {
-    let mut json = good();
+    check_in(good(), pointer, value, place, words);
+}
+
+#[track_caller]
+fn check_in(json: Value, pointer: &str, value: Value, place: &str, words: &str) {
+    let problem = judge(json, pointer, value).err().unwrap();
+    assert_eq!(problem.place, place, "{}", problem.words);
+    assert!(problem.words.contains(words), "{}", problem.words);
+}
+
+#[track_caller]
+fn accept(pointer: &str, value: Value) {
+    if let Err(problem) = judge(good(), pointer, value) {
+        panic!("{}: {}", problem.place, problem.words);
+    }
+}
+
+fn judge(mut json: Value, pointer: &str, value: Value) -> Result<(), manifest_rules::Problem> {
     let (parent, last) = pointer.rsplit_once('/').unwrap();
     match json.pointer_mut(parent).unwrap() {
         Value::Object(object) => drop(object.insert(last.to_owned(), value)),
@@ -20,15 +48,14 @@ fn check(pointer: &str, value: Value, place: &str, words: &str) {
         other => panic!("{other}"),
     }
     let manifest: Manifest = serde_json::from_value(json).unwrap();
-    let problem = manifest_rules::check(&manifest, "hostile").err().unwrap();
-    assert_eq!(problem.place, place, "{}", problem.words);
-    assert!(problem.words.contains(words), "{}", problem.words);
+    manifest_rules::check(&manifest, "hostile")
 }
 
 #[test]
 fn shipped_manifests_keep_the_rules() {
     let manifest: Manifest = serde_json::from_value(good()).unwrap();
     assert!(manifest_rules::check(&manifest, "hostile").is_ok());
+    assert!(judge(plain(), "/hosts/0", json!("api.hostile.example")).is_ok());
 
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let mut checked = 0;
@@ -61,7 +88,14 @@ fn hosts_are_named_one_by_one() {
         ("example", "at least two labels"),
         ("{region}.example", "last two labels literally"),
         ("api.{region}", "last two labels literally"),
-        ("169.254.169.254", "is not a host's name"),
+        (
+            "169.254.169.254",
+            "credentials alone may ask, and it has no calls",
+        ),
+        ("169.254.169.1", "is not a host's name"),
+        ("{catalogue}", "needs the operation credentials"),
+        ("{setting}", "and none is one of them"),
+        ("{setting}.example.com", "a whole label"),
         ("https://api.example.com", "without scheme"),
         ("api.example.com:443", "without scheme"),
         ("api.example.com/path", "without scheme"),
@@ -71,7 +105,7 @@ fn hosts_are_named_one_by_one() {
         ("ecs-{region}.example.com", "a whole label"),
         ("{host}.example.com", "a whole label"),
     ] {
-        check("/hosts/0", json!(host), "hosts[0]", words);
+        check_in(plain(), "/hosts/0", json!(host), "hosts[0]", words);
     }
     check("/hosts", json!([]), "hosts", "names no host");
 }
@@ -113,7 +147,17 @@ fn calls_are_well_formed() {
         &format!("{place}.method"),
         "upper case",
     );
-    for path in ["", "pairs", "/a//b", "/a/../b", "/a?b=c", "/a b", "/a#b"] {
+    for path in [
+        "",
+        "pairs",
+        "/a//b",
+        "/a/../b",
+        "/a?b=c",
+        "/a b",
+        "/a#b",
+        "/a/{base}",
+        "{base}a",
+    ] {
         check(
             &format!("{call}/path"),
             json!(path),
@@ -121,6 +165,45 @@ fn calls_are_well_formed() {
             "is not a path",
         );
     }
+    check_in(
+        plain(),
+        &format!("{call}/path"),
+        json!("{base}/pairs"),
+        &format!("{place}.path"),
+        "the hosts have neither {catalogue} nor {setting}",
+    );
+    check(
+        &format!("{call}/path"),
+        json!("/pairs/a*"),
+        &format!("{place}.path"),
+        "only when it is alone",
+    );
+    for (body, at, words) in [
+        (
+            json!({"json": {"name": "a"}}),
+            "body.name",
+            "is not a JSON pointer",
+        ),
+        (
+            json!({"json": {"/key": "{public_key}"}}),
+            "body./key",
+            "known to import only",
+        ),
+        (
+            json!({"json": {"/key": "a*"}}),
+            "body./key",
+            "only when it is alone",
+        ),
+    ] {
+        check(&format!("{call}/body"), body, &format!("{place}.{at}"), words);
+    }
+    let with_get = json!([{"method": "GET", "path": "/", "body": "form"}]);
+    check(
+        "/operations/list/calls",
+        with_get,
+        &format!("{place}.body"),
+        "a GET has none",
+    );
     check(
         &format!("{call}/path"),
         json!("/{zone}"),
@@ -184,6 +267,129 @@ fn a_delete_says_which_pair() {
 }
 
 #[test]
+fn what_is_bound_says_which_pair_in_a_body_too() {
+    let call = |body: Value, required: Value| json!([{"method": "POST", "path": "/", "parameters": {"force": "*"}, "body": body, "required": required}]);
+    let json = || json!({"json": {"/names/*": "{name}", "/ids/0": "{id}", "/note": "*"}});
+    for required in [json!(["/names/0"]), json!(["/names/*"]), json!(["/ids/0"])] {
+        accept("/operations/delete/calls", call(json(), required.clone()));
+    }
+    for (body, required) in [
+        (json(), json!([])),
+        (json(), json!(["/note", "force"])),
+        (json!("form"), json!(["force"])),
+    ] {
+        check(
+            "/operations/delete/calls",
+            call(body.clone(), required.clone()),
+            "operations.delete.calls[0]",
+            "does not say where {name} or {id} stands",
+        );
+        check(
+            "/operations/attach",
+            json!({"calls": call(body, required)}),
+            "operations.attach.calls[0]",
+            "does not say where {name} or {id} stands",
+        );
+    }
+    check(
+        "/operations/delete/calls",
+        call(json(), json!(["/names/x"])),
+        "operations.delete.calls[0].required",
+        "nor in the body",
+    );
+}
+
+#[test]
+fn logins_and_urls_need_what_they_stand_for() {
+    check_in(
+        plain(),
+        "/login",
+        json!(true),
+        "login",
+        "with the calls of a login",
+    );
+    check_in(
+        plain(),
+        "/settings/endpoint",
+        json!({"type": "url", "help": "a URL"}),
+        "settings.endpoint",
+        "{setting} is not among the hosts",
+    );
+    check_in(
+        plain(),
+        "/sources/environment/environment/urls",
+        json!(["HOSTILE_ACCESS_KEY_ID"]),
+        "sources.environment.urls",
+        "{setting} is not among the hosts",
+    );
+    check(
+        "/sources/environment/environment/urls",
+        json!(["HOSTILE_ACCESS_KEY_SECRET"]),
+        "sources.environment.urls",
+        "is not among the public ones",
+    );
+    for policy in [
+        json!({}),
+        json!("{permissions}"),
+        json!({"Action": "{permissions}"}),
+    ] {
+        check("/policy", policy, "policy", "has no list with the element");
+    }
+    accept("/policy", json!({"Statement": [{"Action": ["{permissions}"]}]}));
+    accept(
+        "/operations/list/calls/0/path",
+        json!("/{region}/projects/*/pairs"),
+    );
+}
+
+#[test]
+fn files_and_commands_are_described_in_full() {
+    let place = "sources.environment";
+    let file = |more: Value| {
+        let mut file = json!({"format": "json", "path": "/etc/a", "secret": {"/b": "security_token"}});
+        for (name, value) in more.as_object().unwrap() {
+            file[name] = value.clone();
+        }
+        json!({ "file": file })
+    };
+    let pointer = "/sources/environment";
+    accept(pointer, file(json!({"alternatives": ["~/a", "/b"]})));
+    accept(pointer, file(json!({"path": "", "path_variable": "A_FILE"})));
+    let text = json!({"path": "", "path_variable": "A", "format": "text", "secret": {"": "security_token"}});
+    accept(pointer, file(text));
+    for (more, at, words) in [
+        (
+            json!({"alternatives": ["a"]}),
+            ".alternatives[0]",
+            "is not a path",
+        ),
+        (json!({"path": ""}), ".path", "is not a path"),
+        (
+            json!({"path": "", "path_variable": "A", "alternatives": ["/a"]}),
+            ".path",
+            "is not a path",
+        ),
+        (json!({"urls": ["/c"]}), ".urls", "is not among the public ones"),
+        (
+            json!({"commands": {"/c": "nothing"}}),
+            ".commands",
+            "of the kind `command`",
+        ),
+        (json!({"commands": {"/b": "nothing"}}), "", "stands there twice"),
+        (json!({"format": "text"}), "", "the empty pointer"),
+        (
+            json!({"format": "text", "secret": {}, "public": [""]}),
+            "",
+            "is a text, which is one secret",
+        ),
+    ] {
+        check(pointer, file(more), &format!("{place}{at}"), words);
+    }
+    accept(pointer, json!({"command": {"secret": {"/b": "security_token"}}}));
+    check(pointer, json!({"command": {}}), place, "names nothing to read");
+}
+
+#[test]
 fn credentials_have_places_as_their_class_says() {
     let token = "/credentials/security_token";
     let place = "credentials.security_token";
@@ -193,7 +399,16 @@ fn credentials_have_places_as_their_class_says() {
         place,
         "must say in which places",
     );
-    for at in ["header:X-Token", "header:host", "body:token", "query:", "x-token"] {
+    for at in [
+        "header:X-Token",
+        "header:host",
+        "body:token",
+        "query:",
+        "x-token",
+        "form:*",
+        "json:password",
+        "json:",
+    ] {
         check(
             &format!("{token}/places"),
             json!([at]),
@@ -245,7 +460,7 @@ fn sources_are_variables_and_files() {
         "names nothing to read",
     );
     for (field, words) in [
-        ("password", "not among the credentials"),
+        ("passphrase", "not among the credentials"),
         ("access_key_id", "which is public"),
     ] {
         check(
@@ -262,6 +477,7 @@ fn sources_are_variables_and_files() {
         "/etc//shadow",
         "~root/file",
         "",
+        "./clouds.yaml",
     ] {
         check(
             "/sources/environment",
