@@ -5,29 +5,11 @@
 
 use crate::recipe::{Expr, HttpRequest};
 use crate::signing::{
-    AccessKey, canonical_headers, canonical_query, header_lines, header_names, header_text,
+    SigningKey, canonical_headers, canonical_query, header_lines, header_names, header_text,
 };
 
 /// The scheme's name.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-
-/// What a request is signed with. While credentials are being obtained the two are not fields of the account yet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Key {
-    /// The access key id.
-    pub id: Expr,
-    /// The secret access key: an `hmac_key` field, or a handle of one.
-    pub secret: Expr,
-}
-
-impl From<&AccessKey> for Key {
-    fn from(key: &AccessKey) -> Self {
-        Self {
-            id: Expr::secret(key.id),
-            secret: Expr::secret(key.secret),
-        }
-    }
-}
 
 /// What a signature is good for, besides its day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,10 +21,10 @@ pub struct Scope<'a> {
 }
 
 /// The request with an `authorization` header that signs all of it.
-pub fn sign(request: HttpRequest, key: &Key, scope: Scope<'_>) -> HttpRequest {
+pub fn sign(request: HttpRequest, key: &impl SigningKey, scope: Scope<'_>) -> HttpRequest {
     let authorization = Expr::concat([
         format!("{ALGORITHM} Credential=").into(),
-        key.id.clone(),
+        key.id(),
         format!(
             "/{}, SignedHeaders={}, Signature=",
             credential_scope(&request, scope),
@@ -55,8 +37,8 @@ pub fn sign(request: HttpRequest, key: &Key, scope: Scope<'_>) -> HttpRequest {
 }
 
 /// The signature, in hexadecimal. Its key derives from the secret by day, region and service.
-pub fn signature(request: &HttpRequest, key: &Key, scope: Scope<'_>) -> Expr {
-    let secret = Expr::concat([Expr::text("AWS4"), key.secret.clone()]);
+pub fn signature(request: &HttpRequest, key: &impl SigningKey, scope: Scope<'_>) -> Expr {
+    let secret = Expr::concat([Expr::text("AWS4"), key.secret()]);
     let signing_key = [date(request), scope.region, scope.service, TERMINATOR]
         .into_iter()
         .fold(secret, |key, part| Expr::hmac_sha256(key, part.into()));
