@@ -1,0 +1,154 @@
+//! What plugins for OpenStack's compute service share: the login at Keystone, API version 3, the service catalogue in its
+//! answer, and the microversions.
+//!
+//! An account gives the credential fields itself and `auth_url` as a setting, or it leaves both to the chain of
+//! OpenStack's own tools: [`login`] goes through it. Of the three ways to log in (password, token, application
+//! credential) each leads to a new token; nothing but that token goes on to later operations.
+
+mod account;
+mod clouds;
+mod compute;
+mod fault;
+mod keystone;
+
+use std::collections::BTreeMap;
+
+use keyferry_plugin::contract::{
+    CredentialSet, CredentialValue, Credentials, ErrorKind, ProviderError, Reply, Session, Step,
+};
+use keyferry_plugin::{Answer, Turn};
+use serde::{Deserialize, Serialize};
+
+use crate::account::Account;
+
+pub use compute::{Compute, Microversion, Reached};
+pub use fault::{Fault, annotate, fault};
+
+/// The credential field of the token, which later requests send as `x-auth-token`.
+const TOKEN: &str = "token";
+
+/// What a login at Keystone led to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Login {
+    /// The project that the token is for.
+    project_id: String,
+    /// The user whose it is.
+    user_id: String,
+    /// When it ends (RFC 3339).
+    expires_at: Option<String>,
+    /// The region of [`Self::endpoints`] that is meant where a key names none.
+    region: String,
+    /// Regions of the service that was asked for, and the URL in each, without a slash at its end.
+    endpoints: BTreeMap<String, String>,
+    /// The microversion that the account asks for.
+    microversion: Option<String>,
+    /// Where the credentials came from, in words.
+    source: String,
+    /// What was looked at before, and why it did not count.
+    attempts: Vec<String>,
+}
+
+/// The next step of a login, which ends with the microversions of the compute service in the account's region.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] when the account is not complete or the catalogue has no compute service in its region;
+/// [`ErrorKind::Unsupported`] for what would be meant and is not in this version; [`ErrorKind::Unauthorized`] when no
+/// credentials are found or Keystone refuses them.
+pub fn login(credentials: &Credentials, turn: &Turn<'_>) -> Answer {
+    if let Some((compute, login)) = Compute::negotiated(turn)? {
+        compute.version()?;
+        return Ok(logged_in(compute, login));
+    }
+    if let Some(Reply::Response(_) | Reply::TransportError(_)) = turn.reply {
+        return Compute::negotiate(keystone::answer(turn)?);
+    }
+    let account = if turn.context.credential_fields.is_empty() {
+        match clouds::search(credentials.profile.as_deref(), turn)? {
+            clouds::Search::Read(step) => return Ok(step),
+            clouds::Search::Found(cloud) => Account::of_cloud(cloud, turn)?,
+        }
+    } else {
+        Account::given(turn)?
+    };
+    keystone::log_in(account)
+}
+
+fn logged_in(compute: Compute, login: Login) -> Step {
+    let urls = login.endpoints.values();
+    let session = Session {
+        captures: vec![TOKEN.to_owned()],
+        urls: urls
+            .flat_map(|url| [url.clone(), compute::document_url(url).to_owned()])
+            .collect(),
+        expires_at: login.expires_at.clone(),
+        public: compute.session(&login),
+    };
+    let credentials = CredentialSet {
+        fields: [(TOKEN.to_owned(), CredentialValue::Kept)].into(),
+        source: login.source,
+        expires_at: login.expires_at,
+        attempts: login.attempts,
+    };
+    Step::logged_in(credentials, session)
+}
+
+/// The next step of a list of the clouds that OpenStack's own tools know on this machine.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when the reply is none of this search.
+pub fn profiles(turn: &Turn<'_>) -> Answer {
+    clouds::profiles(turn)
+}
+
+/// Origin and path of a URL, the path without a slash at its end.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] when it is not an `https` or `http` URL, or has a query or fragment.
+fn split_url(url: &str) -> Result<(&str, &str), ProviderError> {
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let invalid = || {
+        ProviderError::new(
+            ErrorKind::Invalid,
+            format!("{url:?} is not a URL like https://cloud.example.com:5000/v3"),
+        )
+    };
+    let rest = rest
+        .filter(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#']))
+        .ok_or_else(invalid)?;
+    let host_end = url.len() - rest.len() + rest.find('/').unwrap_or(rest.len());
+    let (origin, path) = url.split_at(host_end);
+    Ok((origin, path.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_an_origin_and_a_path() {
+        for (url, origin, path) in [
+            ("https://c.example:5000/v3", "https://c.example:5000", "/v3"),
+            (
+                "https://c.example/identity/v3/",
+                "https://c.example",
+                "/identity/v3",
+            ),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5000", ""),
+            ("http://[::1]:5000/", "http://[::1]:5000", ""),
+        ] {
+            assert_eq!(split_url(url), Ok((origin, path)), "{url}");
+        }
+        for url in [
+            "",
+            "c.example/v3",
+            "ftp://c.example/",
+            "https://",
+            "https:///v3",
+            "https://c.example/v3?a=b",
+        ] {
+            assert!(split_url(url).is_err(), "{url}");
+        }
+    }
+}
