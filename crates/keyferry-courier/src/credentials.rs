@@ -1,249 +1,176 @@
-//! An account's credentials: obtained when first needed, kept until they expire or are refused.
+//! An account's credentials: obtained when first needed, together with the session of a login where the vendor has one,
+//! and kept until they expire or are refused.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use keyferry_plugin::contract::Effect;
+use keyferry_plugin::contract::{Effect, ErrorKind, ProviderError};
+use serde_json::Value;
 
-use crate::enforce::cleaning;
 use crate::enforce::reach::Reach;
 use crate::job::JobError;
 use crate::process::Shared;
 use crate::recipe::{Field, Fields};
-use crate::secret::Secret;
 use crate::setup::CredentialSource;
 
 mod chain;
 mod command;
 mod document;
+mod given;
 mod ini;
 mod object;
+mod profiles;
+mod result;
+mod source;
+mod vault;
+mod yaml;
 
-/// One set of credentials.
+pub(crate) use profiles::profiles;
+pub(crate) use vault::Vault;
+
+/// One set of credentials, and what a login gave with them.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     pub(crate) fields: Fields,
-    /// Where their operations may send to, besides the manifest's hosts.
-    pub(crate) reach: Reach,
     /// Where they came from, in words.
     pub(crate) source: String,
+    /// What was looked at before, and why it was not taken.
+    pub(crate) attempts: Vec<String>,
+    /// The public part of the session, for the plugin; null where there is none.
+    pub(crate) session: Value,
+    /// Where requests may go besides the manifest's hosts.
+    pub(crate) reach: Reach,
+    /// By this machine's clock.
     expires_at: Option<SystemTime>,
+    obtained_at: SystemTime,
+    /// Whether they replaced refused ones, and when.
+    renewed_at: Option<Instant>,
+    /// Whether an operation with them was not refused.
+    accepted: AtomicBool,
 }
 
 impl Credentials {
+    /// When they end (RFC 3339), where known.
+    pub(crate) fn expires_at(&self) -> Option<String> {
+        let end = self.expires_at?;
+        Some(humantime::format_rfc3339_seconds(end).to_string())
+    }
+
+    /// Notes that the provider took them.
+    pub(crate) fn note_accepted(&self) {
+        self.accepted.store(true, Ordering::Relaxed);
+    }
+
     fn is_fresh(&self) -> bool {
-        self.expires_at.is_none_or(|end| end > SystemTime::now() + EARLY)
+        let Some(end) = self.expires_at else { return true };
+        let lifetime = end.duration_since(self.obtained_at).unwrap_or_default();
+        end > SystemTime::now() + EARLY.min(lifetime / EARLY_PART)
+    }
+
+    /// Whether obtaining them anew would only repeat what was just done: they replaced refused ones, and no provider has
+    /// taken them since.
+    fn is_fruitless(&self) -> bool {
+        !self.accepted.load(Ordering::Relaxed) && self.renewed_at.is_some_and(|at| at.elapsed() < FRUITLESS)
     }
 
     fn has_values_of(&self, other: &Self) -> bool {
         let is_same = |((a, ours), (b, theirs)): ((&String, &Field), (&String, &Field))| {
             a == b && ours.value.expose() == theirs.value.expose()
         };
-        self.fields.len() == other.fields.len() && self.fields.iter().zip(&other.fields).all(is_same)
+        self.session == other.session
+            && self.fields.len() == other.fields.len()
+            && self.fields.iter().zip(&other.fields).all(is_same)
     }
 }
 
-/// What a source gave, before it is checked against the manifest.
-pub(crate) struct Raw {
-    pub(crate) fields: BTreeMap<String, Secret>,
-    /// RFC 3339.
-    pub(crate) expires_at: Option<String>,
-    /// Where from, in words.
-    pub(crate) source: String,
-    /// Where a field is looked for: `the variable X`; for messages.
-    pub(crate) places: BTreeMap<String, String>,
-}
-
-/// Keeps the account's credentials. Only one thread obtains them at a time; the others wait for it.
-#[derive(Default)]
-pub(crate) struct Vault {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    current: Option<Arc<Credentials>>,
-    failure: Option<(Instant, JobError)>,
-}
-
-impl Vault {
-    /// The credentials, obtained where there are none or they expire soon.
-    pub(crate) fn get(&self, shared: &Shared, deadline: Instant) -> Result<Arc<Credentials>, JobError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = state.current.as_ref().filter(|current| current.is_fresh()) {
-            return Ok(Arc::clone(current));
-        }
-        // Jobs that waited for the same failure do not each cause it again.
-        if let Some((at, error)) = &state.failure
-            && at.elapsed() < FAILURE_KEPT
-        {
-            return Err(error.clone());
-        }
-        obtain_into(&mut state, shared, deadline)
-    }
-
-    /// New credentials in place of refused ones; none where they are the same.
-    pub(crate) fn renew(
-        &self,
-        shared: &Shared,
-        refused: &Arc<Credentials>,
-        deadline: Instant,
-    ) -> Result<Option<Arc<Credentials>>, JobError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another job, refused at the same time, may have obtained them meanwhile: perhaps the same ones again.
-        let renewed = match &state.current {
-            Some(current) if !Arc::ptr_eq(current, refused) => Arc::clone(current),
-            _ => obtain_into(&mut state, shared, deadline)?,
-        };
-        Ok((!renewed.has_values_of(refused)).then_some(renewed))
-    }
-
-    /// New credentials.
-    pub(crate) fn renewed(&self, shared: &Shared, deadline: Instant) -> Result<Arc<Credentials>, JobError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        obtain_into(&mut state, shared, deadline)
-    }
-}
-
-fn obtain_into(state: &mut State, shared: &Shared, deadline: Instant) -> Result<Arc<Credentials>, JobError> {
-    match obtain(shared, deadline) {
-        Ok(credentials) => {
-            let credentials = Arc::new(credentials);
-            state.current = Some(Arc::clone(&credentials));
-            state.failure = None;
-            Ok(credentials)
-        }
-        Err(error) => {
-            state.current = None;
-            state.failure = Some((Instant::now(), error.clone()));
-            Err(error)
-        }
-    }
-}
-
-fn obtain(shared: &Shared, deadline: Instant) -> Result<Credentials, JobError> {
+/// Obtains them: from where the account says, and by a login where the manifest wants one.
+fn obtain(shared: &Shared, region: Option<&str>, deadline: Instant) -> Result<Credentials, JobError> {
     let failed = |message: String| missing(shared, message);
     let raw = match &shared.setup.credentials {
-        CredentialSource::Chain { profile } => chain::obtain(shared, profile.clone(), deadline)?,
+        CredentialSource::Chain { profile } => {
+            return chain::obtain(shared, region, chain::Start::Chain(profile.clone()), deadline);
+        }
         CredentialSource::Command { argv } => command::obtain(shared, argv, deadline).map_err(failed)?,
-        CredentialSource::Environment { fields } => environment(shared, fields).map_err(failed)?,
+        CredentialSource::Environment { fields } => given::environment(shared, fields).map_err(failed)?,
         CredentialSource::File { path } => {
             object::read_file(path, shared.setup.home.as_deref()).map_err(failed)?
         }
     };
-    complete(raw, shared).map_err(failed)
+    let given = given::complete(raw, shared).map_err(failed)?;
+    match shared.setup.library.manifest.login {
+        true => chain::obtain(shared, region, chain::Start::Login(given), deadline),
+        false => Ok(given),
+    }
 }
 
-/// An error that names the account.
+/// An error that names the account: its credentials are not there, and no provider was asked.
 fn missing(shared: &Shared, message: String) -> JobError {
     JobError::Credentials {
-        message: format!("credentials of account {}: {message}", shared.setup.account.name),
+        error: Box::new(named(shared, ProviderError::new(ErrorKind::Invalid, message))),
+        answered: false,
+        attempts: Vec::new(),
+    }
+}
+
+fn named(shared: &Shared, error: ProviderError) -> ProviderError {
+    ProviderError {
+        message: format!(
+            "credentials of account {}: {}",
+            shared.setup.account.name, error.message
+        ),
         effect: Effect::None,
+        ..error
     }
 }
 
-fn environment(shared: &Shared, fields: &BTreeMap<String, String>) -> Result<Raw, String> {
-    let values = shared.line.variables(fields.values().cloned().collect())?;
-    let mut raw = Raw {
-        fields: BTreeMap::new(),
-        expires_at: None,
-        source: "environment variables".to_owned(),
-        places: fields
-            .iter()
-            .map(|(field, variable)| (field.clone(), format!("the variable {variable}")))
-            .collect(),
-    };
-    for (field, variable) in fields {
-        let value = values
-            .iter()
-            .find_map(|(name, value)| (name == variable).then_some(value.as_ref()).flatten());
-        if let Some(value) = value {
-            raw.fields.insert(field.clone(), value.duplicate());
-        }
-    }
-    Ok(raw)
-}
-
-/// Checks what a source gave against the manifest.
-fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String> {
-    let manifest = &shared.setup.library.manifest;
-    let Raw {
-        mut fields,
-        expires_at,
-        source,
-        places,
-    } = raw;
-    let known = manifest
-        .credentials
-        .keys()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if let Some(name) = fields
-        .keys()
-        .find(|name| !manifest.credentials.contains_key(*name))
-    {
-        let name = cleaning::clean(name, 60);
-        return Err(format!(
-            "{source}: there is no field `{name}`; plugin {} has {known}",
-            manifest.name
-        ));
-    }
-    let mut checked = Fields::new();
-    for (name, rules) in &manifest.credentials {
-        let place = places.get(name).cloned().unwrap_or_else(|| source.clone());
-        match fields.remove(name).filter(|value| !value.expose().is_empty()) {
-            Some(value) if value.expose().iter().any(u8::is_ascii_control) => {
-                return Err(format!(
-                    "the field `{name}` ({place}) contains a line end or another control character: remove it"
-                ));
-            }
-            Some(value) if std::str::from_utf8(value.expose()).is_err() => {
-                return Err(format!("the field `{name}` ({place}) is not UTF-8"));
-            }
-            Some(value) => {
-                checked.insert(
-                    name.clone(),
-                    Field {
-                        of: None,
-                        class: rules.class,
-                        value,
-                    },
-                );
-            }
-            None if rules.optional => {}
-            None => {
-                return Err(format!(
-                    "the field `{name}` is missing or empty: {place} should hold it"
-                ));
-            }
-        }
-    }
-    let expires_at = match expires_at {
-        None => None,
-        Some(text) => {
-            let shown = cleaning::clean(&text, 40);
-            let end = humantime::parse_rfc3339_weak(text.trim()).map_err(|_| {
-                format!("{source}: expires_at `{shown}` is not a time like 2026-11-22T01:36:49Z")
-            })?;
-            if end <= SystemTime::now() {
-                return Err(format!(
-                    "{source}: they expired at {shown}: obtain new ones there"
-                ));
-            }
-            Some(end)
-        }
-    };
-    Ok(Credentials {
-        fields: checked,
-        reach: Reach::of_settings(&shared.setup.account, manifest)?,
-        source,
-        expires_at,
-    })
-}
-
-/// So long before they expire, credentials are obtained anew.
+/// So long before they expire, credentials are obtained anew; or when this part of their life is left, if that is later.
 const EARLY: Duration = Duration::from_secs(5 * 60);
-/// So long a failure counts for jobs that come after it.
-const FAILURE_KEPT: Duration = Duration::from_secs(2);
+const EARLY_PART: u32 = 10;
+/// So long credentials that replaced refused ones, and are refused too, are not replaced again.
+const FRUITLESS: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lasting(life: u64, left: u64) -> Credentials {
+        let now = SystemTime::now();
+        let end = now + Duration::from_secs(left);
+        Credentials {
+            fields: Fields::new(),
+            source: String::new(),
+            attempts: Vec::new(),
+            session: Value::Null,
+            reach: Reach::default(),
+            expires_at: Some(end),
+            obtained_at: end - Duration::from_secs(life),
+            renewed_at: None,
+            accepted: AtomicBool::new(false),
+        }
+    }
+
+    #[test]
+    fn credentials_are_renewed_at_a_tenth_of_their_life_and_at_most_five_minutes_early() {
+        for (life, left, fresh) in [
+            (86_400, 330, true),
+            (86_400, 270, false),
+            (600, 90, true),
+            (600, 50, false),
+            (30, 20, true),
+            (30, 5, true),
+            (30, 2, false),
+        ] {
+            assert_eq!(lasting(life, left).is_fresh(), fresh, "{life} {left}");
+        }
+    }
+
+    #[test]
+    fn what_replaced_refused_ones_and_is_refused_too_is_not_replaced_at_once() {
+        let mut credentials = lasting(600, 600);
+        assert!(!credentials.is_fruitless());
+        credentials.renewed_at = Some(Instant::now());
+        assert!(credentials.is_fruitless());
+        credentials.note_accepted();
+        assert!(!credentials.is_fruitless());
+    }
+}

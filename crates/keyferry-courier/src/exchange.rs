@@ -287,6 +287,11 @@ impl<'a> Exchange<'a> {
         })
     }
 
+    /// When the operation's time is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// What is left of the operation's time.
     pub(crate) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use keyferry_plugin::contract::OperationKind;
 use ureq::http;
@@ -16,6 +16,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
+use crate::clock::Clock;
 use crate::enforce::calls::EvaluatedRequest;
 use crate::enforce::caps;
 use crate::enforce::hosts::Destination;
@@ -56,6 +57,8 @@ pub(crate) struct Client {
     /// One for each kind of destination, since each allows other addresses.
     agents: [(Destination, Agent); 4],
     context: words::Context,
+    /// What the replies tell of our clock.
+    pub(crate) clock: Clock,
 }
 
 impl Client {
@@ -119,6 +122,7 @@ impl Client {
                 has_ca_file: network.ca_file.is_some(),
                 has_proxy: network.proxy.is_some(),
             },
+            clock: Clock::default(),
         })
     }
 
@@ -130,9 +134,15 @@ impl Client {
         kind: OperationKind,
         time: Duration,
     ) -> Result<RawReply, SendError> {
+        let begun = SystemTime::now();
         witness::begin();
         let result = self.exchange(request, destination, kind, time);
         let seen = witness::end();
+        if let Ok(reply) = &result
+            && let Some((_, date)) = reply.headers.iter().find(|(name, _)| name == "date")
+        {
+            self.clock.note(&request.origin.authority(), date, begun, SystemTime::now());
+        }
         result.map_err(|failure| match failure {
             Failure::Request(message) => SendError::Transport { sent: false, message },
             Failure::TooLong(cap) => SendError::Transport {

@@ -1,6 +1,6 @@
 //! A job: one operation of the plugin, and what comes of it.
 
-use keyferry_plugin::contract::{Effect, ErrorKind, Operation, Pair, ProviderError};
+use keyferry_plugin::contract::{Effect, ErrorKind, Operation, Pair, Profile, ProviderError};
 use serde::{Deserialize, Serialize};
 
 use crate::enforce::Rule;
@@ -76,7 +76,14 @@ pub enum JobResult {
     Credentials {
         /// Where from, in words.
         source: String,
+        /// What was looked at before and not taken, and why: one line each, in the chain's order. Empty where the account
+        /// names its credentials itself.
+        attempts: Vec<String>,
+        /// When they end (RFC 3339), where known.
+        expires_at: Option<String>,
     },
+    /// Of `profiles`: what the vendor's own tools would find.
+    Profiles(Vec<Profile>),
     /// Of any job with a [`Preview`].
     Preview(PreviewedRequest),
 }
@@ -98,13 +105,16 @@ pub struct PreviewedRequest {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum JobError {
-    /// The account's credentials are not there.
-    #[error("{message}")]
+    /// The account's credentials are not there, or its login failed. Nothing took effect.
+    #[error("{}", .error.message)]
     Credentials {
-        /// Names account, field and place, never a value.
-        message: String,
-        /// Whether the operation may have taken effect: credentials may fail when they are renewed.
-        effect: Effect,
+        /// Names account, field and place, never a value. Where a provider answered the login, it is what came of that; else
+        /// something on this machine is missing or wrong, but for the kinds `throttled` and `unavailable`, which may pass.
+        error: Box<ProviderError>,
+        /// Whether a provider answered, and so is who says it.
+        answered: bool,
+        /// What was looked at, and what came of it: one line each, in order.
+        attempts: Vec<String>,
     },
     /// The courier ended before the job did.
     #[error("{message}")]
@@ -147,12 +157,9 @@ impl JobError {
     /// Whether a request of this job that changes something may have taken effect.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::Credentials { effect, .. }
-            | Self::Lost { effect, .. }
-            | Self::Plugin { effect, .. }
-            | Self::Refused { effect, .. } => *effect,
+            Self::Lost { effect, .. } | Self::Plugin { effect, .. } | Self::Refused { effect, .. } => *effect,
             Self::Provider(error) => error.effect,
-            Self::Setup { .. } => Effect::None,
+            Self::Credentials { .. } | Self::Setup { .. } => Effect::None,
         }
     }
 

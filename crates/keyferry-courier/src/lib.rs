@@ -11,6 +11,7 @@
 //! and never sees a credential that the account does not keep in the worker's own environment.
 
 mod capture;
+mod clock;
 mod credentials;
 mod enforce;
 mod exchange;

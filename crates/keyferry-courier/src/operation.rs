@@ -9,14 +9,14 @@ use keyferry_plugin::contract::{
 };
 use serde_json::Value;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, profiles};
 use crate::enforce::{Refusal, Rule, caps, cleaning, permit};
 use crate::exchange::Exchange;
 use crate::job::{JobError, JobRequest, JobResult};
 use crate::preview;
 use crate::process::Shared;
 use crate::secret::Secret;
-use crate::step::{Moment, ask, refused};
+use crate::step::{Known, Moment, ask, refused};
 use crate::wire::FromCourier;
 
 /// One job of a courier.
@@ -33,18 +33,25 @@ impl Job {
         let deadline = Instant::now() + shared.setup.limits.job_time;
         let kind = self.request.operation.kind();
         self.check(shared, kind)?;
-        if kind == OperationKind::Credentials {
-            let credentials = shared.vault.renewed(shared, deadline)?;
-            return Ok(JobResult::Credentials {
-                source: credentials.source.clone(),
-            });
+        let region = shared.region(&self.request);
+        match kind {
+            OperationKind::Credentials => {
+                let credentials = shared.vault.renewed(shared, region, deadline)?;
+                return Ok(JobResult::Credentials {
+                    source: credentials.source.clone(),
+                    attempts: credentials.attempts.clone(),
+                    expires_at: credentials.expires_at(),
+                });
+            }
+            OperationKind::Profiles => return Ok(JobResult::Profiles(profiles(shared, deadline)?)),
+            _ => {}
         }
-        let credentials = shared.vault.get(shared, deadline)?;
+        let credentials = shared.vault.get(shared, region, deadline)?;
         let result = self.attempt(shared, &credentials, deadline);
         match result {
             Err(error) if error.is_unauthorized() && self.request.preview.is_none() => {
                 // The same credentials again would only be refused again.
-                match shared.vault.renew(shared, &credentials, deadline)? {
+                match shared.vault.renew(shared, region, &credentials, deadline)? {
                     Some(renewed) => self.attempt(shared, &renewed, deadline),
                     None => Err(error),
                 }
@@ -79,6 +86,19 @@ impl Job {
     }
 
     fn attempt(
+        &self,
+        shared: &Shared,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<JobResult, JobError> {
+        let result = self.attempt_with(shared, credentials, deadline);
+        if result.as_ref().err().is_none_or(|error| !error.is_unauthorized()) {
+            credentials.note_accepted();
+        }
+        result
+    }
+
+    fn attempt_with(
         &self,
         shared: &Shared,
         credentials: &Credentials,
@@ -192,7 +212,7 @@ impl Run<'_> {
                 self.shared,
                 &self.job.request,
                 self.exchange.operation(),
-                fields,
+                Known::from(self.credentials),
                 moment,
                 state,
                 reply.take(),
@@ -336,7 +356,10 @@ impl Run<'_> {
     fn cleaned(&self, error: JobError) -> JobError {
         let clean = |message: String| self.exchange.blanker.shown(&message, cleaning::MAX_MESSAGE);
         match error {
-            JobError::Provider(error) => JobError::Provider(self.exchange.blanker.shown_error(error)),
+            JobError::Provider(error) => {
+                let error = self.exchange.blanker.shown_error(error);
+                JobError::Provider(self.shared.client.clock.explained(error))
+            }
             JobError::Plugin { message, effect } => JobError::Plugin {
                 message: clean(message),
                 effect,

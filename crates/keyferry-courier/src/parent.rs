@@ -133,6 +133,12 @@ impl Courier {
         self.process_id
     }
 
+    /// Seconds that this machine's clock is behind the provider's, as its last reply told; negative: ahead. None before a job
+    /// has ended for which the provider replied.
+    pub fn clock_behind(&self) -> Option<i64> {
+        self.inner.state().clock_behind
+    }
+
     /// Whether no job runs or waits.
     pub fn idle(&self) -> bool {
         self.inner.state().jobs.is_empty()
@@ -172,6 +178,7 @@ struct State {
     jobs: HashMap<u64, Running>,
     /// Why nothing more is taken on.
     closed: Option<Closed>,
+    clock_behind: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -260,7 +267,12 @@ impl Inner {
                     job.emitted.extend(pairs);
                 }
             }
-            FromCourier::Finished { id, result } => {
+            FromCourier::Finished {
+                id,
+                result,
+                clock_behind,
+            } => {
+                state.clock_behind = clock_behind.or(state.clock_behind);
                 if let Some(job) = state.jobs.remove(&id) {
                     let result = result.map(|result| match result {
                         JobResult::Pairs(rest) => {

@@ -6,10 +6,10 @@ use keyferry_plugin::contract::{Context, Effect, Operation, Reply};
 use keyferry_plugin::{Step, StepRequest};
 use serde_json::Value;
 
+use crate::credentials::Credentials;
 use crate::enforce::Refusal;
 use crate::job::{JobError, JobRequest, Preview};
 use crate::process::Shared;
-use crate::recipe::Fields;
 
 /// Time and nonce of one step.
 pub(crate) struct Moment {
@@ -33,12 +33,39 @@ impl Moment {
     }
 }
 
+/// What the plugin may know of the account's credentials.
+pub(crate) struct Known<'a> {
+    /// Names of the fields that are there.
+    pub(crate) fields: Vec<String>,
+    /// The public part of the session.
+    pub(crate) session: &'a Value,
+}
+
+impl Known<'_> {
+    /// There are none.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            fields: Vec::new(),
+            session: &Value::Null,
+        }
+    }
+}
+
+impl<'a> From<&'a Credentials> for Known<'a> {
+    fn from(credentials: &'a Credentials) -> Self {
+        Self {
+            fields: credentials.fields.keys().cloned().collect(),
+            session: &credentials.session,
+        }
+    }
+}
+
 /// Asks for the next step; the error says in words what the plugin did instead, and what to do.
 pub(crate) fn ask(
     shared: &Shared,
     job: &JobRequest,
     operation: &Operation,
-    fields: &Fields,
+    known: Known<'_>,
     moment: Moment,
     state: Value,
     reply: Option<Reply>,
@@ -50,14 +77,14 @@ pub(crate) fn ask(
             time: moment.time,
             nonce: moment.nonce,
             idempotency_token: job.idempotency_token.clone(),
-            credential_fields: fields.keys().cloned().collect(),
+            credential_fields: known.fields,
             region: shared.region(job).map(str::to_owned),
             endpoint: shared
                 .endpoint
                 .as_ref()
                 .map(|endpoint| endpoint.origin.to_string()),
             settings: account.settings.clone(),
-            session: Value::Null,
+            session: known.session.clone(),
         },
         state,
         reply,
@@ -80,7 +107,7 @@ fn in_words(error: &keyferry_sandbox::SandboxError) -> String {
 }
 
 /// 32 hex digits that nobody can guess.
-fn random_hex() -> String {
+pub(crate) fn random_hex() -> String {
     let mut bytes = [0; 16];
     // The generator of aws-lc does not fail; were it to, a repeated nonce is refused by the provider.
     let _ = aws_lc_rs::rand::fill(&mut bytes);

@@ -51,11 +51,13 @@ pub(crate) enum FromCourier {
     Finished {
         id: u64,
         result: Result<JobResult, JobError>,
+        /// Seconds that this machine's clock is behind the provider's, as its last reply told.
+        clock_behind: Option<i64>,
     },
     /// The values of these variables are needed.
     NeedVariables { need: u64, names: Vec<String> },
-    /// The account's credential command is to be run.
-    NeedCommand { need: u64 },
+    /// A command is to be run: the account's own, or where there is an `argv` the one that a file of the vendor's chain names.
+    NeedCommand { need: u64, argv: Option<Vec<String>> },
 }
 
 /// A frame with its header, ready to be written.
@@ -97,6 +99,7 @@ mod tests {
                 pair: Pair::default(),
                 private_key: Secret::from_text("-----BEGIN\\n\"x\""),
             }),
+            clock_behind: None,
         };
         let whole = encode(&sent).unwrap();
         let mut stream = whole.as_slice();
@@ -105,6 +108,7 @@ mod tests {
             FromCourier::Finished {
                 id: 7,
                 result: Ok(JobResult::Created { private_key, .. }),
+                ..
             } => {
                 assert_eq!(private_key.expose(), b"-----BEGIN\\n\"x\"");
             }

@@ -255,7 +255,10 @@ fn reply(result: JobResult, is_import: bool) -> Result<JobReply, JobError> {
         JobResult::Pair(pair) if is_import => Ok(JobReply::Imported(pair)),
         JobResult::Pair(pair) => Ok(JobReply::Got(pair)),
         JobResult::Deleted => Ok(JobReply::Deleted),
-        JobResult::Credentials { .. } | JobResult::Pairs(_) | JobResult::Preview(_) => {
+        JobResult::Credentials { .. }
+        | JobResult::Pairs(_)
+        | JobResult::Preview(_)
+        | JobResult::Profiles(_) => {
             Err(JobError::Plugin {
                 message: "the courier answered another operation than it was asked".to_owned(),
             })
@@ -274,14 +277,20 @@ fn translate(error: keyferry_courier::JobError) -> JobError {
             kind: SetupKind::Plugin,
             message,
         },
-        (Effect::None, Courier::Credentials { .. }) => JobError::Setup {
+        // What a provider says of a login is its word; what may pass by itself is tried again.
+        (_, Courier::Credentials { error, answered, .. })
+            if answered || matches!(error.kind, ErrorKind::Throttled | ErrorKind::Unavailable) =>
+        {
+            JobError::Provider(*error)
+        }
+        (_, Courier::Credentials { .. }) => JobError::Setup {
             kind: SetupKind::Credentials,
             message,
         },
         (Effect::None, Courier::Lost { .. } | Courier::Plugin { .. }) => failed(ErrorKind::Internal, message),
         (Effect::None, Courier::Refused { .. }) => failed(ErrorKind::Unsupported, message),
         (Effect::Unknown, Courier::Plugin { .. } | Courier::Refused { .. }) => JobError::Plugin { message },
-        (Effect::Unknown, Courier::Credentials { .. } | Courier::Lost { .. }) => JobError::Lost { message },
+        (Effect::Unknown, Courier::Lost { .. }) => JobError::Lost { message },
     }
 }
 

@@ -1,278 +1,407 @@
-//! The vendor's own chain: the plugin's `credentials` operation, which asks for sources that its manifest lists.
+//! The plugin's `credentials` operation: the vendor's own chain, which reads sources that the manifest lists, and the
+//! login that makes of what was found or given what later operations need.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use keyferry_plugin::Step;
 use keyferry_plugin::contract::{
-    CredentialSet, CredentialValue, Document, Effect, Operation, OperationKind, Outcome, Reply,
+    CredentialSet, DoneStep, Effect, ErrorKind, HttpStep, Operation, OperationKind, Outcome, ProviderError,
+    Reply, RunStep, Session,
 };
-use keyferry_plugin::manifest::{EnvironmentSource, FieldClass, FileFormat, FileSource, Source};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::document::{Handles, filtered};
-use super::object::{WipedValue, expand, parse_json, read};
-use super::{Raw, ini, missing};
-use crate::enforce::blanking::Blanker;
-use crate::enforce::{Refusal, Rule, caps, cleaning, hosts};
+use super::result::{self, Held};
+use super::source::Sources;
+use super::{Credentials, command, given, missing, named};
+use crate::enforce::reach::Reach;
+use crate::enforce::{Refusal, Rule, caps, cleaning};
+use crate::exchange::Exchange;
 use crate::job::{JobError, JobRequest};
 use crate::process::Shared;
-use crate::recipe::Fields;
-use crate::secret::Secret;
-use crate::step::{Moment, ask, refused};
+use crate::recipe::{Field, Fields};
+use crate::step::{Known, Moment, ask};
+
+/// What it begins with.
+pub(super) enum Start {
+    /// Nothing: the vendor's chain looks for credentials, this profile's where one is named.
+    Chain(Option<String>),
+    /// What the account gave: no source is read.
+    Login(Credentials),
+}
 
 /// Runs the plugin's `credentials` operation.
-pub(super) fn obtain(shared: &Shared, profile: Option<String>, deadline: Instant) -> Result<Raw, JobError> {
+pub(super) fn obtain(
+    shared: &Shared,
+    region: Option<&str>,
+    start: Start,
+    deadline: Instant,
+) -> Result<Credentials, JobError> {
     let manifest = &shared.setup.library.manifest;
-    let plugin = &manifest.name;
     if !manifest.operations.contains_key(&OperationKind::Credentials) {
-        let message =
-            format!("plugin {plugin} knows no chain of its own: name env, file or command in [credentials]");
+        let message = format!(
+            "plugin {} knows no chain of its own: name env, file or command in [credentials]",
+            manifest.name
+        );
         return Err(missing(shared, message));
     }
+    let (profile, given) = match start {
+        Start::Chain(profile) => (profile, None),
+        Start::Login(given) => (None, Some(given)),
+    };
     let operation = Operation::Credentials(keyferry_plugin::contract::Credentials { profile });
-    let job = JobRequest::new(operation.clone(), "0".repeat(32));
-    let refuse = |refusal: Refusal| refused(shared, refusal, Effect::None);
-    let misbehaved = |message: String| JobError::Plugin {
-        message,
-        effect: Effect::None,
+    let request = JobRequest {
+        region: region.map(str::to_owned),
+        ..JobRequest::new(operation.clone(), crate::step::random_hex())
     };
-    let mut handles = Handles::default();
-    let mut steps = caps::Steps::new(OperationKind::Credentials);
-    let (mut state, mut reply) = (Value::Null, None);
-    loop {
-        steps
-            .take()
-            .and_then(|()| caps::check_state(&state))
-            .map_err(refuse)?;
-        if Instant::now() >= deadline {
-            return Err(missing(shared, "the chain took too long".to_owned()));
-        }
-        let step = ask(
-            shared,
-            &job,
-            &operation,
-            &Fields::new(),
-            Moment::of(None),
-            state,
-            reply.take(),
-        );
-        match step.map_err(misbehaved)? {
-            Step::Read(step) => {
-                let Some(source) = manifest.sources.get(&step.source) else {
-                    let name = cleaning::clean(&step.source, 60);
-                    return Err(refuse(Refusal::new(
-                        Rule::Call,
-                        format!("wanted to read `{name}`, which is not a source of its manifest"),
-                    )));
-                };
-                let document = read_source(shared, &step.source, source, &mut handles)
-                    .map_err(|message| missing(shared, message))?;
-                reply = Some(Reply::Document(document));
-                state = step.state;
-            }
-            Step::Done(step) => {
-                let Outcome::Credentials(set) = step.outcome else {
-                    return Err(misbehaved(format!(
-                        "plugin {plugin} answered credentials with something else: report it to its author"
-                    )));
-                };
-                if step.session.is_some() {
-                    return Err(refuse(Refusal::new(
-                        Rule::Version,
-                        "wanted to keep a session: not in this version",
-                    )));
-                }
-                return resolved(shared, set, &handles).map_err(refuse);
-            }
-            Step::Fail(step) => {
-                // What the plugin saw holds no secret; a vendor's file may still repeat one in a public field.
-                let mut blanker = Blanker::default();
-                for secret in handles.secrets() {
-                    blanker.add_value(secret.expose(), "secret");
-                }
-                let message = blanker.shown(&step.error.message, cleaning::MAX_MESSAGE);
-                return Err(missing(shared, message));
-            }
-            Step::Http(step) => {
-                let region = shared.region(&job);
-                let allowed = hosts::Hosts {
-                    kind: OperationKind::Credentials,
-                    listed: &manifest.hosts,
-                    region,
-                    endpoint: shared.endpoint.as_ref(),
-                    reach: &crate::enforce::reach::Reach::default(),
-                };
-                hosts::check(&step.request.origin, allowed).map_err(refuse)?;
-                return Err(refuse(Refusal::new(
-                    Rule::Version,
-                    "wanted to send a request to obtain credentials: not in this version",
-                )));
-            }
-            Step::Wait(_) => {
-                return Err(refuse(Refusal::new(
-                    Rule::Version,
-                    "wanted to wait for credentials: not in this version",
-                )));
-            }
-            Step::Run(_) => {
-                return Err(refuse(Refusal::new(
-                    Rule::Version,
-                    "wanted to run a command: not in this version",
-                )));
-            }
-        }
-    }
-}
-
-/// Puts the secrets in place of their handles. A secret becomes the one field that the manifest says it is, never a public
-/// one, and a text never a secret one.
-fn resolved(shared: &Shared, set: CredentialSet, handles: &Handles) -> Result<Raw, Refusal> {
-    let manifest = &shared.setup.library.manifest;
-    let refuse = |message: String| Err(Refusal::new(Rule::CredentialPlace, message));
-    let mut fields = BTreeMap::new();
-    for (name, value) in set.fields {
-        let shown = cleaning::clean(&name, 60);
-        let class = manifest.credentials.get(&name).map(|field| field.class);
-        let secret = match (class, value) {
-            (Some(FieldClass::Public), CredentialValue::Text(text)) => Secret::from_text(&text),
-            (Some(FieldClass::HmacKey | FieldClass::Bearer), CredentialValue::Handle(handle)) => {
-                match handles.get(&handle) {
-                    Some((field, secret)) if field == name => secret.duplicate(),
-                    Some((field, _)) => {
-                        return refuse(format!("wanted to use the secret of `{field}` as `{shown}`"));
-                    }
-                    None => return refuse(format!("gave a handle for `{shown}` that it was not given")),
-                }
-            }
-            (Some(FieldClass::Public), CredentialValue::Handle(_)) => {
-                return refuse(format!("wanted to use a secret as the public field `{shown}`"));
-            }
-            (Some(_), CredentialValue::Text(_)) => {
-                return refuse(format!("gave a text of its own for the secret field `{shown}`"));
-            }
-            (Some(_), CredentialValue::Kept) => {
-                return refuse(format!("wanted to keep `{shown}`, which was not given"));
-            }
-            (None, _) => {
-                return refuse(format!(
-                    "gave `{shown}`, which is not one of its credential fields"
-                ));
-            }
+    let nothing = Fields::new();
+    let fields = given.as_ref().map_or(&nothing, |given| &given.fields);
+    let reach =
+        Reach::of_settings(&shared.setup.account, manifest).map_err(|error| missing(shared, error))?;
+    let exchange = Exchange::new(shared, &request, operation, None, fields, deadline);
+    let chain = Chain {
+        shared,
+        request: &request,
+        exchange,
+        given: fields,
+        reads: given.is_none(),
+        captured: Fields::new(),
+        sources: Sources::default(),
+        reach,
+        answered: false,
+        trail: Vec::new(),
+    };
+    let mut credentials = chain.run()?;
+    if let Some(given) = &given {
+        credentials.source = format!("login with {}", given.source);
+        // What is kept of the given ones lasts no longer than they do.
+        credentials.expires_at = match (credentials.expires_at, given.expires_at) {
+            (Some(login), Some(given)) => Some(login.min(given)),
+            (login, given) => login.or(given),
         };
-        fields.insert(name, secret);
     }
-    Ok(Raw {
-        fields,
-        expires_at: set.expires_at,
-        source: cleaning::clean(&set.source, 200),
-        places: BTreeMap::new(),
-    })
+    Ok(credentials)
 }
 
-fn read_source(
-    shared: &Shared,
-    name: &str,
-    source: &Source,
-    handles: &mut Handles,
-) -> Result<Document, String> {
-    match source {
-        // The manifest's rules refuse them.
-        Source::Command(_) => Err(format!("{name} is a command's output: not in this version")),
-        Source::Environment(variables) => read_environment(shared, name, variables, handles),
-        Source::File(file) => read_listed_file(shared, name, file, handles),
-    }
+/// One run of the operation.
+struct Chain<'a> {
+    shared: &'a Shared,
+    request: &'a JobRequest,
+    exchange: Exchange<'a>,
+    given: &'a Fields,
+    /// Whether sources may be read.
+    reads: bool,
+    captured: Fields,
+    sources: Sources,
+    reach: Reach,
+    /// Whether a provider has answered.
+    answered: bool,
+    /// What was looked at, and what came of it.
+    trail: Vec<String>,
 }
 
-fn read_environment(
-    shared: &Shared,
-    name: &str,
-    variables: &EnvironmentSource,
-    handles: &mut Handles,
-) -> Result<Document, String> {
-    let names = variables
-        .public
-        .iter()
-        .chain(variables.secret.keys())
-        .cloned()
-        .collect();
-    let mut content = Map::new();
-    for (variable, value) in shared.line.variables(names)? {
-        let Some(value) = value else { continue };
-        let Ok(text) = std::str::from_utf8(value.expose()) else {
-            return Err(format!("the variable {variable} is not UTF-8"));
+impl Chain<'_> {
+    fn run(mut self) -> Result<Credentials, JobError> {
+        let mut steps = caps::Steps::new(OperationKind::Credentials);
+        let (mut state, mut reply) = (Value::Null, None);
+        loop {
+            steps
+                .take()
+                .and_then(|()| caps::check_state(&state))
+                .map_err(|refusal| self.refused(refusal))?;
+            self.check_time()?;
+            let known = Known {
+                fields: self.given.keys().chain(self.captured.keys()).cloned().collect(),
+                session: &Value::Null,
+            };
+            let step = ask(
+                self.shared,
+                self.request,
+                self.exchange.operation(),
+                known,
+                Moment::of(None),
+                state,
+                reply.take(),
+            );
+            match step.map_err(|message| self.misbehaved(message))? {
+                Step::Read(step) => {
+                    reply = Some(self.read(&step.source)?);
+                    state = step.state;
+                }
+                Step::Run(step) => {
+                    reply = Some(self.run_command(&step)?);
+                    state = step.state;
+                }
+                Step::Wait(step) => {
+                    let wait = caps::check_wait(step.ms).map_err(|refusal| self.refused(refusal))?;
+                    self.wait(wait)?;
+                    reply = Some(Reply::Waited);
+                    state = step.state;
+                }
+                Step::Http(step) => {
+                    reply = Some(self.http(&step)?);
+                    state = step.state;
+                }
+                Step::Done(step) => return self.done(*step),
+                Step::Fail(step) => return Err(self.failed(step.error)),
+            }
+        }
+    }
+
+    fn read(&mut self, source: &str) -> Result<Reply, JobError> {
+        if !self.reads {
+            let name = cleaning::clean(source, 60);
+            return Err(self.refused(Refusal::new(
+                Rule::Call,
+                format!("wanted to read `{name}`, though the account names its credentials itself"),
+            )));
+        }
+        let document = self
+            .sources
+            .read(self.shared, source)
+            .map_err(|error| match error {
+                super::source::ReadError::Refused(refusal) => self.refused(refusal),
+                super::source::ReadError::Failed(message) => self.missing(message),
+            })?;
+        self.note_sources();
+        self.trail.push(match document.found {
+            true => format!("{}: read", document.location),
+            false if document.location == "environment" => "environment: no variable is set".to_owned(),
+            false => format!("{}: not there", document.location),
+        });
+        for url in std::mem::take(&mut self.sources.urls) {
+            let added = self
+                .reach
+                .add_setting(&url, self.shared.setup.account.insecure_http);
+            // Perhaps nobody needs it; who sends there is told.
+            if let Err(error) = added {
+                let error = self.exchange.blanker.shown(&error, cleaning::MAX_MESSAGE);
+                self.trail.push(format!("{}: {error}", document.location));
+            }
+        }
+        Ok(Reply::Document(document))
+    }
+
+    fn run_command(&mut self, step: &RunStep) -> Result<Reply, JobError> {
+        let Some(named) = self.sources.command(&step.source, &step.field) else {
+            let (source, field) = (
+                cleaning::clean(&step.source, 60),
+                cleaning::clean(&step.field, 100),
+            );
+            return Err(self.refused(Refusal::new(
+                Rule::Call,
+                format!("wanted to run the command in {field} of `{source}`, where its manifest and what was read name none"),
+            )));
         };
-        let seen = match variables.secret.get(&variable) {
-            Some(_) if text.is_empty() => Value::Null,
-            Some(field) => handles.keep(value.duplicate(), field),
-            None => Value::String(text.to_owned()),
-        };
-        content.insert(variable, seen);
+        let (field, output) = (cleaning::clean(&named.field, 100), named.output.clone());
+        let words = command::words(&named.line)
+            .map_err(|wrong| self.missing(format!("the command in {field} of {} {wrong}", step.source)))?;
+        let program = words.first().cloned().unwrap_or_default();
+        let printed = command::run(self.shared, &program, Some(words), self.exchange.deadline());
+        let document = printed.and_then(|printed| {
+            self.sources
+                .output(self.shared, &output, &printed.bytes, printed.location)
+        });
+        let document = document.map_err(|message| {
+            let message = self.exchange.blanker.shown(&message, cleaning::MAX_MESSAGE);
+            self.missing(format!("{message} (named in {field} of {})", step.source))
+        })?;
+        self.note_sources();
+        self.trail.push(format!("{}: read", document.location));
+        Ok(Reply::Document(document))
     }
-    Ok(Document {
-        source: name.to_owned(),
-        location: "environment".to_owned(),
-        found: !content.is_empty(),
-        content: Value::Object(content),
-    })
+
+    fn http(&mut self, step: &HttpStep) -> Result<Reply, JobError> {
+        let values = self.values();
+        let received = self.exchange.step(step, &values, &self.reach)?;
+        let asked = cleaning::clean(&step.request.origin, 100);
+        self.trail.push(match &received.reply {
+            Reply::Response(response) => {
+                self.answered = true;
+                format!("{asked}: status {}", response.status)
+            }
+            Reply::TransportError(error) => format!("{asked}: {}", error.message),
+            Reply::Document(_) | Reply::Waited => asked,
+        });
+        for (name, value) in received.captured {
+            if let Some(rules) = self.shared.setup.library.manifest.credentials.get(&name) {
+                let field = Field {
+                    class: rules.class,
+                    of: None,
+                    value,
+                };
+                self.captured.insert(name, field);
+            }
+        }
+        Ok(received.reply)
+    }
+
+    fn wait(&self, wait: Duration) -> Result<(), JobError> {
+        let until = Instant::now() + wait;
+        loop {
+            self.check_time()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    fn done(mut self, step: DoneStep) -> Result<Credentials, JobError> {
+        let DoneStep { outcome, session } = step;
+        let Outcome::Credentials(set) = outcome else {
+            let plugin = &self.shared.setup.library.name;
+            return Err(self.misbehaved(format!(
+                "plugin {plugin} answered credentials with something else: report it to its author"
+            )));
+        };
+        let insecure_http = self.shared.setup.account.insecure_http;
+        for url in session.iter().flat_map(|session| &session.urls) {
+            let added = self.reach.add_catalogue(url, &self.exchange.named, insecure_http);
+            added.map_err(|refusal| self.refused(refusal))?;
+        }
+        let source = self.exchange.blanker.shown(&set.source, 200);
+        let attempts = set.attempts.iter().take(MAX_ATTEMPTS);
+        let attempts = attempts
+            .map(|attempt| self.exchange.blanker.shown(attempt, 300))
+            .collect();
+        let clock = &self.shared.client.clock;
+        let ends = [
+            set.expires_at.clone(),
+            session.as_ref().and_then(|session| session.expires_at.clone()),
+        ];
+        let mut left: Option<Duration> = None;
+        for end in ends.iter().flatten() {
+            // The provider counts by its own clock.
+            let end = given::end(end, &source, clock.now()).map_err(|message| self.missing(message))?;
+            left = Some(left.map_or(end, |left| left.min(end)));
+        }
+        let (fields, session) = self
+            .result(set, session)
+            .map_err(|refusal| self.refused(refusal))?;
+        self.check_complete(&fields, &source)?;
+        let now = std::time::SystemTime::now();
+        Ok(Credentials {
+            fields,
+            source,
+            attempts,
+            session,
+            reach: self.reach,
+            expires_at: left.and_then(|left| now.checked_add(left)),
+            obtained_at: now,
+            renewed_at: None,
+            accepted: AtomicBool::new(false),
+        })
+    }
+
+    fn result(&self, set: CredentialSet, session: Option<Session>) -> Result<(Fields, Value), Refusal> {
+        let held = Held {
+            manifest: &self.shared.setup.library.manifest,
+            handles: &self.sources.handles,
+            given: self.given,
+            captured: &self.captured,
+        };
+        let fields = held.fields(set, session.as_ref())?;
+        let public = session.map_or(Value::Null, |session| session.public);
+        let public = result::public_part(public, &self.captured, &self.exchange.blanker)?;
+        Ok((fields, public))
+    }
+
+    /// What a login makes is what its plugin says; what a chain finds has every field that is not optional.
+    fn check_complete(&self, fields: &Fields, source: &str) -> Result<(), JobError> {
+        let manifest = &self.shared.setup.library.manifest;
+        let missing = manifest
+            .credentials
+            .iter()
+            .filter(|_| !manifest.login)
+            .find(|(name, rules)| {
+                !rules.optional
+                    && fields
+                        .get(*name)
+                        .is_none_or(|field| field.value.expose().is_empty())
+            });
+        match missing {
+            None => Ok(()),
+            Some((name, _)) => Err(self.missing(format!(
+                "the field `{name}` is missing or empty: {source} should hold it"
+            ))),
+        }
+    }
+
+    /// What recipes may name: captured fields, then given ones, then handles.
+    fn values(&self) -> Fields {
+        let mut values = self.sources.values(&self.shared.setup.library.manifest);
+        let held = self.given.iter().chain(&self.captured);
+        values.extend(held.map(|(name, field)| {
+            let field = Field {
+                class: field.class,
+                of: None,
+                value: field.value.duplicate(),
+            };
+            (name.clone(), field)
+        }));
+        values
+    }
+
+    /// Secrets that were read are blanked from now on.
+    fn note_sources(&mut self) {
+        for (field, secret) in self.sources.new_secrets() {
+            self.exchange.blanker.add_value(secret.expose(), field);
+        }
+    }
+
+    fn check_time(&self) -> Result<(), JobError> {
+        match self.exchange.time_left().is_zero() {
+            false => Ok(()),
+            true => Err(self.error(ProviderError::new(
+                ErrorKind::Unavailable,
+                "they were not obtained in time",
+            ))),
+        }
+    }
+
+    /// What the plugin says, without secrets; a clock that is wrong is named.
+    fn failed(&self, error: ProviderError) -> JobError {
+        let error = self.exchange.blanker.shown_error(error);
+        self.error(match self.answered {
+            true => self.shared.client.clock.explained(error),
+            false => error,
+        })
+    }
+
+    fn missing(&self, message: String) -> JobError {
+        self.error(ProviderError::new(ErrorKind::Invalid, message))
+    }
+
+    fn error(&self, error: ProviderError) -> JobError {
+        let attempts = self.trail.iter();
+        JobError::Credentials {
+            error: Box::new(named(self.shared, error)),
+            answered: self.answered,
+            attempts: attempts
+                .map(|attempt| self.exchange.blanker.shown(attempt, 300))
+                .collect(),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> JobError {
+        self.exchange.refused(Refusal {
+            message: self
+                .exchange
+                .blanker
+                .shown(&refusal.message, cleaning::MAX_MESSAGE),
+            ..refusal
+        })
+    }
+
+    fn misbehaved(&self, message: String) -> JobError {
+        JobError::Plugin {
+            message: self.exchange.blanker.shown(&message, cleaning::MAX_MESSAGE),
+            effect: Effect::None,
+        }
+    }
 }
 
-fn read_listed_file(
-    shared: &Shared,
-    name: &str,
-    file: &FileSource,
-    handles: &mut Handles,
-) -> Result<Document, String> {
-    let home = shared.setup.home.as_deref();
-    let named = match &file.path_variable {
-        None => None,
-        Some(variable) => {
-            let value = shared
-                .line
-                .variables(vec![variable.clone()])?
-                .into_iter()
-                .find_map(|(_, value)| value);
-            let text = value.map(|value| std::str::from_utf8(value.expose()).map(str::to_owned));
-            text.transpose()
-                .map_err(|_| format!("the variable {variable} is not UTF-8"))?
-                .filter(|text| !text.is_empty())
-        }
-    };
-    let path = expand(Path::new(named.as_deref().unwrap_or(&file.path)), home)?;
-    let location = path.display().to_string();
-    let mut document = Document {
-        source: name.to_owned(),
-        location: location.clone(),
-        found: false,
-        content: Value::Null,
-    };
-    match path.metadata() {
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(document);
-        }
-        Err(error) => return Err(format!("cannot read {location}: {error}")),
-        Ok(_) => {}
-    }
-    keyferry_ownership::check(&path).map_err(|error| format!("the file is not used: {error}"))?;
-    let bytes = read(&path).map_err(|error| format!("cannot read {location}: {error}"))?;
-    // Files saved by an editor of Windows begin with a mark.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let value: WipedValue = match file.format {
-        FileFormat::Json => parse_json(bytes, &location)?,
-        FileFormat::Text | FileFormat::Yaml => {
-            return Err(format!("{location} is of a format that is not in this version"));
-        }
-        FileFormat::Ini => {
-            ini::parse(std::str::from_utf8(bytes).map_err(|_| format!("{location} is not UTF-8"))?)
-        }
-    };
-    document.found = true;
-    document.content = filtered(&value.0, &file.public, &file.secret, handles);
-    Ok(document)
-}
+/// Lines about what was looked at before.
+const MAX_ATTEMPTS: usize = 30;

@@ -1,4 +1,5 @@
-//! Credentials that a command prints. The worker runs it; its output comes here without touching the worker.
+//! What a command prints: the account's own, or one that a vendor's file names. The worker runs it; its output comes here
+//! without touching the worker.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -6,19 +7,55 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
-use super::{Raw, object};
+use super::given::Raw;
+use super::object;
 use crate::enforce::blanking::Blanker;
 use crate::enforce::cleaning;
 use crate::process::Shared;
 use crate::process::line::Answer;
 use crate::secret::WipedBuffer;
 
-/// Has the command run, and parses what it prints.
+/// Has the account's command run, and parses what it prints.
 pub(super) fn obtain(shared: &Shared, argv: &[String], deadline: Instant) -> Result<Raw, String> {
-    let program = cleaning::clean(argv.first().map(String::as_str).unwrap_or_default(), 100);
+    let program = argv.first().map(String::as_str).unwrap_or_default();
+    let printed = run(shared, program, None, deadline)?;
+    object::parse(&printed.bytes, &printed.location)
+}
+
+/// The words of a command's line, as a POSIX shell splits it; no shell runs it, so that variables and patterns stay as they
+/// are.
+pub(super) fn words(line: &str) -> Result<Vec<String>, &'static str> {
+    if line.len() > MAX_LINE {
+        return Err("is longer than a command may be");
+    }
+    if line.contains(['\0', '\n', '\r']) {
+        return Err("holds a line end or a null character");
+    }
+    match shlex::split(line) {
+        None => Err("has a quote without its end"),
+        Some(words) if words.first().is_none_or(String::is_empty) => Err("names no program"),
+        Some(words) => Ok(words),
+    }
+}
+
+/// What a command printed.
+pub(super) struct Printed {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// In words: `the output of the command NAME`.
+    pub(super) location: String,
+}
+
+/// Has a command run to its end: these words, or without them the account's own.
+pub(super) fn run(
+    shared: &Shared,
+    program: &str,
+    argv: Option<Vec<String>>,
+    deadline: Instant,
+) -> Result<Printed, String> {
+    let program = cleaning::clean(program, 100);
     let source = format!("the output of the command {program}");
     let deadline = deadline.min(Instant::now() + DEADLINE);
-    let need = shared.line.command()?;
+    let need = shared.line.command(argv)?;
     let (stdout, stderr) = match need.answer(deadline) {
         Some(Answer::CommandStarted { stdout, stderr }) => (stdout, stderr),
         Some(Answer::CommandEnded(Err(reason))) => return Err(format!("the command {program} {reason}")),
@@ -50,7 +87,10 @@ pub(super) fn obtain(shared: &Shared, argv: &[String], deadline: Instant) -> Res
     if !complete {
         return Err(format!("{source} did not end with the command"));
     }
-    object::parse(&stdout, &source)
+    Ok(Printed {
+        bytes: stdout,
+        location: source,
+    })
 }
 
 struct Outputs {
@@ -147,10 +187,36 @@ fn last_words(stdout: &[u8], stderr: &[u8]) -> String {
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes of its output.
 const MAX_OUTPUT: usize = 64 * 1024;
+/// Bytes of a command's line.
+const MAX_LINE: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_split_without_a_shell() {
+        let split = |line: &str| words(line).map(|words| words.join("|"));
+        assert_eq!(
+            split("/bin/tool --x 'a b' \"c d\" e\\ f").unwrap(),
+            "/bin/tool|--x|a b|c d|e f"
+        );
+        assert_eq!(
+            split("tool $HOME *.txt ; rm -rf / && `x`").unwrap(),
+            "tool|$HOME|*.txt|;|rm|-rf|/|&&|`x`"
+        );
+        for line in [
+            "",
+            "  ",
+            "tool 'x",
+            "''",
+            "a\nb",
+            "a\0b",
+            &"x".repeat(MAX_LINE + 1),
+        ] {
+            words(line).unwrap_err();
+        }
+    }
 
     #[test]
     fn last_words_repeat_nothing_of_the_output() {

@@ -1,4 +1,4 @@
-//! What the plugin sees of a source: the fields that the manifest lists, secret ones as handles.
+//! What the plugin sees of a source: the fields that the manifest lists, secret ones as handles, commands as `true`.
 
 use std::collections::BTreeMap;
 
@@ -9,62 +9,129 @@ use crate::secret::Secret;
 /// The secrets of the documents that were read in one operation, by handle, each with its credential field.
 #[derive(Default)]
 pub(super) struct Handles {
-    secrets: BTreeMap<String, (String, Secret)>,
+    /// The handle of the first is `handle-1`.
+    secrets: Vec<(String, Secret)>,
 }
 
 impl Handles {
     /// Keeps a secret of a credential field, and gives what stands for it.
     pub(super) fn keep(&mut self, secret: Secret, field: &str) -> Value {
-        let handle = format!("handle-{}", self.secrets.len() + 1);
-        self.secrets.insert(handle.clone(), (field.to_owned(), secret));
-        json!({ "handle": handle })
+        self.secrets.push((field.to_owned(), secret));
+        json!({ "handle": handle(self.secrets.len()) })
     }
 
     /// The credential field and the secret of a handle.
     pub(super) fn get(&self, handle: &str) -> Option<(&str, &Secret)> {
-        self.secrets
-            .get(handle)
-            .map(|(field, secret)| (field.as_str(), secret))
+        self.iter()
+            .find_map(|(own, field, secret)| (own == handle).then_some((field, secret)))
     }
 
-    /// All secrets.
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.secrets.values().map(|(_, secret)| secret)
+    pub(super) fn len(&self) -> usize {
+        self.secrets.len()
+    }
+
+    /// All handles, each with its credential field and its secret.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (String, &str, &Secret)> {
+        (1..)
+            .zip(&self.secrets)
+            .map(|(number, (field, secret))| (handle(number), field.as_str(), secret))
+    }
+
+    /// Fields and secrets of the handles after the first so many.
+    pub(super) fn since(&self, first: usize) -> impl Iterator<Item = (&str, &Secret)> {
+        let later = self.secrets.iter().skip(first);
+        later.map(|(field, secret)| (field.as_str(), secret))
     }
 }
 
-/// The listed fields of a document. Places are JSON pointers (RFC 6901), in which `*` stands for any one key or index.
-/// Those of `secret` are given with the credential field that lies there.
-pub(super) fn filtered(
-    value: &Value,
-    public: &[String],
-    secret: &BTreeMap<String, String>,
-    handles: &mut Handles,
-) -> Value {
-    let tokens = |pointer: &String| -> Vec<String> {
-        pointer
-            .split('/')
-            .skip(1)
-            .map(|token| token.replace("~1", "/").replace("~0", "~"))
-            .collect()
-    };
+fn handle(number: usize) -> String {
+    format!("handle-{number}")
+}
+
+/// The fields of a source that the manifest lists. Places are JSON pointers (RFC 6901), in which `*` stands for any one key
+/// or index.
+#[derive(Clone, Copy)]
+pub(super) struct Listed<'a> {
+    /// The plugin sees them.
+    pub(super) public: &'a [String],
+    /// It gets handles for them; each with the credential field that lies there.
+    pub(super) secret: &'a BTreeMap<String, String>,
+    /// It sees that they are there; each with the source that describes the command's output.
+    pub(super) commands: &'a BTreeMap<String, String>,
+}
+
+/// A command that a field holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Named {
+    /// JSON pointer of the field.
+    pub(super) field: String,
+    /// The source that describes what the command prints.
+    pub(super) output: String,
+    /// The command's line.
+    pub(super) line: String,
+}
+
+/// What the plugin may see of a document, and the commands that it names.
+pub(super) fn filtered(value: &Value, listed: Listed<'_>, handles: &mut Handles) -> (Value, Vec<Named>) {
     let mut filter = Filter {
-        public: public.iter().map(tokens).collect(),
-        secret: secret
+        public: listed.public.iter().map(|pointer| tokens(pointer)).collect(),
+        secret: listed
+            .secret
             .iter()
             .map(|(pointer, field)| (tokens(pointer), field.as_str()))
             .collect(),
+        commands: listed
+            .commands
+            .iter()
+            .map(|(pointer, output)| (tokens(pointer), output.as_str()))
+            .collect(),
         path: Vec::new(),
         handles,
+        named: Vec::new(),
     };
-    filter.value(value).unwrap_or(Value::Null)
+    let seen = filter.value(value).unwrap_or(Value::Null);
+    (seen, filter.named)
+}
+
+/// The texts at these places of what the plugin sees.
+pub(super) fn texts<'a>(seen: &'a Value, places: &[String]) -> Vec<&'a str> {
+    fn below<'a>(value: &'a Value, path: &[String], found: &mut Vec<&'a str>) {
+        match (path.split_first(), value) {
+            (None, Value::String(text)) => found.push(text),
+            (Some((token, rest)), Value::Object(members)) => members
+                .iter()
+                .filter(|(name, _)| token == "*" || token == *name)
+                .for_each(|(_, member)| below(member, rest, found)),
+            (Some((token, rest)), Value::Array(items)) => items
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| token == "*" || *token == index.to_string())
+                .for_each(|(_, item)| below(item, rest, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    for place in places {
+        below(seen, &tokens(place), &mut found);
+    }
+    found
+}
+
+fn tokens(pointer: &str) -> Vec<String> {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|token| token.replace("~1", "/").replace("~0", "~"))
+        .collect()
 }
 
 struct Filter<'a> {
     public: Vec<Vec<String>>,
     secret: Vec<(Vec<String>, &'a str)>,
+    commands: Vec<(Vec<String>, &'a str)>,
     path: Vec<String>,
     handles: &'a mut Handles,
+    named: Vec<Named>,
 }
 
 impl Filter<'_> {
@@ -92,13 +159,25 @@ impl Filter<'_> {
                 (self.leads_on() || self.path.is_empty()).then_some(Value::Array(kept))
             }
             scalar => {
-                let fields: Vec<&str> = self
-                    .secret
-                    .iter()
-                    .filter(|(place, _)| self.is_at(place))
-                    .map(|&(_, field)| field)
-                    .collect();
+                let here = |listed: &[(Vec<String>, &'_ str)]| -> Vec<String> {
+                    let here = listed.iter().filter(|(place, _)| self.is_at(place));
+                    here.map(|&(_, meaning)| meaning.to_owned()).collect()
+                };
+                let (fields, outputs) = (here(&self.secret), here(&self.commands));
                 match (fields.as_slice(), scalar) {
+                    ([], Value::String(line)) if !outputs.is_empty() => Some(match outputs.as_slice() {
+                        [output] if !line.trim().is_empty() => {
+                            self.named.push(Named {
+                                field: self.pointer(),
+                                output: output.clone(),
+                                line: line.clone(),
+                            });
+                            Value::Bool(true)
+                        }
+                        _ => Value::Null,
+                    }),
+                    // A command that is listed as a secret too is neither.
+                    _ if !outputs.is_empty() => Some(Value::Null),
                     ([], _) => self
                         .public
                         .iter()
@@ -122,6 +201,12 @@ impl Filter<'_> {
         }
     }
 
+    /// Where it is, as a JSON pointer.
+    fn pointer(&self) -> String {
+        let escaped = |token: &String| format!("/{}", token.replace('~', "~0").replace('/', "~1"));
+        self.path.iter().map(escaped).collect()
+    }
+
     fn is_at(&self, place: &[String]) -> bool {
         place.len() == self.path.len() && self.is_on(place)
     }
@@ -130,7 +215,7 @@ impl Filter<'_> {
     fn leads_on(&self) -> bool {
         self.public
             .iter()
-            .chain(self.secret.iter().map(|(place, _)| place))
+            .chain(self.secret.iter().chain(&self.commands).map(|(place, _)| place))
             .any(|place| place.len() > self.path.len() && self.is_on(place))
     }
 
@@ -146,11 +231,26 @@ impl Filter<'_> {
 mod tests {
     use super::*;
 
-    fn secret(places: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn listed(places: &[(&str, &str)]) -> BTreeMap<String, String> {
         places
             .iter()
             .map(|&(place, field)| (place.to_owned(), field.to_owned()))
             .collect()
+    }
+
+    fn see(
+        document: &Value,
+        public: &[String],
+        secret: &BTreeMap<String, String>,
+        commands: &BTreeMap<String, String>,
+        handles: &mut Handles,
+    ) -> (Value, Vec<Named>) {
+        let listed = Listed {
+            public,
+            secret,
+            commands,
+        };
+        filtered(document, listed, handles)
     }
 
     #[test]
@@ -170,17 +270,15 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let mut handles = Handles::default();
-        let seen = filtered(
-            &document,
-            &list(&[
-                "/current",
-                "/profiles/*/name",
-                "/profiles/*/mode",
-                "/profiles/*/access_key_id",
-            ]),
-            &secret(&[("/profiles/*/access_key_secret", "access_key_secret")]),
-            &mut handles,
-        );
+        let public = list(&[
+            "/current",
+            "/profiles/*/name",
+            "/profiles/*/mode",
+            "/profiles/*/access_key_id",
+        ]);
+        let secret = listed(&[("/profiles/*/access_key_secret", "access_key_secret")]);
+        let (seen, commands) = see(&document, &public, &secret, &listed(&[]), &mut handles);
+        assert_eq!(commands, []);
         assert_eq!(
             seen,
             json!({
@@ -201,37 +299,65 @@ mod tests {
     fn a_secret_listed_as_public_too_stays_a_handle() {
         let public = vec!["/a".to_owned()];
         let mut handles = Handles::default();
-        assert_eq!(
-            filtered(
-                &json!({"a": "s"}),
-                &public,
-                &secret(&[("/a", "token")]),
-                &mut handles
-            ),
-            json!({"a": {"handle": "handle-1"}})
-        );
-        assert_eq!(
-            filtered(&json!("sesame"), &[], &secret(&[]), &mut handles),
-            Value::Null
-        );
+        let secret = listed(&[("/a", "token")]);
+        let (seen, _) = see(&json!({"a": "s"}), &public, &secret, &listed(&[]), &mut handles);
+        assert_eq!(seen, json!({"a": {"handle": "handle-1"}}));
+        let nothing = listed(&[]);
+        let (seen, _) = see(&json!("sesame"), &[], &nothing, &nothing, &mut handles);
+        assert_eq!(seen, Value::Null);
     }
 
     #[test]
     fn a_secret_listed_as_two_fields_is_neither() {
         let mut handles = Handles::default();
-        let twice = secret(&[
+        let twice = listed(&[
             ("/*/a", "token"),
             ("/x/*", "access_key_secret"),
             ("/*/b", "token"),
         ]);
+        let document = json!({"x": {"a": "s"}, "y": {"b": "t"}});
+        let (seen, _) = see(&document, &[], &twice, &listed(&[]), &mut handles);
         assert_eq!(
-            filtered(
-                &json!({"x": {"a": "s"}, "y": {"b": "t"}}),
-                &[],
-                &twice,
-                &mut handles
-            ),
+            seen,
             json!({"x": {"a": null}, "y": {"b": {"handle": "handle-1"}}})
         );
+    }
+
+    #[test]
+    fn a_whole_text_is_one_secret() {
+        let mut handles = Handles::default();
+        let secret = listed(&[("", "token")]);
+        let (seen, _) = see(&json!("sesame"), &[], &secret, &listed(&[]), &mut handles);
+        assert_eq!(seen, json!({"handle": "handle-1"}));
+    }
+
+    #[test]
+    fn a_command_is_seen_to_be_there() {
+        let document =
+            json!({"p/1": {"run": "tool --x", "key": "sesame"}, "q": {"run": " "}, "r": {"run": 7}});
+        let commands = listed(&[("/*/run", "printed")]);
+        let mut handles = Handles::default();
+        let public = vec!["/*/run".to_owned()];
+        let (seen, named) = see(&document, &public, &listed(&[]), &commands, &mut handles);
+        assert_eq!(
+            seen,
+            json!({"p/1": {"run": true}, "q": {"run": null}, "r": {"run": null}})
+        );
+        let expected = Named {
+            field: "/p~11/run".to_owned(),
+            output: "printed".to_owned(),
+            line: "tool --x".to_owned(),
+        };
+        assert_eq!(named, [expected]);
+        let secret = listed(&[("/*/run", "token")]);
+        let (seen, named) = see(&document, &public, &secret, &commands, &mut handles);
+        assert_eq!((&seen["p/1"], named.len()), (&json!({"run": null}), 0));
+    }
+
+    #[test]
+    fn texts_of_places() {
+        let seen = json!({"a": {"url": "x", "n": 1}, "b": {"url": "y"}, "c": [{"url": "z"}]});
+        let places = ["/*/url".to_owned(), "/c/0/url".to_owned(), "/a/n".to_owned()];
+        assert_eq!(texts(&seen, &places), ["x", "y", "z"]);
     }
 }

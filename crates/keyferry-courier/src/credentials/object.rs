@@ -8,7 +8,7 @@ use keyferry_ownership::OpenError;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Raw;
+use super::given::Raw;
 use crate::enforce::cleaning;
 use crate::secret::Secret;
 

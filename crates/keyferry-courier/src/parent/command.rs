@@ -1,4 +1,4 @@
-//! Runs an account's credential command: by argv, without a shell, in a cleared environment. Its output goes through
+//! Runs a credential command: by argv, without a shell, in a cleared environment. Its output goes through
 //! pipes whose read ends the courier gets; the worker never reads them.
 
 use std::ffi::OsString;

@@ -1,12 +1,13 @@
-//! What a courier may ask of the worker: named variables, and the account's credential command.
+//! What a courier may ask of the worker: named variables, and to run the account's credential command or one that a file of
+//! the vendor's chain names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use keyferry_plugin::manifest::Source;
+use keyferry_plugin::manifest::{Manifest, Source};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -40,10 +41,40 @@ impl fmt::Debug for Hooks {
     }
 }
 
+/// Variables that a plugin's `credentials` may look at: those of its sources, and those that name a source's path.
+pub(super) fn variables_of(manifest: &Manifest) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for source in manifest.sources.values() {
+        match source {
+            Source::Command(_) => {}
+            Source::Environment(variables) => {
+                names.extend(variables.public.iter().chain(variables.secret.keys()).cloned());
+            }
+            Source::File(file) => names.extend(file.path_variable.clone()),
+        }
+    }
+    names
+}
+
+impl Hooks {
+    /// Of the environment variables that a plugin's `credentials` looks at, which ones are set and not empty here. Names
+    /// alone.
+    pub fn variables_set(&self, manifest: &Manifest) -> BTreeMap<String, bool> {
+        let is_set = |name: &String| (self.environment)(name).is_some_and(|value| !value.is_empty());
+        let names = variables_of(manifest).into_iter();
+        names
+            .map(|name| (is_set(&name), name))
+            .map(|(set, name)| (name, set))
+            .collect()
+    }
+}
+
 /// Answers a courier's needs.
 pub(super) struct Needs {
     account: String,
     argv: Option<Vec<String>>,
+    /// Whether files of the vendor's chain, which the account uses, may name commands.
+    files_name_commands: bool,
     allowed: BTreeSet<String>,
     hooks: Hooks,
     outgoing: mpsc::UnboundedSender<Outgoing>,
@@ -51,27 +82,26 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn new(setup: Setup, hooks: Hooks, outgoing: mpsc::UnboundedSender<Outgoing>) -> Self {
+        let manifest = &setup.library.manifest;
         let mut allowed = BTreeSet::new();
         let mut argv = None;
+        let mut files_name_commands = false;
         match setup.credentials {
             CredentialSource::Environment { fields } => allowed.extend(fields.into_values()),
             CredentialSource::Command { argv: named } => argv = Some(named),
             CredentialSource::Chain { .. } => {
-                for source in setup.library.manifest.sources.into_values() {
-                    match source {
-                        Source::Environment(variables) => {
-                            allowed.extend(variables.public.into_iter().chain(variables.secret.into_keys()))
-                        }
-                        Source::Command(_) => {}
-                        Source::File(file) => allowed.extend(file.path_variable),
-                    }
-                }
+                allowed = variables_of(manifest);
+                files_name_commands = manifest
+                    .sources
+                    .values()
+                    .any(|source| matches!(source, Source::File(file) if !file.commands.is_empty()));
             }
             CredentialSource::File { .. } => {}
         }
         Self {
             account: setup.account.name,
             argv,
+            files_name_commands,
             allowed,
             hooks,
             outgoing,
@@ -96,15 +126,31 @@ impl Needs {
         self.send(&ToCourier::Variables { need, values }, Vec::new());
     }
 
-    /// Runs the account's command, in a task of its own.
-    pub(super) fn command(&self, need: u64) {
+    /// Runs a command in a task of its own: the account's, or one that a file names. What the file says is the courier's word;
+    /// it has seen that nobody else may write the file, as we have for those of the configuration.
+    pub(super) fn command(&self, need: u64, named: Option<Vec<String>>) {
         let refuse = |reason: String| {
             let outcome = Err(reason);
             self.send(&ToCourier::CommandEnded { need, outcome }, Vec::new());
         };
-        let Some(argv) = &self.argv else {
+        let argv = match &named {
+            None => self.argv.as_ref(),
+            Some(argv) => Some(argv).filter(|_| self.files_name_commands),
+        };
+        let Some(argv) = argv else {
             return refuse("is not what this account names".to_owned());
         };
+        if named.is_some() {
+            let program = argv
+                .first()
+                .map(|program| crate::enforce::cleaning::clean(program, 100));
+            let program = program.unwrap_or_default();
+            tracing::info!(
+                account = self.account,
+                program,
+                "runs the command that a file of the vendor's chain names"
+            );
+        }
         match command::start(argv, &self.hooks) {
             Err(reason) => refuse(reason),
             Ok((running, stdout, stderr)) => {

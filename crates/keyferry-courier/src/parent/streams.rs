@@ -126,7 +126,7 @@ impl Conversation {
             };
             match wire::decode::<FromCourier>(&content) {
                 Ok(FromCourier::NeedVariables { need, names }) => self.needs.variables(need, names),
-                Ok(FromCourier::NeedCommand { need }) => self.needs.command(need),
+                Ok(FromCourier::NeedCommand { need, argv }) => self.needs.command(need, argv),
                 Ok(message) => self.inner.received(message),
                 Err(error) => {
                     tracing::error!(

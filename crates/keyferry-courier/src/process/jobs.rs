@@ -104,7 +104,13 @@ impl Inner {
 
     fn finished(&self, id: u64, result: Result<JobResult, JobError>) {
         let line = &self.shared.line;
-        if let Err(error) = line.send(&FromCourier::Finished { id, result }) {
+        let clock_behind = self.shared.client.clock.behind();
+        let finished = |result| FromCourier::Finished {
+            id,
+            result,
+            clock_behind,
+        };
+        if let Err(error) = line.send(&finished(result)) {
             let result = Err(JobError::Plugin {
                 message: format!(
                     "plugin {} made a result that cannot be passed on: {error}",
@@ -113,7 +119,7 @@ impl Inner {
                 effect: Effect::Unknown,
             });
             // This one is short.
-            let _ = line.send(&FromCourier::Finished { id, result });
+            let _ = line.send(&finished(result));
         }
     }
 

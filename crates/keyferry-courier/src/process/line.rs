@@ -61,10 +61,11 @@ impl Line {
         }
     }
 
-    /// Has the account's command run. Two answers come: that it started, and that it ended.
-    pub(crate) fn command(&self) -> Result<Need<'_>, String> {
+    /// Has a command run: the one of these words, which a vendor's file names, or without them the account's own. Two answers
+    /// come: that it started, and that it ended.
+    pub(crate) fn command(&self, argv: Option<Vec<String>>) -> Result<Need<'_>, String> {
         let need = self.need();
-        let message = FromCourier::NeedCommand { need: need.id };
+        let message = FromCourier::NeedCommand { need: need.id, argv };
         self.send(&message).map_err(|error| error.to_string())?;
         Ok(need)
     }

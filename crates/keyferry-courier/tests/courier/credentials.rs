@@ -1,6 +1,5 @@
 //! Where credentials come from, and what is said when they do not.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -109,7 +108,7 @@ async fn variables_that_the_account_names() {
     fails(
         fields(&[("access_key", "ID")]),
         variables(),
-        "there is no field `access_key`; plugin hostile has `access_key_id`, `access_key_secret`, `security_token`",
+        "there is no field `access_key`; plugin hostile has `access_key_id`, `access_key_secret`, `password`, `security_token`",
     )
     .await;
 }
@@ -251,13 +250,43 @@ async fn credentials_are_obtained_once_while_they_last() {
         assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), expected);
     };
     check(object(), 1).await;
-    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(120);
-    let expiring = BTreeMap::from([
-        ("access_key_id", "AKIDEXAMPLE".to_owned()),
-        ("access_key_secret", SECRET.to_owned()),
-        ("expires_at", humantime::format_rfc3339_seconds(soon).to_string()),
-    ]);
-    check(serde_json::to_string(&expiring).unwrap(), 3).await;
+    // Five minutes before the end are too early for what lasts two.
+    check(lasting(120), 1).await;
+}
+
+/// Credentials that end after so many seconds.
+fn lasting(seconds: u64) -> String {
+    let end = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+    let mut object: serde_json::Value = serde_json::from_str(&object()).unwrap();
+    object["expires_at"] = humantime::format_rfc3339_millis(end).to_string().into();
+    object.to_string()
+}
+
+#[tokio::test]
+async fn credentials_are_renewed_before_they_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (count, object) = (directory.path().join("count"), directory.path().join("object"));
+    let cloud = Cloud::start(honest);
+    let script = format!("echo x >> {}; cat {}", count.display(), object.display());
+    let courier = keyferry_courier::Courier::spawn(
+        &crate::fixture::launch(&[]),
+        with(&cloud.endpoint, command(&script)),
+        variables(),
+    )
+    .unwrap();
+    let runs = || std::fs::read_to_string(&count).unwrap().lines().count();
+    std::fs::write(&object, lasting(6)).unwrap();
+    let deadline = std::time::Instant::now() + crate::fixture::PATIENCE;
+    let mut jobs = 0;
+    while jobs == 0 || runs() == 1 {
+        assert!(std::time::Instant::now() < deadline, "they were never renewed");
+        crate::fixture::in_time(courier.run(job(list()))).await.unwrap();
+        jobs += 1;
+        std::fs::write(&object, lasting(3600)).unwrap();
+    }
+    assert!(jobs > 2, "{jobs}");
+    crate::fixture::in_time(courier.run(job(list()))).await.unwrap();
+    assert_eq!(runs(), 2);
 }
 
 /// Refuses every access key but this one, as Alibaba Cloud does.

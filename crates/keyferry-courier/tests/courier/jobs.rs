@@ -66,7 +66,7 @@ async fn every_operation_goes_well() {
         .await
         .unwrap();
     assert!(
-        matches!(result, JobResult::Credentials { source } if source == "the environment's HOSTILE variables")
+        matches!(result, JobResult::Credentials { source, .. } if source == "the environment's HOSTILE variables")
     );
     assert!(courier.idle());
     in_time(courier.shutdown()).await;
