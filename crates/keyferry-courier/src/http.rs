@@ -141,7 +141,8 @@ impl Client {
         if let Ok(reply) = &result
             && let Some((_, date)) = reply.headers.iter().find(|(name, _)| name == "date")
         {
-            self.clock.note(&request.origin.authority(), date, begun, SystemTime::now());
+            self.clock
+                .note(&request.origin.authority(), date, begun, SystemTime::now());
         }
         result.map_err(|failure| match failure {
             Failure::Request(message) => SendError::Transport { sent: false, message },
