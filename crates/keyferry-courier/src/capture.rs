@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use crate::json::{self, Leaf, Strictness};
 use crate::secret::WipedBuffer;
 
 /// Takes the string at a JSON pointer (RFC 6901) out of a body and leaves `"<name>"` in its place.
@@ -11,29 +12,20 @@ use crate::secret::WipedBuffer;
 /// None where the body is not JSON or has no string there, or an empty one. Of a member that is there twice, the last
 /// counts, and all are taken out.
 pub(crate) fn lift(body: &[u8], pointer: &str, name: &str) -> Option<Lifted> {
-    let path: Vec<String> = pointer
-        .strip_prefix('/')?
-        .split('/')
-        .map(|token| token.replace("~1", "/").replace("~0", "~"))
-        .collect();
-    let mut scan = Scan {
-        text: body,
-        at: 0,
-        found: Vec::new(),
-    };
-    scan.white_space();
-    scan.value(Some(&path), 0)?;
-    scan.white_space();
-    if scan.at != body.len() {
-        return None;
-    }
-    let secret = unescape(&body[scan.found.last()?.clone()])?;
+    let tokens = json::tokens(pointer)?;
+    let mut found: Vec<Range<usize>> = Vec::new();
+    json::walk(body, Strictness::Lenient, &mut |path, leaf| {
+        if let (Leaf::String(content), true) = (leaf, json::is_at(path, &tokens)) {
+            found.push(content);
+        }
+    })?;
+    let secret = json::unescape(&body[found.last()?.clone()])?;
     if secret.is_empty() {
         return None;
     }
     let mut rest = WipedBuffer::default();
     let mut end = 0;
-    for string in &scan.found {
+    for string in &found {
         rest.push(&body[end..string.start]);
         rest.push(format!("<{name}>").as_bytes());
         end = string.end;
@@ -70,166 +62,6 @@ pub(crate) struct Lifted {
     /// The body without it.
     pub(crate) rest: Zeroizing<Vec<u8>>,
 }
-
-/// A pass over JSON text (RFC 8259) that remembers where the wanted strings are.
-struct Scan<'a> {
-    text: &'a [u8],
-    at: usize,
-    /// Contents of strings, without their quotes.
-    found: Vec<Range<usize>>,
-}
-
-impl Scan<'_> {
-    /// Passes one value. `path`: what is left of the pointer; none when this value is not on it.
-    fn value(&mut self, path: Option<&[String]>, depth: usize) -> Option<()> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        match self.text.get(self.at)? {
-            b'{' => self.object(path, depth),
-            b'[' => self.array(path, depth),
-            b'"' => {
-                let string = self.string()?;
-                if path.is_some_and(<[String]>::is_empty) {
-                    self.found.push(string);
-                }
-                Some(())
-            }
-            _ => self.word(),
-        }
-    }
-
-    fn object(&mut self, path: Option<&[String]>, depth: usize) -> Option<()> {
-        self.list(b'{', b'}', |scan, _| {
-            let key = scan.string()?;
-            scan.white_space();
-            scan.byte(b':')?;
-            scan.white_space();
-            let below = path.and_then(<[String]>::split_first).filter(|(wanted, _)| {
-                unescape(&scan.text[key.clone()]).is_some_and(|key| *key == wanted.as_bytes())
-            });
-            scan.value(below.map(|(_, rest)| rest), depth + 1)
-        })
-    }
-
-    fn array(&mut self, path: Option<&[String]>, depth: usize) -> Option<()> {
-        self.list(b'[', b']', |scan, index| {
-            let below = path
-                .and_then(<[String]>::split_first)
-                .filter(|(wanted, _)| **wanted == index.to_string());
-            scan.value(below.map(|(_, rest)| rest), depth + 1)
-        })
-    }
-
-    /// Passes items between brackets.
-    fn list(
-        &mut self,
-        open: u8,
-        close: u8,
-        mut item: impl FnMut(&mut Self, usize) -> Option<()>,
-    ) -> Option<()> {
-        self.byte(open)?;
-        self.white_space();
-        if self.byte(close).is_some() {
-            return Some(());
-        }
-        for index in 0.. {
-            self.white_space();
-            item(self, index)?;
-            self.white_space();
-            if self.byte(close).is_some() {
-                break;
-            }
-            self.byte(b',')?;
-        }
-        Some(())
-    }
-
-    /// Passes a string; where its content is.
-    fn string(&mut self) -> Option<Range<usize>> {
-        self.byte(b'"')?;
-        let start = self.at;
-        loop {
-            match self.text.get(self.at)? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(start..self.at - 1);
-                }
-                b'\\' => self.at += 2,
-                0..=0x1f => return None,
-                _ => self.at += 1,
-            }
-        }
-    }
-
-    /// Passes a number, `true`, `false` or `null`.
-    fn word(&mut self) -> Option<()> {
-        let rest = &self.text[self.at..];
-        let length = rest
-            .iter()
-            .take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
-            .count();
-        self.at += length;
-        (length > 0).then_some(())
-    }
-
-    fn byte(&mut self, byte: u8) -> Option<()> {
-        (self.text.get(self.at) == Some(&byte)).then(|| self.at += 1)
-    }
-
-    fn white_space(&mut self) {
-        while matches!(self.text.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-}
-
-/// The value of a JSON string's content, as UTF-8; none where an escape or the text is not valid.
-fn unescape(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(content.len()));
-    let mut rest = content;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let (&escape, after) = rest.split_first()?;
-        rest = after;
-        match escape {
-            b'"' | b'\\' | b'/' => out.push(escape),
-            b'b' => out.push(0x08),
-            b'f' => out.push(0x0c),
-            b'n' => out.push(b'\n'),
-            b'r' => out.push(b'\r'),
-            b't' => out.push(b'\t'),
-            b'u' => {
-                let mut units = vec![unit(rest)?];
-                rest = &rest[4..];
-                if (0xd800..0xdc00).contains(&units[0]) {
-                    rest = rest.strip_prefix(b"\\u")?;
-                    units.push(unit(rest)?);
-                    rest = &rest[4..];
-                }
-                for c in char::decode_utf16(units) {
-                    out.extend_from_slice(c.ok()?.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-            }
-            _ => return None,
-        }
-    }
-    std::str::from_utf8(&out).is_ok().then_some(out)
-}
-
-fn unit(text: &[u8]) -> Option<u16> {
-    let digits = text
-        .get(..4)
-        .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// As deep as the parsers that come after.
-const MAX_DEPTH: usize = 127;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::capture;
 use crate::enforce::blanking::Blanker;
-use crate::enforce::calls::{self, EvaluatedRequest, Subject};
+use crate::enforce::calls::{self, CONTENT_TYPE, EvaluatedRequest, Subject};
 use crate::enforce::hosts::{self, Destination, Hosts};
 use crate::enforce::reach::{NamedUrls, Reach};
 use crate::enforce::{Refusal, Rule, captures, classes, cleaning};
@@ -166,7 +166,7 @@ impl<'a> Exchange<'a> {
                 body: evaluator.bytes(&request.body)?,
             })
         })();
-        let evaluated = evaluated.map_err(|error| {
+        let mut evaluated = evaluated.map_err(|error| {
             let message = format!("made a request that has no value: {error}");
             Refusal::new(error.rule(), message)
         })?;
@@ -174,7 +174,12 @@ impl<'a> Exchange<'a> {
             self.blanker.add_digest(&digest);
         }
         let subject = Subject::new(&self.operation, self.region);
-        calls::check(&evaluated, manifest, kind, &subject)?;
+        let call = calls::check(&evaluated, manifest, kind, &subject, &target.bases)?;
+        let is_said = evaluated.headers.iter().any(|(name, _)| name == CONTENT_TYPE);
+        if let (Some(content_type), false) = (calls::content_type(call), is_said) {
+            let value = Zeroizing::new(content_type.as_bytes().to_vec());
+            evaluated.headers.push((CONTENT_TYPE.to_owned(), value));
+        }
         Ok((evaluated, target.destination))
     }
 

@@ -17,6 +17,7 @@ mod enforce;
 mod exchange;
 mod http;
 mod job;
+mod json;
 mod operation;
 mod parent;
 mod preview;

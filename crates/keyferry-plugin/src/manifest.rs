@@ -95,7 +95,7 @@ pub struct OperationRules {
 /// goes to, without a slash at its end; nothing for any other host.
 ///
 /// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value. A segment
-/// `*` of a path stands for any one segment.
+/// `*` of a path stands for any one segment. Where `{public_key}` is all of a value, the key may stand there in base64 once more.
 /// With several pairs (a delete that is only shown), `{name}` and `{id}` stand for all of them joined by `","`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,9 @@
 //! Line c: an evaluated request is one of the calls that the manifest lists for the operation in progress, entirely.
 
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keyferry_plugin::contract::{Operation, OperationKind, PairReference};
 use keyferry_plugin::manifest::{Call, Manifest};
 use zeroize::Zeroizing;
@@ -8,6 +12,12 @@ use super::hosts::Origin;
 use super::{Refusal, Rule, caps, cleaning};
 use crate::recipe::percent;
 use crate::secret::WipedBuffer;
+
+mod body;
+
+use body::Body;
+pub(crate) use body::{CONTENT_TYPE, content_type};
+pub(super) use body::{form, values};
 
 /// A request whose recipes were evaluated.
 pub(crate) struct EvaluatedRequest {
@@ -47,10 +57,8 @@ impl Subject {
                 subject.name = Some(import.name.clone());
                 subject.public_key = Some(import.public_key.clone());
             }
-            Operation::Get(pair) => {
-                subject.name = Some(pair.name.clone());
-                subject.id.clone_from(&pair.id);
-            }
+            Operation::Get(pair) | Operation::ListInstances(pair) => subject.is(pair),
+            Operation::Attach(attachment) | Operation::Detach(attachment) => subject.is(&attachment.pair),
             Operation::Delete(delete) => {
                 subject.name = joined(&delete.pairs, |pair| Some(&pair.name));
                 subject.id = joined(&delete.pairs, |pair| pair.id.as_deref());
@@ -58,6 +66,11 @@ impl Subject {
             _ => {}
         }
         subject
+    }
+
+    fn is(&mut self, pair: &PairReference) {
+        self.name = Some(pair.name.clone());
+        self.id.clone_from(&pair.id);
     }
 
     /// A template with its placeholders replaced; none where one has no value.
@@ -86,20 +99,27 @@ impl Subject {
     }
 
     fn fits(&self, template: &str, value: &[u8]) -> bool {
+        // A public key alone may be written in base64 once more, as EC2 takes it.
+        let in_base64 = || {
+            let key = self.public_key.as_ref().filter(|_| template == "{public_key}");
+            key.is_some_and(|key| STANDARD.encode(key).as_bytes() == value)
+        };
         template == "*"
             || self
                 .expand(template, str::to_owned)
                 .is_some_and(|text| text.as_bytes() == value)
+            || in_base64()
     }
 }
 
-/// Checks a request against the calls of an operation.
-pub(crate) fn check(
+/// Checks a request against the calls of an operation; which one it is. `bases`: what `{base}` may stand for at its origin.
+pub(crate) fn check<'m>(
     request: &EvaluatedRequest,
-    manifest: &Manifest,
+    manifest: &'m Manifest,
     kind: OperationKind,
     subject: &Subject,
-) -> Result<(), Refusal> {
+    bases: &[String],
+) -> Result<&'m Call, Refusal> {
     // Of a delete, the calls say which pair it may be of.
     let rule = if kind == OperationKind::Delete {
         Rule::Permit
@@ -137,8 +157,8 @@ pub(crate) fn check(
     // The call that comes closest gives the reason.
     let mut closest = (0, String::new());
     for call in calls {
-        match check_call(request, call, manifest, kind, subject) {
-            Ok(()) => return Ok(()),
+        match check_call(request, call, manifest, kind, subject, bases) {
+            Ok(()) => return Ok(call),
             Err((progress, reason)) if progress >= closest.0 => closest = (progress, reason),
             Err(_) => {}
         }
@@ -183,15 +203,18 @@ fn check_form(request: &EvaluatedRequest) -> Result<(), String> {
             return Err(format!("set the header `{shown}` twice"));
         }
     }
-    for (index, (name, _)) in request.query.iter().enumerate() {
-        if request.query[..index].iter().any(|(other, _)| other == name) {
-            return Err(format!(
-                "sent the parameter `{}` twice",
-                cleaning::clean(name, 60)
-            ));
-        }
+    check_unique(&request.query)
+}
+
+fn check_unique(parameters: &[(String, Zeroizing<Vec<u8>>)]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match parameters.iter().find(|(name, _)| !seen.insert(name)) {
+        Some((name, _)) => Err(format!(
+            "sent the parameter `{}` twice",
+            cleaning::clean(name, 60)
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether it is a path from the root (RFC 3986 §3.3) that leads nowhere else.
@@ -215,14 +238,14 @@ fn check_call(
     manifest: &Manifest,
     kind: OperationKind,
     subject: &Subject,
+    bases: &[String],
 ) -> Result<(), (usize, String)> {
     let at = |progress: usize| move |reason: String| (progress, reason);
     let named = |text: &str| format!("`{}`", cleaning::clean(text, 100));
     if request.method != call.method {
         return Err(at(1)(format!("its method is {}", named(&request.method))));
     }
-    let path = subject.expand(&call.path, percent_text);
-    if call.path != "*" && path.as_deref() != Some(&request.path) {
+    if !is_path_of(call, &request.path, subject, bases) {
         return Err(at(2)(format!("its path is {}", named(&request.path))));
     }
     for (name, template) in &call.headers {
@@ -258,13 +281,22 @@ fn check_call(
             return Err(at(4)(format!("the header {} is not listed", named(name))));
         }
     }
+    let body = Body::of(call, request).map_err(at(5))?;
+    let parameters = body.parameters().unwrap_or(&request.query);
     // A required parameter with a fixed value (`Action`) tells calls apart: look at it before the others.
     for name in &call.required {
-        if !request.query.iter().any(|(parameter, _)| parameter == name) {
-            return Err(at(5)(format!("the parameter {} is missing", named(name))));
+        let is_there = match call.parameters.contains_key(name) {
+            true => parameters.iter().any(|(parameter, _)| is_named(name, parameter)),
+            false => body.has(name),
+        };
+        if !is_there {
+            return Err(at(5)(match call.parameters.contains_key(name) {
+                true => format!("the parameter {} is missing", named(name)),
+                false => format!("the body has no {}", named(name)),
+            }));
         }
     }
-    for (index, (name, value)) in request.query.iter().enumerate() {
+    for (index, (name, value)) in parameters.iter().enumerate() {
         let mut listed = call
             .parameters
             .iter()
@@ -283,40 +315,88 @@ fn check_call(
             )));
         }
     }
-    if !request.body.is_empty() {
-        return Err(at(usize::MAX - 1)(
-            "it has a body, and a manifest lists none in this version".to_owned(),
-        ));
-    }
-    check_subject(request, call, kind).map_err(at(usize::MAX))
+    body.check_values(call, subject)
+        .map_err(|(index, reason)| at(6 + parameters.len() + index)(reason))?;
+    check_subject(call, kind, parameters, &body).map_err(at(usize::MAX))
 }
 
-/// A request that makes or deletes a pair says which one, where the call has a place for it.
-fn check_subject(request: &EvaluatedRequest, call: &Call, kind: OperationKind) -> Result<(), String> {
+/// Whether the path is the call's: segment by segment, after what `{base}` stands for.
+fn is_path_of(call: &Call, path: &str, subject: &Subject, bases: &[String]) -> bool {
+    let is_below = |base: &str, template: &str| {
+        let Some(rest) = path.strip_prefix(base) else {
+            return false;
+        };
+        // A URL without a path is that of the root.
+        let rest = if base.is_empty() && template.is_empty() && rest == "/" {
+            ""
+        } else {
+            rest
+        };
+        let (mut segments, mut wanted) = (rest.split('/'), template.split('/'));
+        loop {
+            match (segments.next(), wanted.next()) {
+                (None, None) => return true,
+                (Some(segment), Some("*")) if is_one_segment(segment) => {}
+                (Some(segment), Some(template))
+                    if subject.expand(template, percent_text).as_deref() == Some(segment) => {}
+                _ => return false,
+            }
+        }
+    };
+    match call.path.strip_prefix(BASE) {
+        Some(template) => bases.iter().any(|base| is_below(base, template)),
+        None => is_below("", &call.path),
+    }
+}
+
+/// Whether a server that undoes escapes early still sees one segment, and not that of another place.
+fn is_one_segment(segment: &str) -> bool {
+    let lower = segment.to_ascii_lowercase();
+    !segment.is_empty() && !["%2f", "%5c", "%25"].iter().any(|escape| lower.contains(escape))
+}
+
+/// A request that is about a pair says which one, where the call has a place for it.
+fn check_subject(
+    call: &Call,
+    kind: OperationKind,
+    parameters: &[(String, Zeroizing<Vec<u8>>)],
+    body: &Body,
+) -> Result<(), String> {
     let mentions = |placeholder: &str| {
         call.path.contains(placeholder)
             || call
                 .parameters
                 .values()
                 .chain(call.headers.values())
+                .chain(body::templates(call).values())
                 .any(|template| template.contains(placeholder))
     };
     let binds = |placeholder: &str| {
         let by_parameter = |(pattern, template): (&String, &String)| {
-            template.contains(placeholder) && request.query.iter().any(|(name, _)| is_named(pattern, name))
+            template.contains(placeholder) && parameters.iter().any(|(name, _)| is_named(pattern, name))
         };
+        let by_value =
+            |(pointer, template): (&String, &String)| template.contains(placeholder) && body.has(pointer);
         call.path.contains(placeholder)
             || call
                 .headers
                 .values()
                 .any(|template| template.contains(placeholder))
             || call.parameters.iter().any(by_parameter)
+            || body::templates(call).iter().any(by_value)
     };
+    let unbound = || (!binds("{name}") && !binds("{id}")).then_some("{name}");
     let missing = match kind {
         OperationKind::Create | OperationKind::Import => ["{name}", "{public_key}"]
             .into_iter()
             .find(|&placeholder| mentions(placeholder) && !binds(placeholder)),
-        OperationKind::Delete => (!binds("{name}") && !binds("{id}")).then_some("{name}"),
+        OperationKind::Delete => unbound(),
+        // What is looked up before it is bound changes nothing.
+        OperationKind::Attach | OperationKind::Detach
+            if call.method != "GET" || !call.parameters.is_empty() =>
+        {
+            unbound()
+        }
         _ => None,
     };
     match missing {
@@ -345,6 +425,8 @@ fn percent_text(text: &str) -> String {
     String::from_utf8_lossy(&out.into_bytes()).into_owned()
 }
 
+/// Stands for the path of the URL whose origin a request goes to.
+const BASE: &str = "{base}";
 type Value = fn(&Subject) -> Option<&str>;
 const PLACEHOLDERS: [(&str, Value); 4] = [
     ("{name}", |subject| subject.name.as_deref()),

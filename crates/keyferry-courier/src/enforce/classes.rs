@@ -1,20 +1,20 @@
 //! Line a: where a credential field may stand in a recipe.
 //!
 //! - `hmac_key`: in the key of an HMAC, with nothing but literal text before and after it.
-//! - `bearer`: in a place that the manifest names for it, with nothing but literal text around it; and anywhere in the
-//!   data of an HMAC whose key derives from an `hmac_key`. An HMAC with a key that everybody can know hides nothing, so
-//!   its data count as outside.
+//! - `bearer`: in a place that the manifest names for it, in a header or parameter with nothing but literal text around
+//!   it, in a form or a JSON body as a whole value; and anywhere in the data of an HMAC whose key derives from an
+//!   `hmac_key`. An HMAC with a key that everybody can know hides nothing, so its data count as outside.
 //! - `public`: anywhere.
 //!
-//! Only the shape of a recipe is looked at, never a value.
+//! Only the shape of a recipe is looked at, and of a body what it is with names in place of bearers, never a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyferry_plugin::manifest::{CredentialField, FieldClass};
 use keyferry_plugin::recipe::{Expr, Hmac, HttpRequest};
 
-use super::{Refusal, Rule};
-use crate::recipe::{Fields, MAX_DEPTH, MAX_NODES};
+use super::{Refusal, Rule, calls};
+use crate::recipe::{Evaluator, Fields, MAX_DEPTH, MAX_NODES};
 
 /// Checks all recipes of a request. A name is one of the manifest's fields, or one of `values` that is such a field.
 pub(crate) fn check(
@@ -22,7 +22,63 @@ pub(crate) fn check(
     fields: &BTreeMap<String, CredentialField>,
     values: &Fields,
 ) -> Result<(), Refusal> {
-    Walk::new(fields, values).check_request(request)
+    let mut walk = Walk::new(fields, values);
+    walk.check_request(request)?;
+    let bearers = walk.in_body.iter().map(|&name| (name, walk.rules(name)));
+    let bearers: BTreeMap<&str, &CredentialField> =
+        bearers.filter_map(|(name, rules)| Some((name, rules?))).collect();
+    if bearers.is_empty() {
+        return Ok(());
+    }
+    // Where in the body they stand shows with their names in place of their values. What JSON strings and
+    // percent-encoding make of either is one value.
+    let shown = Evaluator::new(values, true)
+        .bytes(&request.body)
+        .map_err(|error| {
+            let message = format!("made a request that has no value: {error}");
+            Refusal::new(error.rule(), message)
+        })?;
+    check_body(&shown, &bearers)
+}
+
+/// Checks that bearers are whole values of a body, at places of theirs. In the body, `<name>` stands for them.
+fn check_body(shown: &[u8], bearers: &BTreeMap<&str, &CredentialField>) -> Result<(), Refusal> {
+    // A form has no `{`, so a body is not both.
+    let (form, json) = (calls::form(shown), calls::values(shown));
+    for (name, field) in bearers {
+        let mark = format!("<{name}>").into_bytes();
+        let listed = |kind: &str| -> Vec<&str> {
+            let places = field.places.iter();
+            places.filter_map(|place| place.strip_prefix(kind)).collect()
+        };
+        let in_form = form
+            .iter()
+            .flatten()
+            .filter(|(parameter, value)| **value == mark && listed("form:").contains(&parameter.as_str()));
+        let pointers: Vec<_> = listed("json:")
+            .into_iter()
+            .filter_map(crate::json::tokens)
+            .collect();
+        let in_json = json.iter().flatten().filter(|(path, value)| {
+            **value == mark && pointers.iter().any(|pointer| crate::json::is_at(path, pointer))
+        });
+        let in_place = in_form.count() + in_json.count();
+        let percented = format!("%3C{name}%3E").into_bytes();
+        let count = |needle: &[u8]| {
+            let windows = shown.windows(needle.len());
+            windows.filter(|window| *window == needle).count()
+        };
+        if in_place == 0 || in_place != count(&mark) + count(&percented) {
+            return Err(Refusal::new(
+                Rule::CredentialPlace,
+                format!(
+                    "put the credential field `{name}` in body: it may stand only as the whole value in the places that its \
+                     manifest names"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What an expression is, seen from the nearest place or HMAC.
@@ -32,6 +88,8 @@ enum At {
     Place,
     /// The whole key of an HMAC, but for literal text.
     Key,
+    /// The whole of a JSON string or of something percent-encoded in the body.
+    Value,
     /// A part of something else.
     Part,
 }
@@ -43,6 +101,8 @@ struct Walk<'a> {
     place: String,
     /// Expressions of the request so far.
     visited: usize,
+    /// Bearers that are values of the body.
+    in_body: BTreeSet<&'a str>,
 }
 
 impl<'a> Walk<'a> {
@@ -52,6 +112,7 @@ impl<'a> Walk<'a> {
             values,
             place: String::new(),
             visited: 0,
+            in_body: BTreeSet::new(),
         }
     }
 
@@ -61,7 +122,7 @@ impl<'a> Walk<'a> {
         self.fields.get(of.unwrap_or(name))
     }
 
-    fn check_request(&mut self, request: &HttpRequest) -> Result<(), Refusal> {
+    fn check_request(&mut self, request: &'a HttpRequest) -> Result<(), Refusal> {
         let query = request
             .query
             .iter()
@@ -70,7 +131,7 @@ impl<'a> Walk<'a> {
             .headers
             .iter()
             .map(|(name, value)| (format!("header:{}", name.to_ascii_lowercase()), value));
-        for (place, value) in query.chain(headers).chain([("body".to_owned(), &request.body)]) {
+        for (place, value) in query.chain(headers).chain([(BODY.to_owned(), &request.body)]) {
             self.place = place;
             self.check(value, At::Place, false, 0)?;
         }
@@ -78,7 +139,7 @@ impl<'a> Walk<'a> {
     }
 
     /// `sealed`: within the data of an HMAC whose key derives from an `hmac_key`.
-    fn check(&mut self, expr: &Expr, at: At, sealed: bool, depth: usize) -> Result<(), Refusal> {
+    fn check(&mut self, expr: &'a Expr, at: At, sealed: bool, depth: usize) -> Result<(), Refusal> {
         if depth > MAX_DEPTH {
             return Err(Refusal::new(
                 Rule::Limit,
@@ -102,11 +163,14 @@ impl<'a> Walk<'a> {
             Expr::Secret(name) => self.check_secret(name, at, sealed),
             Expr::Concat(parts) => {
                 let is_text = |part: &&Expr| matches!(part, Expr::Text(_));
-                let alone = parts.len() - parts.iter().filter(is_text).count() == 1;
+                let alone = at != At::Value && parts.len() - parts.iter().filter(is_text).count() == 1;
                 for part in parts {
                     self.check(part, if alone { at } else { At::Part }, sealed, depth + 1)?;
                 }
                 Ok(())
+            }
+            Expr::JsonString(inner) | Expr::Percent(inner) if depth <= 1 && self.place == BODY => {
+                self.check(inner, At::Value, sealed, depth + 1)
             }
             Expr::Hex(inner)
             | Expr::Base64(inner)
@@ -123,7 +187,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn check_secret(&self, name: &str, at: At, sealed: bool) -> Result<(), Refusal> {
+    fn check_secret(&mut self, name: &'a str, at: At, sealed: bool) -> Result<(), Refusal> {
         let place = &self.place;
         let Some(field) = self.rules(name) else {
             let message = format!("used `{name}` in {place}, which is not one of its credential fields");
@@ -135,6 +199,11 @@ impl<'a> Walk<'a> {
                 at == At::Key,
                 "it may stand only in the key of an HMAC, with literal text around it",
             ),
+            FieldClass::Bearer if at == At::Value && !sealed => {
+                // Where it stands is looked at when all of the body is known.
+                self.in_body.insert(name);
+                return Ok(());
+            }
             FieldClass::Bearer => (
                 sealed
                     || (at == At::Place
@@ -186,9 +255,13 @@ impl<'a> Walk<'a> {
     }
 }
 
+const BODY: &str = "body";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Field;
+    use crate::secret::Secret;
 
     fn fields() -> BTreeMap<String, CredentialField> {
         let field = |class, places: &[&str]| CredentialField {
@@ -202,6 +275,13 @@ mod tests {
             (
                 "token".to_owned(),
                 field(FieldClass::Bearer, &["header:x-token", "query:Token"]),
+            ),
+            (
+                "password".to_owned(),
+                field(
+                    FieldClass::Bearer,
+                    &["json:/auth/password", "json:/many/*/secret", "form:Password"],
+                ),
             ),
         ])
     }
@@ -320,6 +400,139 @@ mod tests {
         refused("body", Expr::hmac_sha256(token(), text()).hex());
     }
 
+    /// What the body of this text is judged, with a recipe for each `$`.
+    fn body(text: &str, parts: &[Expr]) -> Result<(), String> {
+        let mut pieces = Vec::new();
+        for (index, piece) in text.split('$').enumerate() {
+            if index > 0 {
+                pieces.push(parts[index - 1].clone());
+            }
+            pieces.push(Expr::text(piece));
+        }
+        let field = |of: Option<&str>| Field {
+            class: FieldClass::Bearer,
+            of: of.map(str::to_owned),
+            value: Secret::from_text("sesame\",\"x\":\"&y=z"),
+        };
+        let values = Fields::from([
+            ("password".to_owned(), field(None)),
+            ("token".to_owned(), field(None)),
+            ("handle-1".to_owned(), field(Some("password"))),
+            (
+                "key".to_owned(),
+                Field {
+                    class: FieldClass::HmacKey,
+                    ..field(None)
+                },
+            ),
+        ]);
+        check(&request("body", Expr::concat(pieces)), &fields(), &values).map_err(|refusal| {
+            assert_eq!(refusal.rule, Rule::CredentialPlace);
+            refusal.message
+        })
+    }
+
+    fn json(name: &str) -> Expr {
+        Expr::secret(name).json_string()
+    }
+
+    fn percent(name: &str) -> Expr {
+        Expr::secret(name).percent()
+    }
+
+    #[test]
+    fn a_bearer_is_a_whole_value_of_a_body_in_its_place() {
+        for name in ["password", "handle-1"] {
+            body(r#"{"auth": {"user": "x", "password": $}}"#, &[json(name)]).unwrap();
+            body(
+                r#"{"many": [{"secret": $}, {"secret": $}]}"#,
+                &[json(name), json(name)],
+            )
+            .unwrap();
+            body("User=x&Password=$", &[percent(name)]).unwrap();
+        }
+        let signed = Expr::hmac_sha256(key(), json("password")).hex();
+        body(
+            r#"{"auth": {"password": $}, "sign": "$"}"#,
+            &[json("password"), signed],
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn a_bearer_is_nothing_else_in_a_body() {
+        let password = || Expr::secret("password");
+        let around = || Expr::concat([Expr::text("x"), password()]);
+        for (text, parts) in [
+            (r#"{"auth": {"user": $}}"#, vec![json("password")]),
+            (r#"{"auth": {"password": {"x": $}}}"#, vec![json("password")]),
+            (r#"{"auth": {$: "x"}}"#, vec![json("password")]),
+            (
+                r#"{"auth": {"password": $, "user": $}}"#,
+                vec![json("password"), json("password")],
+            ),
+            (
+                r#"{"auth": {"password": $, $: "x"}}"#,
+                vec![json("password"), json("password")],
+            ),
+            (
+                r#"{"auth": {"password": $}, "user": "<password>"}"#,
+                vec![json("password")],
+            ),
+            (
+                r#"{"auth": {"password": "<password>", "user": $}}"#,
+                vec![json("password")],
+            ),
+            (
+                r#"{"auth": {"password": $, "user": "$"}}"#,
+                vec![json("password"), percent("password")],
+            ),
+            (
+                r#"{"auth": {"password": $}, "auth": {"password": $}}"#,
+                vec![json("password"), json("password")],
+            ),
+            (r#"{"auth": {"password": $}"#, vec![json("password")]),
+            (r#"[$]"#, vec![json("password")]),
+            ("$", vec![json("password")]),
+            // Not as it is, not within something, not disguised.
+            (r#"{"auth": {"password": "$"}}"#, vec![password()]),
+            (r#"{"auth": {"password": $}}"#, vec![around().json_string()]),
+            (r#"{"auth": {"password": "$"}}"#, vec![percent("password")]),
+            (
+                r#"{"auth": {"password": $, "user": "$"}}"#,
+                vec![json("password"), json("password").hex()],
+            ),
+            (
+                r#"{"auth": {"password": $, "user": "$"}}"#,
+                vec![json("password"), password().hex()],
+            ),
+            (r#"{"auth": {"password": $}}"#, vec![json("token")]),
+            ("User=$", vec![percent("password")]),
+            ("Password=x$", vec![percent("password")]),
+            ("Password=$", vec![json("password")]),
+            ("Password=$", vec![password()]),
+            ("$=x", vec![percent("password")]),
+            (
+                "Password=$&User=$",
+                vec![percent("password"), percent("password")],
+            ),
+            ("Password=$", vec![percent("token")]),
+            ("$", vec![percent("password")]),
+        ] {
+            let shown = format!("{text} {parts:?}");
+            let message = body(text, &parts).expect_err(&shown);
+            assert!(
+                message.starts_with("put the credential field"),
+                "{shown}: {message}"
+            );
+        }
+        for disguise in [Expr::hex, Expr::base64, Expr::sha256] {
+            assert!(body("$", &[disguise(json("password"))]).is_err());
+        }
+        refused("header:x-token", percent("password"));
+        refused("query:Password", Expr::secret("password"));
+    }
+
     #[test]
     fn an_hmac_with_a_key_that_anybody_knows_seals_nothing() {
         refused("body", Expr::hmac_sha256(text(), token()).hex());
@@ -361,7 +574,8 @@ mod tests {
         let (fields, values) = (fields(), Fields::new());
         let visited = |value: Expr| {
             let mut walk = Walk::new(&fields, &values);
-            let outcome = walk.check_request(&request("body", value));
+            let request = request("body", value);
+            let outcome = walk.check_request(&request);
             (walk.visited, outcome.map_err(|refusal| refusal.rule))
         };
         let many = |count| Expr::Concat(vec![text(); count]);

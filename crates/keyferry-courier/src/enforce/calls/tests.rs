@@ -19,7 +19,18 @@ const MANIFEST: &str = r#"{
         "delete": {"calls": [
             {"method": "POST", "path": "/", "headers": {"x-acs-action": "DeleteKeyPairs"},
              "parameters": {"KeyPairNames": "[\"{name}\"]", "KeyPairId": "{id}", "RegionId": "*"}},
-            {"method": "DELETE", "path": "/keys/{id}"}]}
+            {"method": "DELETE", "path": "/keys/{id}"},
+            {"method": "POST", "path": "/batch", "body": {"json": {"/names/*": "{name}", "/ids/*": "{id}", "/force": "false"}}},
+            {"method": "DELETE", "path": "{base}/*/keys/{name}"}]},
+        "attach": {"calls": [
+            {"method": "GET", "path": "/lookup"},
+            {"method": "POST", "path": "/attach", "body": "form",
+             "parameters": {"Name": "{name}", "Id": "{id}", "Instance.*": "*"}}]},
+        "list_instances": {"calls": [{"method": "GET", "path": "{base}"}, {"method": "GET", "path": "{base}/", "parameters": {"key": "{name}"}}]},
+        "credentials": {"calls": [
+            {"method": "POST", "path": "/tokens", "required": ["/auth/methods/0", "nocatalog"], "parameters": {"nocatalog": "*"},
+             "body": {"json": {"/auth/methods/*": "password", "/auth/password": "*", "/auth/remember": "false", "/auth/ttl": "*",
+                               "/auth/a~1b": "*"}}}]}
     },
     "names": {"min_length": 1, "max_length": 10, "starts_with_letter": true, "punctuation": "-"},
     "algorithms": {"create": [], "import": []},
@@ -48,7 +59,10 @@ fn request(method: &str, path: &str, action: &str, query: &[(&str, &str)]) -> Ev
 fn judge(operation: &Operation, request: &EvaluatedRequest) -> Result<(), String> {
     let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
     let subject = Subject::new(operation, Some("cn-hangzhou"));
-    check(request, &manifest, operation.kind(), &subject).map_err(|refusal| refusal.message)
+    let bases = ["/v2.1/p7".to_owned(), String::new()];
+    check(request, &manifest, operation.kind(), &subject, &bases)
+        .map(drop)
+        .map_err(|refusal| refusal.message)
 }
 
 #[track_caller]
@@ -137,7 +151,7 @@ fn a_call_of_another_operation_is_refused() {
         "its method is `DELETE`",
     );
     refused(
-        &Operation::Credentials(Default::default()),
+        &Operation::Profiles(Default::default()),
         &request("POST", "/", "GetCallerIdentity", &[]),
         "which has no calls",
     );
@@ -202,6 +216,226 @@ fn every_part_of_a_request_is_listed() {
     let mut odd = request("POST", "/", "CreateKeyPair", &good);
     odd.body.push(b'x');
     refused(&create(), &odd, "it has a body");
+}
+
+fn with_body(mut request: EvaluatedRequest, body: &str) -> EvaluatedRequest {
+    request.body = Zeroizing::new(body.as_bytes().to_vec());
+    request
+}
+
+fn with_header(mut request: EvaluatedRequest, name: &str, value: &str) -> EvaluatedRequest {
+    let value = Zeroizing::new(value.as_bytes().to_vec());
+    request.headers.push((name.to_owned(), value));
+    request
+}
+
+#[test]
+fn every_value_of_a_json_body_is_listed() {
+    let login = Operation::Credentials(Default::default());
+    let post = |body: &str| with_body(request("POST", "/tokens", "", &[("nocatalog", "")]), body);
+    for body in [
+        r#"{"auth": {"methods": ["password"], "password": "x\"y", "remember": false, "ttl": 3600, "a/b": null}}"#,
+        r#" {"auth":{"methods":["password","password"],"remember":"false"}} "#,
+    ] {
+        allowed(&login, &post(body));
+    }
+    for (body, expected) in [
+        (
+            r#"{"auth": {"methods": ["password"], "extra": 1}}"#,
+            "the body's field `/auth/extra` is not listed",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"]}, "x": "y"}"#,
+            "the body's field `/x` is not listed",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "password": {"a": 1}}}"#,
+            "`/auth/password/a` is not listed",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "password": ["a"]}}"#,
+            "`/auth/password/0` is not listed",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "more": {}}}"#,
+            "`/auth/more` is not listed",
+        ),
+        (
+            r#"{"auth": {"methods": ["password", []]}}"#,
+            "`/auth/methods/1` has another value",
+        ),
+        (
+            r#"{"auth": {"methods": ["token"]}}"#,
+            "the body's field `/auth/methods/0` has another value",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "remember": true}}"#,
+            "`/auth/remember` has another value",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "remember": 0}}"#,
+            "`/auth/remember` has another value",
+        ),
+        (
+            r#"{"auth": {"methods": {"0": "password", "x": "password"}}}"#,
+            "`/auth/methods/0` is not listed",
+        ),
+        (
+            r#"{"auth": {"methods": "password"}}"#,
+            "the body has no `/auth/methods/0`",
+        ),
+        (
+            r#"{"auth": {"password": "x"}}"#,
+            "the body has no `/auth/methods/0`",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "ttl": 1, "ttl": 2}}"#,
+            "every name is there once",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"]}, "auth": {}}"#,
+            "every name is there once",
+        ),
+        (
+            r#"{"auth": {"methods": ["password"], "ttl": 01}}"#,
+            "is not a JSON object",
+        ),
+        (r#"["password"]"#, "is not a JSON object"),
+        ("{}", "is not a JSON object"),
+        ("methods=password", "is not a JSON object"),
+        ("", "it has no body"),
+    ] {
+        refused(&login, &post(body), expected);
+    }
+    let good = r#"{"auth": {"methods": ["password"]}}"#;
+    refused(
+        &login,
+        &with_body(request("POST", "/tokens", "", &[]), good),
+        "the parameter `nocatalog` is missing",
+    );
+    for (value, expected) in [
+        ("application/json; charset=utf-8", None),
+        ("application/json", None),
+        (
+            "application/x-www-form-urlencoded",
+            Some("its content-type is not application/json"),
+        ),
+        ("text/plain", Some("its content-type is not application/json")),
+    ] {
+        // Listed by what the manifest says of headers.
+        let mut manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
+        manifest.headers.push("content-type".to_owned());
+        let request = with_header(post(good), "content-type", value);
+        let judged = check(
+            &request,
+            &manifest,
+            login.kind(),
+            &Subject::new(&login, None),
+            &[String::new()],
+        );
+        let message = judged.err().map(|refusal| refusal.message);
+        match expected {
+            None => assert_eq!(message, None),
+            Some(expected) => assert!(message.unwrap().ends_with(expected)),
+        }
+    }
+}
+
+#[test]
+fn a_json_body_names_the_pair_of_a_delete() {
+    let known = delete(&[reference("web-1", Some("ssh-7"))]);
+    let batch = |body: &str| with_body(request("POST", "/batch", "", &[]), body);
+    allowed(&known, &batch(r#"{"names": ["web-1"]}"#));
+    allowed(&known, &batch(r#"{"ids": ["ssh-7"], "force": false}"#));
+    for body in [
+        r#"{"names": ["web-1", "web-2"]}"#,
+        r#"{"names": ["web-2"]}"#,
+        r#"{"names": ["web-1"], "ids": ["ssh-8"]}"#,
+        r#"{"force": false}"#,
+        r#"{"names": []}"#,
+        r#"{"names": "web-1"}"#,
+    ] {
+        let refusal = judge(&known, &batch(body)).unwrap_err();
+        assert!(!refusal.is_empty(), "{body}");
+    }
+}
+
+#[test]
+fn a_form_is_held_to_the_parameters() {
+    let attach = Operation::Attach(keyferry_plugin::contract::Attachment {
+        pair: reference("web 1", Some("ssh-7")),
+        instances: vec!["i-1".to_owned()],
+    });
+    let post = |body: &str| with_body(request("POST", "/attach", "", &[]), body);
+    allowed(&attach, &post("Name=web%201&Instance.1=i-1"));
+    allowed(&attach, &post("Instance.1=i%2d1&Id=ssh-7"));
+    allowed(&attach, &post("Name=web+1"));
+    allowed(&attach, &request("GET", "/lookup", "", &[]));
+    for (body, expected) in [
+        (
+            "Name=other&Instance.1=i-1",
+            "the parameter `Name` has another value",
+        ),
+        ("Name=web%201&Id=ssh-8", "the parameter `Id` has another value"),
+        ("Name=web%201&Name=web%201", "sent the parameter `Name` twice"),
+        ("Name=web%201&%4eame=other", "sent the parameter `Name` twice"),
+        ("Name=web%201&Force=true", "the parameter `Force` is not listed"),
+        ("Instance.1=i-1", "does not say which pair it is about ({name})"),
+        ("Name=web 1", "is not a form"),
+        ("Name=web%201&", "is not a form"),
+        ("Name", "is not a form"),
+        ("Name=web%2", "is not a form"),
+        ("Name=web%201;Id=ssh-8", "is not a form"),
+        (r#"{"Name":"web 1"}"#, "is not a form"),
+    ] {
+        refused(&attach, &post(body), expected);
+    }
+    let mut both = post("Name=web%201");
+    both.query
+        .push(("Name".to_owned(), Zeroizing::new(b"other".to_vec())));
+    refused(&attach, &both, "it has a query besides the form");
+}
+
+#[test]
+fn a_path_is_the_calls_below_its_base() {
+    let named = delete(&[reference("web-1", None)]);
+    let path = |path: &str| request("DELETE", path, "", &[]);
+    allowed(&named, &path("/v2.1/p7/x/keys/web-1"));
+    allowed(&named, &path("/x/keys/web-1"));
+    for odd in [
+        "/v2.1/p8/x/keys/web-1",
+        "/v2.1/p7/keys/web-1",
+        "/v2.1/p7/x/y/keys/web-1",
+        "/v2.1/p7//keys/web-1",
+        "/v2.1/p7/x%2Fy/keys/web-1",
+        "/v2.1/p7/x%252Fy/keys/web-1",
+        "/v2.1/p7/x/keys/web-2",
+        "/v2.1/p7x/x/keys/web-1",
+    ] {
+        refused(&named, &path(odd), "its path is");
+    }
+    let instances = Operation::ListInstances(reference("web-1", None));
+    for good in ["/v2.1/p7", "/"] {
+        allowed(&instances, &request("GET", good, "", &[]));
+    }
+    allowed(&instances, &request("GET", "/v2.1/p7/", "", &[("key", "web-1")]));
+    refused(
+        &instances,
+        &request("GET", "/v2.1/p7/", "", &[("key", "web-2")]),
+        "has another value",
+    );
+    refused(&instances, &request("GET", "/v2.1", "", &[]), "its path is");
+}
+
+#[test]
+fn a_public_key_may_be_in_base64_once_more() {
+    for (key, is_good) in [("c3NoLXJzYSBBQUFB", true), ("c3NoLXJzYSBCQkJC", false)] {
+        let query = [("KeyPairName", "web-1"), ("PublicKeyBody", key)];
+        assert_eq!(
+            judge(&import(), &request("POST", "/", "ImportKeyPair", &query)).is_ok(),
+            is_good
+        );
+    }
 }
 
 #[test]
