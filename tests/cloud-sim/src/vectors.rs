@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::wire::Request;
+use crate::wire::{Request, compact_time};
 use crate::{Credential, Service};
 
 /// A captured request, what it should come to, and when.
@@ -115,18 +115,7 @@ fn parse(vector: &Value) -> Option<Vector> {
 
 /// `2026-11-22T01:37:23Z` or `20261122T013723Z`.
 fn parse_time(timestamp: &str) -> SystemTime {
-    let with_separators = match (timestamp.get(..8), timestamp.get(9..15)) {
-        (Some(day), Some(time)) if timestamp.len() == 16 => format!(
-            "{}-{}-{}T{}:{}:{}Z",
-            &day[..4],
-            &day[4..6],
-            &day[6..],
-            &time[..2],
-            &time[2..4],
-            &time[4..]
-        ),
-        _ => timestamp.to_owned(),
-    };
-    humantime::parse_rfc3339(&with_separators)
-        .unwrap_or_else(|error| panic!("time stamp {timestamp:?}: {error}"))
+    compact_time(timestamp)
+        .or_else(|| humantime::parse_rfc3339(timestamp).ok())
+        .unwrap_or_else(|| panic!("{timestamp:?} is no time stamp"))
 }

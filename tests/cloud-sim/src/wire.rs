@@ -1,6 +1,7 @@
 //! A request as it came off the wire, and the text forms that signatures are made over.
 
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -73,6 +74,42 @@ pub(crate) fn form_pairs(text: &str) -> Result<Vec<(String, String)>, NotText> {
             Ok((form_decode(name)?, form_decode(value)?))
         })
         .collect()
+}
+
+/// Decodes percent-encoding as in a path, where `+` stands for itself.
+pub(crate) fn decode_path(text: &str) -> Result<String, NotText> {
+    form_decode(&text.replace('+', "%2B"))
+}
+
+/// Whether a time stamp (`20260102T030405Z`) is at most 15 minutes off, either way.
+pub(crate) fn check_compact_time(timestamp: &str, now: SystemTime) -> bool {
+    compact_time(timestamp).is_some_and(|time| {
+        let off_by = now.duration_since(time).unwrap_or_else(|ahead| ahead.duration());
+        off_by <= Duration::from_secs(15 * 60)
+    })
+}
+
+/// The time that a time stamp like `20260102T030405Z` says.
+pub(crate) fn compact_time(timestamp: &str) -> Option<SystemTime> {
+    let is_digit = |(at, byte): (usize, u8)| match at {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    };
+    if timestamp.len() != 16 || !timestamp.bytes().enumerate().all(is_digit) {
+        return None;
+    }
+    let part = |range: std::ops::Range<usize>| &timestamp[range];
+    let rfc3339 = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        part(0..4),
+        part(4..6),
+        part(6..8),
+        part(9..11),
+        part(11..13),
+        part(13..15)
+    );
+    humantime::parse_rfc3339(&rfc3339).ok()
 }
 
 /// RFC 3986 percent-encoding: letters, digits and `-_.~` stay, every other byte becomes `%XX` in upper case.
