@@ -227,7 +227,7 @@ fn duplicate_names() {
             kind: "already_exists",
             code: Some(match declared.service {
                 Service::AlibabaEcs => "KeyPair.AlreadyExist",
-                Service::AlibabaEns => "PubKeyNameExisted",
+                _ => "PubKeyNameExisted",
             }),
             words: "the name is taken",
             again: true,

@@ -10,10 +10,13 @@ use crate::refusal::Refusal;
 use crate::vendor::{Answer, Asked, Call, Claim, Credential, Outline, Trouble, Vendor, World, Written};
 use crate::wire::{Request, write_xml};
 
+mod attachment;
 mod ecs;
 mod ens;
 mod rules;
 mod signature;
+mod sts;
+mod swas;
 
 use rules::without_protocol;
 use signature::Scheme;
@@ -42,6 +45,19 @@ pub(crate) static ENS: Product = Product {
     has_regions: false,
     pair_id: Some("5"),
     takes_client_token: false,
+};
+
+/// Simple Application Server.
+pub(crate) static SWAS: Product = Product {
+    name: "SWAS-OPEN",
+    version: "2020-06-01",
+    perform: swas::perform,
+    quota: 10,
+    quota_exceeded: swas::quota_exceeded,
+    private_key_form: PrivateKeyForm::Base64,
+    has_regions: true,
+    pair_id: None,
+    takes_client_token: true,
 };
 
 /// One service of the vendor.
@@ -79,6 +95,9 @@ impl Vendor for Product {
     }
 
     fn verify(&self, request: &Request, keyring: &[Credential], now: SystemTime) -> Result<Claim, Refusal> {
+        if sts::is_unsigned(request) {
+            return sts::verify_token(request, keyring, now);
+        }
         signature::verify(request, keyring, now)
     }
 
@@ -102,7 +121,12 @@ impl Vendor for Product {
         if request.path() != "/" || action.is_empty() {
             return Err(no_such_action());
         }
-        if version != self.version {
+        let known = if sts::has(&action) {
+            sts::VERSION
+        } else {
+            self.version
+        };
+        if version != known {
             return Err(Refusal::new(
                 400,
                 "InvalidVersion",
@@ -118,11 +142,11 @@ impl Vendor for Product {
     }
 
     fn wants_key(&self, call: &Call) -> bool {
-        call.action == "CreateKeyPair"
+        matches!(&*call.action, "CreateKeyPair" | "CreateInstanceKeyPair")
     }
 
     fn changes(&self, call: &Call) -> bool {
-        !["Describe", "List"]
+        !["Assume", "Describe", "List"]
             .iter()
             .any(|reading| call.action.starts_with(reading))
     }
@@ -134,7 +158,12 @@ impl Vendor for Product {
     }
 
     fn perform(&self, call: &Call, mut world: World<'_>) -> Result<Answer, Refusal> {
-        (self.perform)(call, &mut world).map(Answer::from)
+        let perform = if sts::has(&call.action) {
+            sts::perform
+        } else {
+            self.perform
+        };
+        perform(call, &mut world).map(Answer::from)
     }
 
     fn write(&self, asked: &Asked<'_>, result: Result<&Answer, &Refusal>) -> Written {

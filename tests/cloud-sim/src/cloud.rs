@@ -110,7 +110,9 @@ impl Cloud {
             .inventories
             .entry(service)
             .or_insert_with(|| Inventory::new(service));
-        let token = vendor.client_token(call).map(str::to_owned);
+        let token = vendor
+            .client_token(call)
+            .map(|token| (call.action.clone(), token.to_owned()));
         if let Some((first, answer)) = token.as_ref().and_then(|token| inventory.answered.get(token)) {
             return if first.asks_the_same_as(call) {
                 Ok(answer.clone())
@@ -209,6 +211,17 @@ impl Cloud {
         };
         inventory.pairs.push(pair.clone());
         Ok(pair)
+    }
+
+    pub(crate) fn forget_pairs(&self, service: Service) {
+        let mut state = self.lock();
+        let inventory = state.inventory(service);
+        inventory.pairs.clear();
+        inventory.answered.clear();
+        inventory
+            .instances
+            .iter_mut()
+            .for_each(|instance| instance.pair = None);
     }
 
     /// Puts an instance there, in place of one of the same id.

@@ -1,6 +1,6 @@
 //! The key pairs of one service, and what can be set about it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
 
 use aws_lc_rs::rand;
@@ -60,6 +60,12 @@ pub struct Instance {
     pub running: bool,
 }
 
+/// A pair that belongs to one server alone.
+pub(crate) struct ServerPair {
+    pub(crate) name: String,
+    pub(crate) fingerprint: String,
+}
+
 /// How a pair came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -97,9 +103,11 @@ pub enum UnknownDelete {
 pub(crate) struct Inventory {
     pub(crate) pairs: Vec<Pair>,
     pub(crate) instances: Vec<Instance>,
+    /// The pairs that belong to one server alone, by region and server.
+    pub(crate) server_pairs: BTreeMap<(String, String), ServerPair>,
     pub(crate) settings: Settings,
-    /// The calls that carried an idempotency token, by token, with their answers.
-    pub(crate) answered: HashMap<String, (Call, Answer)>,
+    /// The calls that carried an idempotency token, by action and token, with their answers.
+    pub(crate) answered: HashMap<(String, String), (Call, Answer)>,
 }
 
 impl Inventory {
@@ -107,6 +115,7 @@ impl Inventory {
         Self {
             pairs: Vec::new(),
             instances: Vec::new(),
+            server_pairs: BTreeMap::new(),
             settings: service.vendor().settings(),
             answered: HashMap::new(),
         }

@@ -121,6 +121,12 @@ impl CloudSim {
         self.cloud.pairs(service)
     }
 
+    /// Forgets the pairs of a service, whoever made them, to which instances they are attached, and the idempotency tokens
+    /// that they were made with.
+    pub fn forget_pairs(&self, service: Service) {
+        self.cloud.forget_pairs(service);
+    }
+
     /// Puts an instance there, in place of one of the same id.
     ///
     /// # Errors

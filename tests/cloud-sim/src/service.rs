@@ -17,17 +17,20 @@ pub enum Service {
     AlibabaEcs,
     /// Alibaba Cloud's Edge Node Service, 2017-11-10.
     AlibabaEns,
+    /// Alibaba Cloud's Simple Application Server, 2020-06-01.
+    AlibabaSwas,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 2] = [Self::AlibabaEcs, Self::AlibabaEns];
+    pub const ALL: [Self; 3] = [Self::AlibabaEcs, Self::AlibabaEns, Self::AlibabaSwas];
 
     /// Its name here, which is that of keyferry's plugin.
     pub fn name(self) -> &'static str {
         match self {
             Self::AlibabaEcs => "alibaba-ecs",
             Self::AlibabaEns => "alibaba-ens",
+            Self::AlibabaSwas => "alibaba-swas",
         }
     }
 
@@ -54,6 +57,7 @@ impl Service {
         match self {
             Self::AlibabaEcs => &alibaba::ECS,
             Self::AlibabaEns => &alibaba::ENS,
+            Self::AlibabaSwas => &alibaba::SWAS,
         }
     }
 }

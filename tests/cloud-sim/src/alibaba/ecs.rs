@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::attachment::{self, Change};
 use super::rules::{invalid, is_latin_or_chinese, is_pair_name, matches_wildcard, page, required, tags};
 use super::{ECS, no_such_action};
-use crate::inventory::{CreatedBy, Inventory, Pair, UnknownDelete};
+use crate::inventory::{CreatedBy, Instance, Inventory, Pair, UnknownDelete};
 use crate::keys::{NewKey, md5_hex, public_key};
 use crate::refusal::Refusal;
 use crate::vendor::{Call, Parameters, Trouble, Vendor as _, World};
@@ -23,6 +24,8 @@ pub(super) fn perform(call: &Call, world: &mut World<'_>) -> Result<Value, Refus
         "ImportKeyPair" => import(parameters, region, inventory, *now),
         "DescribeKeyPairs" => describe(parameters, region, inventory),
         "DeleteKeyPairs" => delete(parameters, region, inventory),
+        "AttachKeyPair" | "DetachKeyPair" => attach(Change::of(&call.action), parameters, region, inventory),
+        "DescribeInstances" => describe_instances(parameters, region, inventory),
         _ => Err(no_such_action()),
     }
 }
@@ -164,13 +167,108 @@ fn delete(parameters: &Parameters, region: &str, inventory: &mut Inventory) -> R
             "A named key pair does not exist.",
         ));
     }
+    if names
+        .iter()
+        .any(|name| inventory.attached(Some(region), name).next().is_some())
+    {
+        return Err(Refusal::new(
+            400,
+            "InvalidParameter.KeypairAlreadyAttachedInstance",
+            "A named key pair is attached to an instance.",
+        ));
+    }
     inventory
         .pairs
         .retain(|pair| pair.region.as_deref() != Some(region) || !names.contains(&pair.name));
     Ok(json!({}))
 }
 
-fn region(parameters: &Parameters) -> Result<&str, Refusal> {
+fn attach(
+    change: Change,
+    parameters: &Parameters,
+    region: &str,
+    inventory: &mut Inventory,
+) -> Result<Value, Refusal> {
+    let name = required(parameters, "KeyPairName")?;
+    let ids = serde_json::from_str(required(parameters, "InstanceIds")?).unwrap_or_default();
+    let ids = attachment::checked(ids, MAX_INSTANCES)?;
+    if !inventory.has(Some(region), name) {
+        return Err(Refusal::new(
+            404,
+            "InvalidKeyPair.NotFound",
+            "The key pair does not exist.",
+        ));
+    }
+    let outcomes = attachment::apply(change, inventory, Some(region), name, ids, false);
+    let results: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            let (code, message) = outcome.problem.unwrap_or(("200", "successful"));
+            json!({
+                "InstanceId": outcome.instance,
+                "Success": outcome.problem.is_none().to_string(),
+                "Code": code,
+                "Message": message,
+            })
+        })
+        .collect();
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.problem.is_some())
+        .count();
+    Ok(json!({
+        "KeyPairName": name,
+        "TotalCount": results.len().to_string(),
+        "FailCount": failed.to_string(),
+        "Results": { "Result": results },
+    }))
+}
+
+/// The token of the next page is the number of instances before it.
+fn describe_instances(
+    parameters: &Parameters,
+    region: &str,
+    inventory: &Inventory,
+) -> Result<Value, Refusal> {
+    let number = |name: &str| match parameters.get(name) {
+        None => Ok(None),
+        Some(text) => text.parse::<usize>().map(Some).map_err(|_| invalid(name)),
+    };
+    let most = number("MaxResults")?.unwrap_or(10).clamp(10, 100);
+    let start = number("NextToken")?.unwrap_or(0);
+    let pair = parameters.get("KeyPairName");
+    let found: Vec<&Instance> = inventory
+        .instances
+        .iter()
+        .filter(|instance| instance.region.as_deref() == Some(region))
+        .filter(|instance| pair.is_none() || instance.pair.as_deref() == pair)
+        .collect();
+    let items: Vec<Value> = found
+        .iter()
+        .skip(start)
+        .take(most)
+        .map(|instance| {
+            json!({
+                "InstanceId": instance.id,
+                "KeyPairName": instance.pair.as_deref().unwrap_or_default(),
+                "Status": if instance.running { "Running" } else { "Stopped" },
+            })
+        })
+        .collect();
+    let end = start + items.len();
+    let next = if end < found.len() {
+        end.to_string()
+    } else {
+        String::new()
+    };
+    Ok(json!({
+        "TotalCount": found.len(),
+        "NextToken": next,
+        "Instances": { "Instance": items },
+    }))
+}
+
+pub(super) fn region(parameters: &Parameters) -> Result<&str, Refusal> {
     let region = required(parameters, "RegionId")?;
     let well_formed = region.contains('-')
         && region.split('-').all(|part| {
@@ -263,4 +361,5 @@ pub(super) fn creation_time(pair: &Pair) -> String {
     format!("{}Z", &seconds[.."2026-01-02T03:04".len()])
 }
 
+const MAX_INSTANCES: usize = 50;
 const MAX_NAMES_IN_DELETE: usize = 100;

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::attachment::{self, Change};
 use super::ecs::creation_time;
 use super::rules::{invalid, is_latin_or_chinese, is_pair_name, matches_wildcard, missing, page, required};
 use super::{ENS, no_such_action};
@@ -25,6 +26,7 @@ pub(super) fn perform(call: &Call, world: &mut World<'_>) -> Result<Value, Refus
         "ImportKeyPair" => import(parameters, inventory, *now),
         "DescribeKeyPairs" => describe(parameters, inventory),
         "DeleteKeyPairs" => delete(parameters, inventory),
+        "AttachKeyPair" | "DetachKeyPair" => attach(Change::of(&call.action), parameters, inventory),
         _ => Err(no_such_action()),
     }
 }
@@ -105,18 +107,74 @@ fn describe(parameters: &Parameters, inventory: &Inventory) -> Result<Value, Ref
 }
 
 fn delete(parameters: &Parameters, inventory: &mut Inventory) -> Result<Value, Refusal> {
+    match meant(parameters, inventory) {
+        Ok(name) => {
+            if inventory.attached(None, &name).next().is_some() {
+                return Err(Refusal::new(
+                    400,
+                    "PubKeyAttachedWithInstance",
+                    "The key pair is attached to an instance.",
+                ));
+            }
+            inventory.pairs.retain(|pair| pair.name != name);
+            Ok(json!({}))
+        }
+        Err(refusal)
+            if refusal.code == "MissingParameter"
+                || inventory.settings.unknown_delete == UnknownDelete::Refuse =>
+        {
+            Err(refusal)
+        }
+        Err(_) => Ok(json!({})),
+    }
+}
+
+/// The name of the pair that `KeyPairName`, `KeyPairId` or both mean.
+fn meant(parameters: &Parameters, inventory: &Inventory) -> Result<String, Refusal> {
     let (name, id) = (parameters.get("KeyPairName"), parameters.get("KeyPairId"));
     if name.is_none() && id.is_none() {
         return Err(missing("KeyPairName"));
     }
     // Where both are given, both must be those of one pair.
     let is_meant =
-        |pair: &Pair| name.is_none_or(|name| pair.name == name) && id.is_none_or(|id| pair.id == id);
-    if !inventory.pairs.iter().any(is_meant) && inventory.settings.unknown_delete == UnknownDelete::Refuse {
-        return Err(invalid(if id.is_some() { "KeyPairId" } else { "KeyPairName" }));
-    }
-    inventory.pairs.retain(|pair| !is_meant(pair));
-    Ok(json!({}))
+        |pair: &&Pair| name.is_none_or(|name| pair.name == name) && id.is_none_or(|id| pair.id == id);
+    let pair = inventory.pairs.iter().find(is_meant);
+    pair.map(|pair| pair.name.clone())
+        .ok_or_else(|| invalid(if id.is_some() { "KeyPairId" } else { "KeyPairName" }))
+}
+
+fn attach(change: Change, parameters: &Parameters, inventory: &mut Inventory) -> Result<Value, Refusal> {
+    let ids = serde_json::from_str(required(parameters, "InstanceIds")?).unwrap_or_default();
+    let ids = attachment::checked(ids, MAX_INSTANCES)?;
+    let name = meant(parameters, inventory)?;
+    let id = inventory
+        .pairs
+        .iter()
+        .find(|pair| pair.name == name)
+        .map(|pair| pair.id.clone());
+    let outcomes = attachment::apply(change, inventory, None, &name, ids, true);
+    let results: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            json!({
+                "InstanceId": outcome.instance,
+                "Success": outcome.problem.is_none(),
+                "Code": if outcome.problem.is_none() { 200 } else { 400 },
+                "Message": outcome.problem.map_or("success", |(_, message)| message),
+            })
+        })
+        .collect();
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.problem.is_some())
+        .count();
+    Ok(json!({
+        "KeyPairId": id,
+        "KeyPairName": name,
+        "TotalCount": results.len(),
+        "FailCount": failed,
+        "Results": results,
+    }))
 }
 
 fn new_name<'a>(parameters: &'a Parameters, inventory: &Inventory) -> Result<&'a str, Refusal> {
@@ -156,3 +214,5 @@ fn new_pair(
         tags: Vec::new(),
     }
 }
+
+const MAX_INSTANCES: usize = 30;

@@ -38,6 +38,14 @@ pub(super) fn invalid(parameter: &str) -> Refusal {
     )
 }
 
+/// The values of `Name.1`, `Name.2` and so on, as far as the numbers go.
+pub(super) fn numbered(parameters: &Parameters, name: &str) -> Vec<String> {
+    (1..)
+        .map_while(|number| parameters.get(&format!("{name}.{number}")))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// `Tag.1.Key`, `Tag.1.Value` and so on, in the order of their numbers.
 pub(super) fn tags(parameters: &Parameters) -> Result<Vec<Tag>, Refusal> {
     let mut tags = Vec::new();
@@ -133,10 +141,11 @@ const MAX_PAGE_SIZE: usize = 50;
 const MAX_TAGS: usize = 20;
 const MAX_TAG_LENGTH: usize = 128;
 
-const PROTOCOL_PARAMETERS: [&str; 11] = [
+const PROTOCOL_PARAMETERS: [&str; 12] = [
     "AccessKeyId",
     "Action",
     "Format",
+    "OIDCToken",
     "SecurityToken",
     "Signature",
     "SignatureMethod",

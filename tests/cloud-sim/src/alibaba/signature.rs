@@ -71,7 +71,8 @@ impl Scheme {
 /// The vendor refuses what is further off than this, either way.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(15 * 60);
 
-fn check_time(timestamp: &str, now: SystemTime) -> Result<(), Refusal> {
+/// Whether a time stamp is near enough to the server's time.
+pub(super) fn check_time(timestamp: &str, now: SystemTime) -> Result<(), Refusal> {
     let time = (timestamp.len() == "2026-01-02T03:04:05Z".len())
         .then(|| humantime::parse_rfc3339(timestamp).ok())
         .flatten()

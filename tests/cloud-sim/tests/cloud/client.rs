@@ -29,6 +29,8 @@ fn version(service: Service) -> &'static str {
     match service {
         Service::AlibabaEcs => "2014-05-26",
         Service::AlibabaEns => "2017-11-10",
+        Service::AlibabaSwas => "2020-06-01",
+        other => panic!("{} is of another vendor", other.name()),
     }
 }
 
@@ -45,12 +47,18 @@ pub(crate) struct Unsigned {
     pub(crate) time: SystemTime,
     pub(crate) nonce: String,
     pub(crate) format: Option<String>,
+    /// None: the service's own.
+    pub(crate) version: Option<String>,
     /// More headers to sign (V3).
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Unsigned {
+    fn version(&self) -> &str {
+        self.version.as_deref().unwrap_or(version(self.service))
+    }
+
     pub(crate) fn new(service: Service, action: &str, parameters: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -67,6 +75,7 @@ impl Unsigned {
             time: SystemTime::now(),
             nonce: format!("nonce-{}", COUNT.fetch_add(1, Ordering::Relaxed)),
             format: Some("JSON".into()),
+            version: None,
             headers: Vec::new(),
             body: Vec::new(),
         }
@@ -77,7 +86,7 @@ impl Unsigned {
         let mut headers: Vec<(String, String)> = [
             ("host", "ecs.example.com"),
             ("x-acs-action", &self.action),
-            ("x-acs-version", version(self.service)),
+            ("x-acs-version", self.version()),
             ("x-acs-date", &self.timestamp()),
             ("x-acs-signature-nonce", &self.nonce),
             (
@@ -130,7 +139,7 @@ impl Unsigned {
         let mut parameters = self.parameters.clone();
         let mut add = |name: &str, value: &str| parameters.push((name.into(), value.into()));
         add("Action", &self.action);
-        add("Version", version(self.service));
+        add("Version", self.version());
         add("AccessKeyId", &self.access_key);
         add("SignatureMethod", "HMAC-SHA1");
         add("SignatureVersion", "1.0");

@@ -321,7 +321,7 @@ fn every_kind_has_its_word_in_the_admin_interface() {
         r#"{"kind":"drop","ms":1}"#,
         r#"{"kind":"drop","coutn":1}"#,
         r#"{"kind":"error"}"#,
-        r#"{"kind":"drop","service":"alibaba-swas"}"#,
+        r#"{"kind":"drop","service":"alibaba-nowhere"}"#,
     ] {
         assert_eq!(admin(&cloud, "POST", "/faults", wrong).status, 400, "{wrong}");
     }

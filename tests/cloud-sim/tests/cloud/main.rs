@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod attachment;
 mod binary;
 mod client;
 mod ecs;
 mod ens;
 mod faults;
 mod signing;
+mod sts;
+mod swas;
 mod vectors;
