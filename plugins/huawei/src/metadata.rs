@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use keyferry_plugin::contract::{
     CredentialValue, Effect, ErrorKind, HttpStep, ProviderError, Response, Step,
 };
-use keyferry_plugin::recipe::{Expr, HttpRequest};
+use keyferry_plugin::recipe::HttpRequest;
 use keyferry_plugin::{Answer, Turn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,9 +16,6 @@ use crate::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, SECURITY_TOKEN};
 const ORIGIN: &str = "http://169.254.169.254";
 const TOKEN_PATH: &str = "/meta-data/latest/api/token";
 const KEY_PATH: &str = "/openstack/latest/securitykey";
-
-/// The credential field that the manifests declare for the service's own token.
-const METADATA_TOKEN: &str = "metadata_token";
 
 /// Seconds that the token is good for.
 const TOKEN_LIFETIME: &str = "21600";
@@ -41,7 +38,6 @@ pub(crate) fn ask(search: Search) -> Step {
     let request = HttpRequest::new("PUT", ORIGIN, TOKEN_PATH)
         .with_header("x-metadata-token-ttl-seconds", TOKEN_LIFETIME);
     HttpStep::new(request)
-        .capturing(METADATA_TOKEN, "")
         .with_state(json!(Waiting::Metadata(search)))
         .into()
 }
@@ -55,18 +51,19 @@ pub(crate) fn answered(search: Search, turn: &Turn<'_>) -> Answer {
         Err(error) => return Err(error),
     };
     match (search.key_asked, response.status) {
-        (false, 200) => Ok(ask_key(search, response.has_captured(METADATA_TOKEN))),
+        (false, 200) => Ok(ask_key(search, response.body.trim())),
         // It has no tokens.
-        (false, 404 | 405 | 503) => Ok(ask_key(search, false)),
+        (false, 404 | 405 | 503) => Ok(ask_key(search, "")),
         (true, 200) => key(search, turn, response),
         (_, status) => search.without_metadata(&format!("it answered with status {status}")),
     }
 }
 
-fn ask_key(search: Search, has_token: bool) -> Step {
+/// The token opens nothing but this service of this instance: it is no secret to a plugin, which reaches neither.
+fn ask_key(search: Search, token: &str) -> Step {
     let mut request = HttpRequest::new("GET", ORIGIN, KEY_PATH);
-    if has_token {
-        request = request.with_header("x-metadata-token", Expr::secret(METADATA_TOKEN));
+    if !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) {
+        request = request.with_header("x-metadata-token", token);
     }
     let search = Search {
         key_asked: true,

@@ -102,6 +102,8 @@ pub(crate) struct Search {
     profile: Option<String>,
     /// The role of the instance, where something names it.
     pub(crate) role: Option<String>,
+    /// The metadata service's own token.
+    pub(crate) token: String,
     metadata_disabled: bool,
     /// The access key of the older package's variables: id and handle.
     older: Option<(String, String)>,

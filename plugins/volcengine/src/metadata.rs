@@ -1,7 +1,7 @@
 //! The metadata service of an instance: a token of its own first, then the role's name, then the role's temporary key.
 
 use keyferry_plugin::contract::{ErrorKind, HttpStep, ProviderError, Response, Step};
-use keyferry_plugin::recipe::{Expr, HttpRequest};
+use keyferry_plugin::recipe::HttpRequest;
 use keyferry_plugin::signing::percent_encode;
 use keyferry_plugin::{Answer, Turn};
 use serde_json::{Value, json};
@@ -13,9 +13,6 @@ const ORIGIN: &str = "http://100.96.0.96";
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLES_PATH: &str = "/volcstack/latest/iam/security_credentials";
 
-/// The credential field that the manifests declare for the service's own token.
-const METADATA_TOKEN: &str = "metadata_token";
-
 /// Seconds that the token is good for.
 const TOKEN_LIFETIME: &str = "21600";
 
@@ -24,10 +21,7 @@ pub(crate) fn ask(search: Search) -> Step {
     let request = HttpRequest::new("PUT", ORIGIN, TOKEN_PATH)
         .with_header("x-volc-ecs-metadata-token-ttl-seconds", TOKEN_LIFETIME);
     let search = search.waiting_for(Stage::MetadataToken);
-    HttpStep::new(request)
-        .capturing(METADATA_TOKEN, "")
-        .with_state(json!(search))
-        .into()
+    HttpStep::new(request).with_state(json!(search)).into()
 }
 
 /// What comes of the answer that the search waits for.
@@ -42,11 +36,19 @@ pub(crate) fn answered(mut search: Search, turn: &Turn<'_>) -> Answer {
         Err(error) => return Err(error),
     };
     match (search.stage, &search.role) {
-        (Stage::MetadataToken, _) if !response.has_captured(METADATA_TOKEN) => {
-            search.without_metadata("it gave no token")
+        (Stage::MetadataToken, role) => {
+            let token = response.body.trim();
+            if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+                return search.without_metadata("it gave no token");
+            }
+            let has_role = role.is_some();
+            search.token = token.to_owned();
+            if has_role {
+                ask_key(search)
+            } else {
+                Ok(ask_roles(search))
+            }
         }
-        (Stage::MetadataToken, None) => Ok(ask_roles(search)),
-        (Stage::MetadataToken, Some(_)) => ask_key(search),
         (Stage::MetadataRoles, _) => match first_role(response) {
             Some(role) => {
                 search.role = Some(role);
@@ -59,7 +61,7 @@ pub(crate) fn answered(mut search: Search, turn: &Turn<'_>) -> Answer {
 }
 
 fn ask_roles(search: Search) -> Step {
-    let request = with_token(HttpRequest::new("GET", ORIGIN, ROLES_PATH))
+    let request = with_token(HttpRequest::new("GET", ORIGIN, ROLES_PATH), &search)
         .with_query("type", "user")
         .with_query("format", "json");
     let search = search.waiting_for(Stage::MetadataRoles);
@@ -75,7 +77,7 @@ fn first_role(response: &Response) -> Option<String> {
 fn ask_key(search: Search) -> Answer {
     let role = search.role.as_deref().unwrap_or_default();
     let path = format!("{ROLES_PATH}/{}", percent_encode(role));
-    let request = with_token(HttpRequest::new("GET", ORIGIN, &path));
+    let request = with_token(HttpRequest::new("GET", ORIGIN, &path), &search);
     let search = search.waiting_for(Stage::MetadataKey);
     Ok(HttpStep::new(request)
         .capturing(ACCESS_KEY.secret, "/SecretAccessKey")
@@ -98,6 +100,7 @@ fn key(mut search: Search, response: &Response) -> Answer {
     Ok(temporary(search, id, body["ExpiredTime"].as_str()))
 }
 
-fn with_token(request: HttpRequest) -> HttpRequest {
-    request.with_header("x-volc-ecs-metadata-token", Expr::secret(METADATA_TOKEN))
+/// The token opens nothing but this service of this instance: it is no secret to a plugin, which reaches neither.
+fn with_token(request: HttpRequest, search: &Search) -> HttpRequest {
+    request.with_header("x-volc-ecs-metadata-token", &*search.token)
 }
