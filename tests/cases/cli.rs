@@ -1,11 +1,15 @@
 //! The command line: exit codes, what programs read and what people read, sockets and signals.
 
+#[path = "../../crates/keyferry-sandbox/tests/sandbox/c_library.rs"]
+mod c_library;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/pins.rs"]
+mod pins;
 #[path = "cli/plugins.rs"]
 mod plugins;
 #[path = "cli/program.rs"]
@@ -18,3 +22,5 @@ mod signals;
 mod sockets;
 #[path = "cli/status.rs"]
 mod status;
+#[path = "cli/wrong_plugins.rs"]
+mod wrong_plugins;

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keyferry_sandbox::frame::{self, FrameError};
-use keyferry_sandbox::{Sandbox, SandboxError, jail};
+use keyferry_sandbox::library::LibraryCopy;
+use keyferry_sandbox::{Fault, Sandbox, SandboxError, jail};
 use zeroize::Zeroizing;
 
 use crate::credentials::Vault;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) vault: Vault,
     pub(crate) line: Arc<Line>,
+    /// The plugin as it was when this process began; else why there is none.
+    library: Result<Arc<LibraryCopy>, String>,
     sandbox: Mutex<Option<Arc<Sandbox>>>,
 }
 
@@ -62,6 +65,9 @@ impl Shared {
             endpoint,
             vault: Vault::default(),
             line,
+            library: LibraryCopy::new(&setup.library)
+                .map(Arc::new)
+                .map_err(|error| error.to_string()),
             sandbox: Mutex::new(None),
             setup,
         })
@@ -83,11 +89,12 @@ impl Shared {
             args: self.setup.sandbox.args.clone(),
             env: Vec::new(),
         };
-        let sandbox = Arc::new(Sandbox::start(
-            launch,
-            self.setup.library.clone(),
-            self.setup.limits.sandbox,
-        )?);
+        let library = self.library.as_ref().map_err(|words| SandboxError {
+            plugin: self.setup.library.name.clone(),
+            fault: Fault::Refused(words.clone()),
+        })?;
+        let limits = self.setup.limits.sandbox;
+        let sandbox = Arc::new(Sandbox::start_with(launch, Arc::clone(library), limits)?);
         *place = Some(Arc::clone(&sandbox));
         Ok(sandbox)
     }
@@ -127,7 +134,6 @@ enum Ended {
 fn run() -> Result<(), Ended> {
     jail::close_inherited_descriptors();
     jail::harden().map_err(Ended::Jail)?;
-    jail::forbid_file_writes().map_err(Ended::Jail)?;
     lower_priority().map_err(Ended::Jail)?;
     // Landlock (files may be read and none written) belongs here.
     std::panic::set_hook(Box::new(tell_panic));
@@ -144,7 +150,10 @@ fn run() -> Result<(), Ended> {
     let ToCourier::Setup(setup) = wire::decode(&first)? else {
         return Err(Ended::NoSetup);
     };
-    let shared = match Shared::new(*setup, Arc::clone(&line)) {
+    let shared = Shared::new(*setup, Arc::clone(&line));
+    // The library was copied; nothing that this process is given from here on may reach a file.
+    jail::forbid_file_writes().map_err(Ended::Jail)?;
+    let shared = match shared {
         Ok(shared) => Arc::new(shared),
         Err(message) => {
             let failed = FromCourier::SetupFailed {

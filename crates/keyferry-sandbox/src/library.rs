@@ -1,21 +1,27 @@
 //! Plugin libraries as files: finding them, and reading what they say about themselves without running their code.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use keyferry_ownership::OpenError;
 use keyferry_plugin::abi::{self, ABI_MAJOR, ABI_MINOR};
 use keyferry_plugin::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 
+mod copy;
 mod error;
 mod manifest_rules;
 mod object_file;
+mod pin;
 
+pub use copy::LibraryCopy;
+pub(crate) use copy::Place;
 pub use error::LoadError;
 pub use object_file::NotOurs;
+pub use pin::Pin;
 
 /// The file name of a plugin's library: `libkeyferry_alibaba_ens.so`, on macOS `.dylib`.
 pub fn file_name(plugin: &str) -> String {
@@ -105,6 +111,8 @@ pub struct LibraryFacts {
     pub size: u64,
     /// When the file's content was last changed: seconds and nanoseconds since the epoch.
     pub modified: (i64, i64),
+    /// SHA-256 of the file's bytes, in lower-case hex: what a [`Pin`] holds, and what is loaded.
+    pub sha256: String,
 }
 
 /// Checks a library file and reads what it says about itself. None of its code runs.
@@ -112,11 +120,15 @@ pub struct LibraryFacts {
 /// # Errors
 /// [`LoadError`] says what is wrong with which file, and what to do about it.
 pub fn inspect(path: &Path) -> Result<LibraryFacts, LoadError> {
-    open(path).map(|(facts, _)| facts)
+    read(path).map(|(facts, _)| facts)
 }
 
-/// As [`inspect`], and the open file that was looked at.
-pub(crate) fn open(path: &Path) -> Result<(LibraryFacts, File), LoadError> {
+/// As [`inspect`], and the bytes that were looked at. Who goes on with these bytes, and not with the file, goes on with
+/// what was checked and hashed, whatever becomes of the file.
+///
+/// # Errors
+/// [`LoadError`] says what is wrong with which file, and what to do about it.
+pub fn read(path: &Path) -> Result<(LibraryFacts, Vec<u8>), LoadError> {
     let owned = || path.to_owned();
     let io = |source| LoadError::Io {
         path: owned(),
@@ -179,8 +191,9 @@ pub(crate) fn open(path: &Path) -> Result<(LibraryFacts, File), LoadError> {
         inode: metadata.ino(),
         size: metadata.size(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
+        sha256: sha256(&content),
     };
-    Ok((facts, file))
+    Ok((facts, content))
 }
 
 fn read_manifest(path: &Path, content: &[u8]) -> Result<(u16, u16, Manifest), LoadError> {
@@ -201,6 +214,11 @@ fn read_manifest(path: &Path, content: &[u8]) -> Result<(u16, u16, Manifest), Lo
         source,
     })?;
     Ok((major, minor, manifest))
+}
+
+fn sha256(content: &[u8]) -> String {
+    let digest = digest(&SHA256, content);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {

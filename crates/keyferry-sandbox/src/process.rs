@@ -1,12 +1,13 @@
 //! The sandbox process: one library, no network, no files, no secrets.
 //!
-//! Its standard input is the socket to keyferry. The first frame names the library and its limits; every further
-//! one is a request for the plugin, answered by what the plugin answered, whatever that is. An answer that is too
+//! Its standard input is the socket to keyferry. A sealed copy of the library comes first, then a frame with what the
+//! library says about itself and with limits; every further frame is a request for the plugin, answered by what the plugin answered, whatever that is. An answer that is too
 //! long is announced by its header and not sent. The process ends when the socket closes.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, FrameError};
 use crate::jail::{self, Memory};
-use crate::library::{self, LibraryFacts, LoadError};
+use crate::library::{LibraryFacts, LoadError};
 use crate::sandbox::Limits;
 
 mod table;
@@ -28,6 +29,9 @@ pub(crate) struct Load {
     pub(crate) facts: LibraryFacts,
     /// What it may use.
     pub(crate) limits: Limits,
+    /// The copy to load. On Linux it comes as a descriptor ahead of this frame.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) path: std::path::PathBuf,
 }
 
 /// The answer to [`Load`].
@@ -64,6 +68,9 @@ enum Ended {
     Frame(#[from] FrameError),
     #[error("cannot give up rights: {0}")]
     Jail(#[source] io::Error),
+    #[cfg(target_os = "linux")]
+    #[error("what came ahead of the first message is not a sealed library: restart keyferry")]
+    Library,
     #[error("standard input is not keyferry's socket, which starts this process: {0}")]
     Socket(#[source] io::Error),
     #[error("the first message is not understood, restart keyferry: {0}")]
@@ -77,16 +84,30 @@ fn run() -> Result<(), Ended> {
     let mut socket = UnixStream::from(stdin);
     socket.peer_addr().map_err(Ended::Socket)?;
 
+    #[cfg(target_os = "linux")]
+    let place = match crate::handover::take(&socket) {
+        Ok(place) => place.ok_or(Ended::Library)?,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        Err(error) => return Err(Ended::Socket(error)),
+    };
+    #[cfg(target_os = "linux")]
+    let path = place.path();
     let first: Vec<u8> = frame::read(&mut socket, MAX_REQUEST)?;
+    #[cfg(target_os = "linux")]
     let Load { facts, limits } = serde_json::from_slice(&first)?;
+    #[cfg(not(target_os = "linux"))]
+    let Load { facts, limits, path } = serde_json::from_slice(&first)?;
     drop(first);
-    let (plugin, answer) = match load(&facts, &limits)? {
+    let (plugin, answer) = match load(&path, &facts, &limits)? {
         Ok(plugin) => {
             let memory = jail::memory();
             (Some(plugin), Loaded::Ready { memory })
         }
         Err(error) => (None, Loaded::Refused(error.to_string())),
     };
+    // What is mapped stays.
+    #[cfg(target_os = "linux")]
+    drop(place);
     frame::write(&mut socket, &serde_json::to_vec(&answer)?, MAX_ANSWER)?;
     match plugin {
         Some(plugin) => serve(&plugin, &mut socket, limits.step_time),
@@ -94,18 +115,11 @@ fn run() -> Result<(), Ended> {
     }
 }
 
-/// Checks the library again and loads exactly the file that was checked.
-fn load(expected: &LibraryFacts, limits: &Limits) -> Result<Result<Plugin, LoadError>, Ended> {
-    let (facts, file) = match library::open(&expected.path) {
-        Ok(opened) => opened,
-        Err(error) => return Ok(Err(error)),
-    };
-    if facts != *expected {
-        return Ok(Err(LoadError::Changed { path: facts.path }));
-    }
+/// Loads exactly the bytes that were checked.
+fn load(path: &Path, facts: &LibraryFacts, limits: &Limits) -> Result<Result<Plugin, LoadError>, Ended> {
     jail::confine(limits).map_err(Ended::Jail)?;
     jail::arm(limits.start_time);
-    let plugin = table::load(&file, &facts);
+    let plugin = table::load(path, facts);
     jail::disarm();
     Ok(plugin)
 }

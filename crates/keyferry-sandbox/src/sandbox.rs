@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyferry_plugin::abi::ABI_MINOR;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer;
 use crate::error::{Fault, SandboxError};
-use crate::library::LibraryFacts;
+use crate::library::{LibraryCopy, LibraryFacts};
 use crate::process::MAX_REQUEST;
 
 mod child;
@@ -61,21 +61,37 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Sandbox {
     launch: Launch,
-    facts: LibraryFacts,
+    library: Arc<LibraryCopy>,
     limits: Limits,
     child: Mutex<Option<Child>>,
 }
 
 impl Sandbox {
-    /// Starts the process and loads the library, which must still be the one that was [inspected](crate::library::inspect).
-    /// It blocks for at most [`Limits::start_time`].
+    /// Checks and copies the library, which must still be the one that was [inspected](crate::library::inspect), starts
+    /// the process and loads it. It blocks for at most [`Limits::start_time`], and while the disk works.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the library is not what it was, or the process does not start or does not load it.
+    pub fn start(launch: Launch, facts: LibraryFacts, limits: Limits) -> Result<Self, SandboxError> {
+        let library = LibraryCopy::new(&facts).map_err(|error| SandboxError {
+            plugin: facts.name.clone(),
+            fault: Fault::Refused(error.to_string()),
+        })?;
+        Self::start_with(launch, Arc::new(library), limits)
+    }
+
+    /// The same with a copy that was made before, for a process that may not write files any more.
     ///
     /// # Errors
     /// [`SandboxError`] when the process does not start, or does not load the library.
-    pub fn start(launch: Launch, facts: LibraryFacts, limits: Limits) -> Result<Self, SandboxError> {
+    pub fn start_with(
+        launch: Launch,
+        library: Arc<LibraryCopy>,
+        limits: Limits,
+    ) -> Result<Self, SandboxError> {
         let sandbox = Self {
             launch,
-            facts,
+            library,
             limits,
             child: Mutex::new(None),
         };
@@ -93,12 +109,22 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when there is no answer, or it is not a step.
     pub fn step(&self, request: &StepRequest) -> Result<Step, SandboxError> {
+        // It has no value that JSON cannot hold.
+        let request = serde_json::to_vec(request).map_err(|error| self.error(Fault::Launch(error.into())))?;
+        self.step_json(&request)
+    }
+
+    /// The same for a request in JSON, which may hold what this version of the contract has no field for.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn step_json(&self, request: &[u8]) -> Result<Step, SandboxError> {
         self.ask(request).map_err(|fault| self.error(fault))
     }
 
     /// The library that it runs.
     pub fn facts(&self) -> &LibraryFacts {
-        &self.facts
+        self.library.facts()
     }
 
     /// The process's id, while there is one.
@@ -106,9 +132,7 @@ impl Sandbox {
         self.child().as_ref().map(Child::id)
     }
 
-    fn ask(&self, request: &StepRequest) -> Result<Step, Fault> {
-        // It has no value that JSON cannot hold.
-        let request = serde_json::to_vec(request).map_err(|error| Fault::Launch(error.into()))?;
+    fn ask(&self, request: &[u8]) -> Result<Step, Fault> {
         if request.len() > MAX_REQUEST {
             return Err(Fault::RequestTooLong(request.len()));
         }
@@ -117,20 +141,20 @@ impl Sandbox {
             Some(child) => child,
             None => self.start_child()?,
         };
-        let mut answer = child.ask(&request, &self.limits);
+        let mut answer = child.ask(request, &self.limits);
         if let Err(Fault::Killed | Fault::CpuTime { .. }) = answer
             && child.answers() > 0
         {
             child = self.start_child()?;
-            answer = child.ask(&request, &self.limits);
+            answer = child.ask(request, &self.limits);
         }
-        let step = answer::parse(&answer?, self.facts.minor > ABI_MINOR).map_err(Fault::Garbage)?;
+        let step = answer::parse(&answer?, self.facts().minor > ABI_MINOR).map_err(Fault::Garbage)?;
         *place = Some(child);
         Ok(step)
     }
 
     fn start_child(&self) -> Result<Child, Fault> {
-        Child::start(&self.launch, &self.facts, &self.limits)
+        Child::start(&self.launch, &self.library, &self.limits)
     }
 
     /// A thread that panicked while it held the lock had taken the child out, so what is inside is sound.
@@ -140,7 +164,7 @@ impl Sandbox {
 
     fn error(&self, fault: Fault) -> SandboxError {
         SandboxError {
-            plugin: self.facts.name.clone(),
+            plugin: self.facts().name.clone(),
             fault,
         }
     }

@@ -13,31 +13,45 @@ use keyferry_sandbox::library::{self, LibraryFacts};
 
 use crate::error::Error;
 use crate::paths;
+use crate::pins::{PinFile, Pins};
 
 /// The plugins in the configured directories. Shared by the config side, the couriers and status.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     /// `--plugin-dir`, which beats the file.
     flag: Vec<PathBuf>,
+    /// None without a config directory: then nothing is pinned.
+    pins: Option<PinFile>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     directories: Vec<PathBuf>,
+    require_pins: bool,
     /// What was read from a file, for as long as the file stays the same.
     read: HashMap<PathBuf, (Stamp, Arc<LibraryFacts>)>,
+}
+
+/// A plugin that was found.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// Which, where, and why it is not loaded.
+    pub(crate) status: PluginStatus,
+    /// `pinned`, `not pinned`, `differs`, or `unknown` where the pins cannot be read.
+    pub(crate) pin: &'static str,
 }
 
 /// Tells one version of a file from another without reading it.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Catalogue {
-    /// A catalogue that looks in `--plugin-dir`, else where `keyferry.toml` says, else in the built-in places.
+    /// A catalogue that looks in `--plugin-dir`, else where `keyferry.toml` says, else in the built-in places, and holds
+    /// plugins to the pins of that config directory.
     ///
     /// # Errors
     /// When a directory cannot be made absolute.
-    pub(crate) fn new(flag: &[PathBuf]) -> Result<Self, Error> {
+    pub(crate) fn new(flag: &[PathBuf], config_directory: Option<&Path>) -> Result<Self, Error> {
         let flag: Vec<PathBuf> = flag
             .iter()
             .map(|path| paths::absolute(path))
@@ -45,6 +59,7 @@ impl Catalogue {
         let directories = paths::plugin_dirs(&flag, &[])?;
         Ok(Self {
             flag,
+            pins: config_directory.map(PinFile::new),
             state: Mutex::new(State {
                 directories,
                 ..State::default()
@@ -52,28 +67,89 @@ impl Catalogue {
         })
     }
 
-    /// What a plugin's library says about itself.
+    /// What a plugin's library says about itself, if it may be loaded: it is what was pinned, where it was.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with which file.
     pub(crate) fn facts(&self, plugin: &str) -> Result<Arc<LibraryFacts>, LoadError> {
+        let facts = self.inspected(plugin)?;
+        self.held_to(&self.pins(), facts)
+    }
+
+    /// What a plugin's library says about itself, whether or not it may be loaded.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with which file.
+    pub(crate) fn inspected(&self, plugin: &str) -> Result<Arc<LibraryFacts>, LoadError> {
         self.inspect(&library::find(&self.directories(), plugin)?)
     }
 
     /// All plugins for `keyferry status` and `keyferry plugin list`.
     pub(crate) fn statuses(&self) -> Vec<PluginStatus> {
+        self.list().into_iter().map(|listed| listed.status).collect()
+    }
+
+    /// All plugins, and how they stand to their pins.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        let pins = self.pins();
         library::list(&self.directories())
             .into_iter()
             .map(|found| {
                 let facts = self.inspect(&found.path);
-                PluginStatus {
+                let pin = match (&pins, &facts) {
+                    (Ok(pins), Ok(facts)) => match pins.get(&facts.name) {
+                        None => "not pinned",
+                        Some(pin) if pin.differences(facts).is_empty() => "pinned",
+                        Some(_) => "differs",
+                    },
+                    (Ok(pins), Err(_)) if pins.contains_key(&found.plugin) => "pinned",
+                    (Ok(_), Err(_)) => "not pinned",
+                    (Err(_), _) => "unknown",
+                };
+                let version = facts.as_ref().ok().map(|facts| facts.version.clone());
+                let error = facts.and_then(|facts| self.held_to(&pins, facts)).err();
+                let status = PluginStatus {
                     name: found.plugin,
-                    version: facts.as_ref().ok().map(|facts| facts.version.clone()),
+                    version,
                     path: found.path.display().to_string(),
-                    error: facts.err().map(|error| StatusError::of_plugin(error.to_string())),
-                }
+                    error: error.map(|error| StatusError::of_plugin(error.to_string())),
+                };
+                Listed { status, pin }
             })
             .collect()
+    }
+
+    /// The file of the pins.
+    ///
+    /// # Errors
+    /// There is no config directory.
+    pub(crate) fn pin_file(&self) -> Result<&PinFile, Error> {
+        self.pins.as_ref().ok_or(Error::NoHome)
+    }
+
+    /// The pins, read anew: there are few, and the file may change at any time.
+    fn pins(&self) -> Result<Pins, String> {
+        self.pins.as_ref().map_or_else(|| Ok(Pins::new()), PinFile::read)
+    }
+
+    fn held_to(
+        &self,
+        pins: &Result<Pins, String>,
+        facts: Arc<LibraryFacts>,
+    ) -> Result<Arc<LibraryFacts>, LoadError> {
+        let pins = pins.as_ref().map_err(|reason| LoadError::Pins {
+            reason: reason.clone(),
+        })?;
+        let (path, plugin) = (facts.path.clone(), facts.name.clone());
+        match pins.get(&plugin).map(|pin| pin.differences(&facts)) {
+            None if self.lock().require_pins => Err(LoadError::NotPinned { path, plugin }),
+            Some(differences) if !differences.is_empty() => Err(LoadError::NotAsPinned {
+                path,
+                plugin,
+                differences,
+            }),
+            None | Some(_) => Ok(facts),
+        }
     }
 
     /// Where plugins are looked for.
@@ -113,6 +189,10 @@ impl Plugins for Catalogue {
             Ok(directories) => self.lock().directories = directories,
             Err(error) => tracing::warn!(%error, "plugin directories stay as they were"),
         }
+    }
+
+    fn require_pins(&self, required: bool) {
+        self.lock().require_pins = required;
     }
 
     fn manifest(&self, plugin: &str) -> Result<Arc<Manifest>, PluginProblem> {

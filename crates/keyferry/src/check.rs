@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Exit, Error> {
     if !directory.is_dir() {
         return Err(Error::ConfigMissing(directory));
     }
-    let catalogue = Catalogue::new(&arguments.plugins.plugin_dirs)?;
+    let catalogue = Catalogue::new(&arguments.plugins.plugin_dirs, Some(&directory))?;
     let reports = config::check(&directory, &catalogue);
     if arguments.json {
         let files: Vec<_> = reports

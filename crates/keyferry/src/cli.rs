@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+use crate::plugin::commands::LibraryCommand;
 
 /// The SSH agent that fetches its own keys.
 ///
@@ -169,6 +170,8 @@ pub(crate) enum PluginCommand {
     },
     /// Print the exact signed request that a plugin would make, without sending it
     Request(RequestArguments),
+    #[command(flatten)]
+    Library(LibraryCommand),
 }
 
 /// Options of `keyferry plugin request`.

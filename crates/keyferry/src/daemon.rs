@@ -36,7 +36,10 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
     let runtime_flag = arguments.runtime.runtime.as_deref();
     let runtime_directory = paths::runtime(runtime_flag)?;
     runtime_directory::prepare(&runtime_directory, runtime_flag.is_none())?;
-    let catalogue = Arc::new(Catalogue::new(&arguments.plugins.plugin_dirs)?);
+    let catalogue = Arc::new(Catalogue::new(
+        &arguments.plugins.plugin_dirs,
+        Some(&config_directory),
+    )?);
     if !config_directory.is_dir() {
         tracing::warn!(path = %config_directory.display(), "there is no config directory yet; it is read when it appears");
     }

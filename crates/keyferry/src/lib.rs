@@ -19,6 +19,7 @@ mod harden;
 mod key_ring;
 mod logging;
 mod paths;
+mod pins;
 mod plugin;
 mod request;
 mod runtime_directory;
@@ -74,6 +75,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             json,
         }) => plugin::info(&name, &plugins, config.as_deref(), json)?,
         Command::Plugin(PluginCommand::Request(arguments)) => request::run(&arguments)?,
+        Command::Plugin(PluginCommand::Library(command)) => plugin::commands::run(&command)?,
         Command::SshAgent(arguments) => ssh_agent::run(&arguments)?,
         Command::Completions { shell } => {
             table::print(&cli::completions(shell))?;

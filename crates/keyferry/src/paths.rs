@@ -52,13 +52,18 @@ pub(crate) fn plugin_dirs(flag: &[PathBuf], configured: &[PathBuf]) -> Result<Ve
         directories.push(folder.join("plugins"));
         directories.push(folder.to_owned());
     }
-    match variable("XDG_DATA_HOME") {
-        Some(base) => directories.push(base.join("keyferry/plugins")),
-        None => directories.extend(home().ok().map(|home| home.join(".local/share/keyferry/plugins"))),
-    }
+    directories.extend(user_plugins());
     directories.push(PathBuf::from("/usr/local/lib/keyferry/plugins"));
     directories.push(PathBuf::from("/usr/lib/keyferry/plugins"));
     Ok(directories)
+}
+
+/// The user's own plugins.
+pub(crate) fn user_plugins() -> Result<PathBuf, Error> {
+    match variable("XDG_DATA_HOME") {
+        Some(base) => Ok(base.join("keyferry/plugins")),
+        None => Ok(home()?.join(".local/share/keyferry/plugins")),
+    }
 }
 
 /// The path from the root, links left as they are.

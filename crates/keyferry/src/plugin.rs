@@ -1,4 +1,4 @@
-//! `keyferry plugin list` and `info`.
+//! `keyferry plugin`: looking at plugins; `install` has those commands that change something.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,20 +9,31 @@ use keyferry_sandbox::LoadError;
 use keyferry_sandbox::library::LibraryFacts;
 use serde_json::json;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Listed};
 use crate::cli::PluginDirectories;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::paths;
 use crate::table::{self, Style, Table};
 
+pub(crate) mod commands;
+mod install;
+
 /// `keyferry plugin list`.
 pub(crate) fn list(plugins: &PluginDirectories, config: Option<&Path>, json: bool) -> Result<Exit, Error> {
     let catalogue = open(plugins, config)?;
-    let statuses = catalogue.statuses();
+    let listed = catalogue.list();
     if json {
-        table::print(&format!("{:#}", json!({"plugins": statuses})))?;
-    } else if statuses.is_empty() {
+        let plugins: Vec<serde_json::Value> = listed
+            .iter()
+            .map(|listed| {
+                let mut plugin = json!(listed.status);
+                plugin["pin"] = json!(listed.pin);
+                plugin
+            })
+            .collect();
+        table::print(&format!("{:#}", json!({"plugins": plugins})))?;
+    } else if listed.is_empty() {
         let places: Vec<String> = catalogue
             .directories()
             .iter()
@@ -31,19 +42,23 @@ pub(crate) fn list(plugins: &PluginDirectories, config: Option<&Path>, json: boo
         table::print(&format!("no plugins in {}", places.join(", ")))?;
     } else {
         let style = Style::of_stdout();
-        let mut rows = Table::new(&["PLUGIN", "VERSION", "LIBRARY"]);
-        for status in &statuses {
+        let mut rows = Table::new(&["PLUGIN", "VERSION", "PIN", "LIBRARY"]);
+        for Listed { status, pin } in &listed {
             let version = status.version.clone().unwrap_or_else(|| style.bad("unusable"));
-            rows.row(vec![status.name.clone(), version, status.path.clone()]);
+            let pin = match *pin {
+                "pinned" | "not pinned" => (*pin).to_owned(),
+                other => style.bad(other),
+            };
+            rows.row(vec![status.name.clone(), version, pin, status.path.clone()]);
         }
         table::print(rows.render(style).trim_end())?;
-        for status in &statuses {
+        for Listed { status, .. } in &listed {
             if let Some(error) = &status.error {
                 table::print(&format!("\n{}: {}", style.bad(&status.name), error.message))?;
             }
         }
     }
-    let good = statuses.iter().all(|status| status.error.is_none());
+    let good = listed.iter().all(|listed| listed.status.error.is_none());
     Ok(if good { Exit::Fine } else { Exit::Failed })
 }
 
@@ -55,36 +70,49 @@ pub(crate) fn info(
     json: bool,
 ) -> Result<Exit, Error> {
     let catalogue = open(plugins, config)?;
-    let facts = facts(&catalogue, name)?;
+    // Also of one that is not loaded: what it may do is what one has to know to accept it.
+    let facts = inspected(&catalogue, name)?;
     if json {
         let text = serde_json::to_string_pretty(&facts.manifest)
             .map_err(|error| Error::Answer(error.to_string()))?;
         table::print(&text)?;
     } else {
-        let library = facts.path.display();
-        table::print(&describe(
-            &facts.manifest,
-            &format!("{library} (contract {}.{})", facts.major, facts.minor),
-        ))?;
+        let pin = install::standing(&catalogue, &facts).unwrap_or_else(|error| error.to_string());
+        table::print(&described(&facts, &pin))?;
+        for change in install::changes(&catalogue, &facts).unwrap_or_default() {
+            table::print(&format!("  {change}"))?;
+        }
     }
     Ok(Exit::Fine)
 }
 
 /// The catalogue as the daemon would see it: `--plugin-dir`, else keyferry.toml's directories, else the built-in ones.
 pub(crate) fn open(plugins: &PluginDirectories, config: Option<&Path>) -> Result<Catalogue, Error> {
-    let catalogue = Catalogue::new(&plugins.plugin_dirs)?;
-    if plugins.plugin_dirs.is_empty() {
-        // Reading tells the catalogue where keyferry.toml has it look; what else is wrong there is `check`'s affair.
-        if let Ok(directory) = paths::config(config) {
-            let _ = config::check(&directory, &catalogue);
-        }
+    let directory = paths::config(config).ok();
+    let catalogue = Catalogue::new(&plugins.plugin_dirs, directory.as_deref())?;
+    if let Some(directory) = directory {
+        // Reading tells the catalogue what keyferry.toml says of plugins; what else is wrong there is `check`'s affair.
+        let _ = config::check(&directory, &catalogue);
     }
     Ok(catalogue)
 }
 
-/// What a plugin's library says about itself; of a name that is not there, the nearest that is.
+/// What the library of a plugin that may be loaded says about itself; of a name that is not there, the nearest that is.
 pub(crate) fn facts(catalogue: &Catalogue, name: &str) -> Result<Arc<LibraryFacts>, Error> {
-    catalogue.facts(name).map_err(|error| {
+    with_nearest(catalogue, name, catalogue.facts(name))
+}
+
+/// The same of any plugin.
+fn inspected(catalogue: &Catalogue, name: &str) -> Result<Arc<LibraryFacts>, Error> {
+    with_nearest(catalogue, name, catalogue.inspected(name))
+}
+
+fn with_nearest(
+    catalogue: &Catalogue,
+    name: &str,
+    facts: Result<Arc<LibraryFacts>, LoadError>,
+) -> Result<Arc<LibraryFacts>, Error> {
+    facts.map_err(|error| {
         let nearest = match &error {
             LoadError::NotFound { .. } => {
                 config::suggestion(name, catalogue.names().iter().map(String::as_str))
@@ -95,7 +123,11 @@ pub(crate) fn facts(catalogue: &Catalogue, name: &str) -> Result<Arc<LibraryFact
     })
 }
 
-fn describe(manifest: &Manifest, library: &str) -> String {
+/// What a plugin is and may do, and how it stands to its pin.
+fn described(facts: &LibraryFacts, pin: &str) -> String {
+    let path = facts.path.display();
+    let library = format!("{path} (contract {}.{})", facts.major, facts.minor);
+    let manifest: &Manifest = &facts.manifest;
     let style = Style::of_stdout();
     let mut text = format!(
         "{} {}\n{}\n",
@@ -106,7 +138,8 @@ fn describe(manifest: &Manifest, library: &str) -> String {
     let mut line =
         |name: &str, value: String| text.push_str(&format!("\n{:<13} {value}", format!("{name}:")));
     let list = |words: Vec<String>| words.join("\n              ");
-    line("library", library.to_owned());
+    line("library", library);
+    line("sha256", facts.sha256.clone());
     line("sends to", list(manifest.hosts.clone()));
     let mut calls = Vec::new();
     for (operation, rules) in &manifest.operations {
@@ -160,7 +193,18 @@ fn describe(manifest: &Manifest, library: &str) -> String {
                     .path_variable
                     .as_ref()
                     .map(|name| format!(" (or what ${name} names)"));
-                sources.push(format!("file {}{}", file.path, other.unwrap_or_default()));
+                let paths = std::iter::once(&file.path).chain(&file.alternatives);
+                let paths: Vec<&str> = paths
+                    .filter(|path| !path.is_empty())
+                    .map(String::as_str)
+                    .collect();
+                sources.push(format!(
+                    "file {}{}",
+                    paths.join(", else "),
+                    other.unwrap_or_default()
+                ));
+                let commands = file.commands.keys();
+                sources.extend(commands.map(|field| format!("  {field} (a command, run for its output)")));
                 let secret = file.secret.iter();
                 sources.extend(secret.map(|(pointer, field)| format!("  {pointer} (as {field})")));
             }
@@ -196,5 +240,6 @@ fn describe(manifest: &Manifest, library: &str) -> String {
     if let Some(quota) = &manifest.quota {
         line("limit", format!("{} pairs per {}", quota.pairs, quota.scope));
     }
+    line("pin", pin.to_owned());
     text
 }

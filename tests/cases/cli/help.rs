@@ -17,6 +17,9 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "list"],
     &["plugin", "info"],
     &["plugin", "request"],
+    &["plugin", "add"],
+    &["plugin", "remove"],
+    &["plugin", "pin"],
     &["ssh-agent"],
     &["completions"],
 ];

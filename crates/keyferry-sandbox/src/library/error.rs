@@ -31,6 +31,14 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// It could not be copied to where nobody can change it.
+    #[error("cannot make a private copy of {}: {source}", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -93,6 +101,33 @@ pub enum LoadError {
         /// The directories that were searched.
         directories: Vec<PathBuf>,
     },
+    /// It differs from what the user accepted.
+    #[error(
+        "{} is not the plugin that was pinned, so it is not loaded: {}; if you trust it, accept it with \
+         `keyferry plugin pin {plugin}`, else install the one that you accepted",
+        path.display(),
+        shortened(differences)
+    )]
+    NotAsPinned {
+        /// The file.
+        path: PathBuf,
+        /// The plugin's name.
+        plugin: String,
+        /// What differs, one each.
+        differences: Vec<String>,
+    },
+    /// Nobody accepted it, and the settings ask for that.
+    #[error(
+        "{} is not pinned, and keyferry.toml has require_pins = true: look at it with `keyferry plugin info \
+         {plugin}`, then accept it with `keyferry plugin pin {plugin}`",
+        path.display()
+    )]
+    NotPinned {
+        /// The file.
+        path: PathBuf,
+        /// The plugin's name.
+        plugin: String,
+    },
     /// It is a directory, a device, a pipe.
     #[error("{} is not a regular file", path.display())]
     NotRegular {
@@ -106,6 +141,12 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong with it.
         reason: NotOurs,
+    },
+    /// What the user accepted cannot be read.
+    #[error("no plugin is loaded while its pin cannot be read: {reason}")]
+    Pins {
+        /// The file of the pins and what is wrong with it.
+        reason: String,
     },
     /// Its manifest section is damaged.
     #[error("{} is damaged: {source}: install it again", path.display())]
@@ -134,6 +175,16 @@ pub enum LoadError {
     /// Others could have written it.
     #[error("the plugin is not loaded: {0}")]
     Untrusted(#[from] Distrust),
+}
+
+/// So many that a message stays readable; `keyferry plugin pin` shows all.
+fn shortened(differences: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = &differences[..differences.len().min(SHOWN)];
+    match differences.len() - shown.len() {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
 }
 
 fn newer_hint(newer: bool) -> String {

@@ -2,8 +2,7 @@
 
 #![expect(unsafe_code, reason = "loads a library and calls its functions")]
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 
 use keyferry_plugin::abi::{self, ABI_MAJOR, Buffer, PluginTable};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -55,14 +54,14 @@ impl Drop for Answer<'_> {
     }
 }
 
-/// Loads the library that `file` is, and checks its table against what its header said.
-pub(super) fn load(file: &File, facts: &LibraryFacts) -> Result<Plugin, LoadError> {
+/// Loads the library at this path, a copy that nobody can change, and checks its table against what its header said.
+pub(super) fn load(path: &Path, facts: &LibraryFacts) -> Result<Plugin, LoadError> {
     let refused = |reason: String| LoadError::Table {
         path: facts.path.clone(),
         reason,
     };
     // SAFETY: this runs the library's constructors, which is what this process is for.
-    let library = unsafe { Library::open(Some(loadable_path(file, facts)), RTLD_NOW | RTLD_LOCAL) };
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| LoadError::Dlopen {
         path: facts.path.clone(),
         reason: error.to_string(),
@@ -125,17 +124,6 @@ struct RawTable {
 }
 
 const _: () = assert!(size_of::<RawTable>() == size_of::<PluginTable>());
-
-/// A path that names the very file that was checked, whatever its name leads to by now. Elsewhere than on Linux that
-/// cannot be said; there, only we and root can have exchanged it meanwhile.
-fn loadable_path(file: &File, facts: &LibraryFacts) -> PathBuf {
-    use std::os::fd::AsRawFd;
-
-    match cfg!(target_os = "linux") {
-        true => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
-        false => facts.path.clone(),
-    }
-}
 
 #[cfg(test)]
 mod tests;

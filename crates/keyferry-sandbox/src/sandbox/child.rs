@@ -16,7 +16,7 @@ use super::{Launch, Limits};
 use crate::error::{Fault, Garbage, quoted};
 use crate::frame::{self, FrameError};
 use crate::jail::{self, Memory};
-use crate::library::LibraryFacts;
+use crate::library::LibraryCopy;
 use crate::process::{Load, Loaded, MAX_ANSWER, MAX_REQUEST};
 
 /// A running sandbox process. Dropping it kills and reaps it.
@@ -31,7 +31,7 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts the process and has it load the library.
-    pub(super) fn start(launch: &Launch, facts: &LibraryFacts, limits: &Limits) -> Result<Self, Fault> {
+    pub(super) fn start(launch: &Launch, library: &LibraryCopy, limits: &Limits) -> Result<Self, Fault> {
         let (ours, theirs) = UnixStream::pair().map_err(Fault::Launch)?;
         let process = Command::new(&launch.program)
             .args(&launch.args)
@@ -56,9 +56,14 @@ impl Child {
             memory_at_start: None,
         };
         let load = Load {
-            facts: facts.clone(),
+            facts: library.facts().clone(),
             limits: *limits,
+            #[cfg(not(target_os = "linux"))]
+            path: library.place().path(),
         };
+        // A process that ended at once is told from its end, when its answer does not come.
+        #[cfg(target_os = "linux")]
+        let _ = crate::handover::give(&child.socket, library.place());
         let load = serde_json::to_vec(&load).map_err(|error| Fault::Launch(error.into()))?;
         let answer = child.exchange(&load, "load", limits.start_time, limits)?;
         match serde_json::from_slice(&answer) {

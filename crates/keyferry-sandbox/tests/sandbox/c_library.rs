@@ -12,6 +12,8 @@ pub(crate) struct CLibrary {
     pub(crate) code: String,
     /// The body of `step`, which sees `request` and `length` and may `return answer("...")`.
     pub(crate) step: String,
+    /// The manifest's JSON; `NAME` stands for the plugin's name.
+    pub(crate) manifest: String,
     /// Definition of the manifest's section.
     pub(crate) section: &'static str,
     /// Definition of the table.
@@ -27,6 +29,7 @@ impl CLibrary {
             step: format!(
                 r#"return answer("{{\"fail\":{{\"error\":{{\"kind\":\"internal\",\"message\":\"{message}\"}}}}}}");"#
             ),
+            manifest: MANIFEST.to_owned(),
             section: "KEYFERRY_MANIFEST(MANIFEST);",
             table: TABLE,
         }
@@ -47,10 +50,11 @@ impl CLibrary {
             name,
             code,
             step,
+            manifest,
             section,
             table,
         } = self;
-        let manifest = MANIFEST
+        let manifest = manifest
             .replace("NAME", name)
             .replace('"', "\\\"")
             .replace('\n', " ");
@@ -80,7 +84,12 @@ const void *keep[] = {{(const void *)step, (const void *)give_back}};
         let path = directory.join(keyferry_sandbox_file_name(name));
         let file = directory.join(format!("{name}.c"));
         std::fs::write(&file, source).unwrap();
-        let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../keyferry-plugin/include");
+        let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let include = folders.find_map(|folder| {
+            let include = folder.join("crates/keyferry-plugin/include");
+            include.is_dir().then_some(include)
+        });
+        let include = include.expect("the project has the header");
         let output = Command::new("cc")
             .args([
                 "-std=c11",

@@ -208,6 +208,74 @@ fn a_library_replaced_after_it_was_inspected_is_not_run() {
     assert!(!case.marker.exists());
 }
 
+/// Same file, same length, same times: only the bytes tell.
+#[test]
+fn a_library_changed_in_place_after_it_was_inspected_is_not_run() {
+    let case = Case::new(|_| {});
+    let facts = library::inspect(&case.path).unwrap();
+    let mut content = std::fs::read(&case.path).unwrap();
+    let modified = std::fs::metadata(&case.path).unwrap().modified().unwrap();
+    let version = b"1.2.3";
+    let at = content
+        .windows(version.len())
+        .position(|window| window == version)
+        .unwrap();
+    // Beyond the manifest: in the code or its data.
+    let last = content.iter().rposition(|&byte| byte == 0).unwrap();
+    assert_ne!(at, last);
+    content[last] = 1;
+    let mut file = std::fs::OpenOptions::new().write(true).open(&case.path).unwrap();
+    std::io::Write::write_all(&mut file, &content).unwrap();
+    file.set_modified(modified).unwrap();
+
+    let now = library::inspect(&case.path).unwrap();
+    let mut but_for_the_hash = now.clone();
+    but_for_the_hash.sha256.clone_from(&facts.sha256);
+    assert_eq!(but_for_the_hash, facts);
+    assert_ne!(now.sha256, facts.sha256);
+
+    let error = Sandbox::start(launch(), facts, patient())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("was replaced since it was checked"), "{error}");
+    assert!(!case.marker.exists());
+}
+
+const NEWER_MINOR: &str =
+    "#undef KEYFERRY_ABI_MINOR\n#define KEYFERRY_ABI_MINOR 9\nKEYFERRY_MANIFEST(MANIFEST);";
+
+#[test]
+fn a_newer_minor_version_works_and_may_answer_with_fields_of_its_own() {
+    let step = r#"return answer("{\"fail\":{\"error\":{\"kind\":\"internal\",\"message\":\"newer\",\"mood\":\"fine\"}}}");"#;
+    let newer = Case::new(|plugin| {
+        plugin.section = NEWER_MINOR;
+        plugin.step = step.to_owned();
+    });
+    let facts = library::inspect(&newer.path).unwrap();
+    assert_eq!((facts.major, facts.minor), (1, 9));
+    let sandbox = Sandbox::start(launch(), facts, patient()).unwrap();
+    assert_eq!(failure(sandbox.step(&list(Behaviour::None)).unwrap()), "newer");
+
+    // The same answer from a plugin of our own version is not understood.
+    let own = Case::new(|plugin| plugin.step = step.to_owned());
+    let sandbox = Sandbox::start(launch(), library::inspect(&own.path).unwrap(), patient()).unwrap();
+    let error = sandbox.step(&list(Behaviour::None)).unwrap_err().to_string();
+    assert!(error.contains("it has the unknown field error.mood"), "{error}");
+}
+
+/// A rule that is not known might forbid something: it is never passed over.
+#[test]
+fn a_manifest_with_rules_of_a_newer_minor_version_is_refused_with_the_way_out() {
+    let newer = Case::new(|plugin| {
+        plugin.section = NEWER_MINOR;
+        plugin.manifest = plugin.manifest.replace("\"region\"", "\"moods\": [], \"region\"");
+    });
+    newer.check(
+        &newer.path,
+        "built for a newer plugin contract than 1.0: update keyferry",
+    );
+}
+
 #[test]
 fn the_process_checks_by_itself() {
     let case = Case::new(|_| {});
