@@ -9,6 +9,7 @@ use keyferry_plugin::contract::{
     CredentialSet, DoneStep, Effect, ErrorKind, HttpStep, Operation, OperationKind, Outcome, ProviderError,
     Reply, RunStep, Session,
 };
+use keyferry_plugin::recipe::HttpRequest;
 use serde_json::Value;
 
 use super::result::{self, Held};
@@ -213,7 +214,12 @@ impl Chain<'_> {
 
     fn http(&mut self, step: &HttpStep) -> Result<Reply, JobError> {
         let values = self.values();
-        let received = self.exchange.step(step, &values, &self.reach)?;
+        let insecure_http = self.shared.setup.account.insecure_http;
+        let HttpRequest { origin, path, .. } = &step.request;
+        let reach = self
+            .reach
+            .with_named(origin, path, &self.exchange.named, insecure_http);
+        let received = self.exchange.step(step, &values, &reach)?;
         let asked = cleaning::clean(&step.request.origin, 100);
         self.trail.push(match &received.reply {
             Reply::Response(response) => {

@@ -16,7 +16,8 @@ use crate::setup::Account;
 ///
 /// A login begins with the URLs of the account's settings, adds those of the documents that it reads
 /// ([`Self::add_setting`]), and in the end those of its session ([`Self::add_catalogue`]). It is kept beside the
-/// credentials: later operations send to all of them.
+/// credentials: later operations send to all of them. A login itself may follow what its answers named
+/// ([`Self::with_named`]).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Reach {
     urls: Vec<AllowedUrl>,
@@ -159,6 +160,28 @@ impl Reach {
             kind: UrlKind::Catalogue,
         });
         Ok(())
+    }
+
+    /// The same while a login goes on: a request of it may follow a URL that an earlier answer named, by the rules of
+    /// [`Self::add_catalogue`], as later operations may.
+    pub(crate) fn with_named(
+        &self,
+        origin: &str,
+        path: &str,
+        named: &NamedUrls,
+        insecure_http: bool,
+    ) -> Self {
+        let mut reach = self.clone();
+        let Ok(origin) = Origin::parse(origin) else {
+            return reach;
+        };
+        let bases = named.urls.iter().filter(|url| url.origin == origin);
+        let bases = bases.map(|url| url.base.as_str()).take(MAX_CATALOGUE - 1);
+        for base in bases.chain([path]) {
+            // What may not be sent to is not added, and the request is refused for it.
+            let _ = reach.add_catalogue(&format!("{origin}{base}"), named, insecure_http);
+        }
+        reach
     }
 
     /// The URLs of this origin that a manifest with these hosts may send to.
@@ -307,6 +330,27 @@ mod tests {
             let allowed = catalogue(by, url, insecure).unwrap();
             assert_eq!(allowed, (url.trim_end_matches('/').to_owned(), expected), "{url}");
         }
+    }
+
+    #[test]
+    fn a_login_may_follow_what_it_was_told() {
+        let body = r#"["http://127.0.0.1:8774/v2.1/p", "http://nova.example/v2.1"]"#;
+        let named = named("http://127.0.0.1:5000", body);
+        let hosts = ["{catalogue}".to_owned()];
+        let bases = |origin: &str, path: &str| -> Vec<String> {
+            let reach = Reach::default().with_named(origin, path, &named, false);
+            let origin = Origin::parse(origin).unwrap();
+            reach.at(&origin, &hosts).map(|url| url.base.clone()).collect()
+        };
+        assert_eq!(bases("http://127.0.0.1:8774", "/v2.1"), ["/v2.1/p", "/v2.1"]);
+        assert_eq!(bases("http://127.0.0.1:8774", "/other"), ["/v2.1/p"]);
+        assert!(bases("http://127.0.0.1:8775", "/v2.1").is_empty());
+        // Plain http to another machine.
+        assert!(bases("http://nova.example", "/v2.1").is_empty());
+        assert_eq!(
+            Reach::default().with_named("nova.example", "/v2.1", &named, false),
+            Reach::default()
+        );
     }
 
     #[test]
