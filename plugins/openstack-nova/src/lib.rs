@@ -4,9 +4,9 @@
 //! microversion 2.91, and imports whatever OpenSSH calls a public key. It has no idempotency token: a lost answer to a create is
 //! a lost private key. There is no call that binds a pair to a server: a server gets it when it is made.
 
-use keyferry_openstack::{Compute, Reached, annotate, fault};
+use keyferry_openstack::{Compute, annotate, fault};
 use keyferry_plugin::contract::{
-    Create, Credentials, Delete, Effect, ErrorKind, Import, List, Outcome, Pair, PairReference,
+    Create, Credentials, Delete, Effect, ErrorKind, HttpStep, Import, List, Outcome, Pair, PairReference,
     ProviderError, Response, Step,
 };
 use keyferry_plugin::error::ErrorRule;
@@ -23,40 +23,34 @@ pub struct OpenstackNova;
 
 impl Provider for OpenstackNova {
     fn create(&self, create: &Create, turn: &Turn<'_>) -> Answer {
-        match Compute::reach(turn, Effect::Unknown)? {
-            Reached::Asking(step, _) => Ok(step),
-            Reached::Ready(compute) => {
-                let version = compute.generating()?;
-                let step = compute.send("POST", "", version, json!({"name": create.name}));
-                Ok(step.capturing(PRIVATE_KEY, "/keypair/private_key").into())
-            }
-            Reached::Answered(_, response) => {
-                let step = made(response, &create.name, "create")?;
-                if response.has_captured(PRIVATE_KEY) {
-                    Ok(step)
-                } else {
-                    Err(garbled(response, "holds no private key", Effect::Unknown))
-                }
-            }
+        let Some(response) = turn.response(Effect::Unknown)? else {
+            let compute = Compute::of(turn)?;
+            let pair = json!({"name": create.name});
+            let step = HttpStep::new(compute.request("POST", "", compute.generating()?, pair));
+            return Ok(step.capturing(PRIVATE_KEY, "/keypair/private_key").into());
+        };
+        let step = described(response, &create.name, "create", Effect::Unknown)?;
+        if response.has_captured(PRIVATE_KEY) {
+            Ok(step)
+        } else {
+            Err(garbled(response, "holds no private key", Effect::Unknown))
         }
     }
 
     fn import(&self, import: &Import, turn: &Turn<'_>) -> Answer {
-        match Compute::reach(turn, Effect::Unknown)? {
-            Reached::Asking(step, _) => Ok(step),
-            Reached::Ready(compute) => {
+        match turn.response(Effect::Unknown)? {
+            None => {
                 let pair = json!({"name": import.name, "public_key": import.public_key});
-                Ok(compute.send("POST", "", compute.version()?, pair).into())
+                send(turn, "POST", "", pair)
             }
-            Reached::Answered(_, response) => made(response, &import.name, "create"),
+            Some(response) => described(response, &import.name, "create", Effect::Unknown),
         }
     }
 
     fn list(&self, list: &List, turn: &Turn<'_>) -> Answer {
-        let (compute, response) = match Compute::reach(turn, Effect::None)? {
-            Reached::Asking(step, _) => return Ok(step),
-            Reached::Ready(compute) => return Ok(compute.list(list, None)?.into()),
-            Reached::Answered(compute, response) => (compute, response),
+        let compute = Compute::of(turn)?;
+        let Some(response) = turn.response(Effect::None)? else {
+            return Ok(compute.list(list, None)?.into());
         };
         let body = answer(response, "index", Effect::None)?;
         let described = items(&body, "/keypairs")
@@ -66,8 +60,9 @@ impl Provider for OpenstackNova {
         let more = body["keypairs_links"]
             .as_array()
             .is_some_and(|links| links.iter().any(|link| link["rel"] == "next"));
+        let marker: Option<String> = turn.state()?;
         match pairs.last().map(|pair| pair.name.clone()) {
-            Some(last) if more && compute.marker() == Some(&last) => {
+            last if more && last == marker => {
                 Err(garbled(response, "is the same page once more", Effect::None))
             }
             Some(last) if more => Ok(compute.list(list, Some(last))?.emitting(pairs).into()),
@@ -76,13 +71,9 @@ impl Provider for OpenstackNova {
     }
 
     fn get(&self, reference: &PairReference, turn: &Turn<'_>) -> Answer {
-        match Compute::reach(turn, Effect::None)? {
-            Reached::Asking(step, _) => Ok(step),
-            Reached::Ready(compute) => {
-                let path = format!("/{}", percent_encode(&reference.name));
-                Ok(compute.send("GET", &path, compute.version()?, Value::Null).into())
-            }
-            Reached::Answered(_, response) => described(response, &reference.name, "show", Effect::None),
+        match turn.response(Effect::None)? {
+            None => send(turn, "GET", &below(reference), Value::Null),
+            Some(response) => described(response, &reference.name, "show", Effect::None),
         }
     }
 
@@ -91,19 +82,11 @@ impl Provider for OpenstackNova {
             let message = "nova deletes one pair per call";
             return Err(ProviderError::new(ErrorKind::Unsupported, message));
         };
-        match Compute::reach(turn, Effect::Unknown)? {
-            // Every call of a delete names its pair, so it asks nothing first.
-            Reached::Asking(_, compute) | Reached::Ready(compute) => {
-                let path = format!("/{}", percent_encode(&reference.name));
-                Ok(compute
-                    .send("DELETE", &path, compute.version()?, Value::Null)
-                    .into())
-            }
+        match turn.response(Effect::Unknown)? {
+            None => send(turn, "DELETE", &below(reference), Value::Null),
             // 202 up to microversion 2.1, 204 from 2.2 on.
-            Reached::Answered(_, response) if [202, 204].contains(&response.status) => {
-                Ok(Step::done(Outcome::Deleted))
-            }
-            Reached::Answered(_, response) => Err(refused(response, "delete", Effect::Unknown)),
+            Some(response) if [202, 204].contains(&response.status) => Ok(Step::done(Outcome::Deleted)),
+            Some(response) => Err(refused(response, "delete", Effect::Unknown)),
         }
     }
 
@@ -119,11 +102,16 @@ impl Provider for OpenstackNova {
 /// The capture of a create.
 const PRIVATE_KEY: &str = "private_key";
 
-/// The pair that a create or an import made: 200 up to microversion 2.1, 201 from 2.2 on.
-fn made(response: &Response, name: &str, action: &str) -> Answer {
-    described(response, name, action, Effect::Unknown)
+fn send(turn: &Turn<'_>, method: &str, below: &str, pair: Value) -> Answer {
+    let compute = Compute::of(turn)?;
+    Ok(HttpStep::new(compute.request(method, below, compute.version()?, pair)).into())
 }
 
+fn below(reference: &PairReference) -> String {
+    format!("/{}", percent_encode(&reference.name))
+}
+
+/// The pair that an answer describes.
 fn described(response: &Response, name: &str, action: &str, effect: Effect) -> Answer {
     let body = answer(response, action, effect)?;
     let pair = pair(&body["keypair"]).map_err(|error| annotate(error.with_effect(effect), response))?;
@@ -149,6 +137,7 @@ fn pair(object: &Value) -> Result<Pair, ProviderError> {
     })
 }
 
+/// What an answer with status 200, or 201 of a pair that was made from microversion 2.2 on, says.
 fn answer(response: &Response, action: &str, effect: Effect) -> Result<Value, ProviderError> {
     if ![200, 201].contains(&response.status) {
         return Err(refused(response, action, effect));

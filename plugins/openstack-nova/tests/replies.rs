@@ -1,6 +1,7 @@
 //! What the plugin makes of Nova's answers.
 
 #[path = "support/drive.rs"]
+#[expect(dead_code, reason = "the requests have tests of their own")]
 mod drive;
 
 use keyferry_plugin::contract::{
@@ -10,7 +11,7 @@ use keyferry_plugin::contract::{
 use keyferry_plugin::recipe::Expr;
 use serde_json::{Value, json};
 
-use crate::drive::{after, failure, http, log_in, logged_in, response, step, token, versions};
+use crate::drive::{failure, http, logged_in, response, step};
 
 const MD5: &str = "4f:c6:1c:dd:8f:b1:2b:ae:33:fe:c1:30:12:e3:8d:dd";
 
@@ -314,60 +315,6 @@ fn before_pages_a_list_is_whole() {
         None,
     ));
     assert!(sent.request.query.is_empty());
-}
-
-#[test]
-fn the_service_of_another_region_is_asked_for_its_microversions() {
-    let regions = [
-        ("RegionOne", "http://127.0.0.1:8774/v2.1"),
-        ("RegionTwo", "http://127.0.0.1:9774/compute/v2.1"),
-    ];
-    let mut account = crate::drive::account(&["user_id", "project_id", "password"]);
-    account.region = Some("RegionOne".to_owned());
-    let session = log_in(&account, token(&regions), versions("2.1", "2.103")).unwrap();
-    let mut context = after(account, session);
-    context.region = Some("RegionTwo".to_owned());
-    let ask = http(step(&import(), &context, Value::Null, None));
-    assert_eq!(
-        (&*ask.request.origin, &*ask.request.path),
-        ("http://127.0.0.1:9774", "/compute/v2.1")
-    );
-    let sent = http(step(
-        &import(),
-        &context,
-        ask.state,
-        Some(response(200, versions("2.1", "2.60"), &[])),
-    ));
-    assert_eq!(
-        (&*sent.request.origin, &*sent.request.path),
-        ("http://127.0.0.1:9774", "/compute/v2.1/os-keypairs")
-    );
-    assert_eq!(
-        crate::drive::header(&sent, "x-openstack-nova-api-version").as_deref(),
-        Some("2.60")
-    );
-    assert_eq!(
-        pair(step(
-            &import(),
-            &context,
-            sent.state,
-            Some(response(201, keypair("web"), &[]))
-        ))
-        .name,
-        "web"
-    );
-
-    // A delete asks nothing first, and is at home in every version.
-    let sent = http(step(&delete(), &context, Value::Null, None));
-    assert_eq!(&*sent.request.path, "/compute/v2.1/os-keypairs/web");
-    assert_eq!(
-        crate::drive::header(&sent, "x-openstack-nova-api-version").as_deref(),
-        Some("2.1")
-    );
-
-    context.region = Some("RegionThree".to_owned());
-    let error = failure(step(&import(), &context, Value::Null, None));
-    assert!(error.message.contains("RegionThree"), "{}", error.message);
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! The compute service of a region: its URL, and the microversions that it announces.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use keyferry_plugin::contract::{Effect, ErrorKind, HttpStep, List, ProviderError, Response, Step};
+use keyferry_plugin::contract::{Effect, ErrorKind, HttpStep, List, ProviderError, Response};
 use keyferry_plugin::recipe::{Expr, HttpRequest};
 use keyferry_plugin::{Answer, Turn};
 use serde::{Deserialize, Serialize};
@@ -12,8 +11,6 @@ use serde_json::{Value, json};
 
 use crate::{Login, TOKEN, annotate, fault, split_url};
 
-/// The microversion that every compute API 2.1 has.
-const FIRST: Microversion = Microversion(2, 1);
 /// The newest microversion whose key pairs this plugin knows: the first in which Nova makes none itself.
 const NEWEST: Microversion = Microversion(2, 92);
 /// The last in which Nova makes pairs.
@@ -25,7 +22,7 @@ const PAGED: Microversion = Microversion(2, 35);
 /// Pairs per page, where nobody asks for a number. Nova's own limit is 1000 unless the operator set another.
 const PAGE_SIZE: u32 = 500;
 
-/// A compute service.
+/// The compute service that a login led to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Compute {
     url: String,
@@ -33,85 +30,26 @@ pub struct Compute {
     greatest: Microversion,
     /// The one that the account asks for.
     pinned: Option<Microversion>,
-    /// The last name of the page before, in a list.
-    #[serde(default)]
-    marker: Option<String>,
-}
-
-/// The public part of a session.
-#[derive(Debug, Deserialize, Serialize)]
-struct Public {
-    project_id: String,
-    user_id: String,
-    /// The microversion in use, for a reader.
-    microversion: Option<Microversion>,
-    region: String,
-    /// The service of that region.
-    compute: Compute,
-    /// The URLs of all regions.
-    endpoints: BTreeMap<String, String>,
-}
-
-/// How far an operation is.
-#[derive(Debug)]
-pub enum Reached<'a> {
-    /// The service of another region than the session's is asked for its microversions. It surely has the first.
-    Asking(Step, Compute),
-    /// The operation's own request comes next.
-    Ready(Compute),
-    /// It was answered.
-    Answered(Compute, &'a Response),
 }
 
 impl Compute {
-    /// How far an operation is; `effect` is what its own request may have done when no answer comes.
+    /// The service of this operation's session.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when no answer came, [`ErrorKind::Invalid`] when the region is not in the catalogue.
-    pub fn reach<'a>(turn: &Turn<'a>, effect: Effect) -> Result<Reached<'a>, ProviderError> {
-        // The state is null before the first request, a URL while that asks for microversions, and then the service.
-        if turn.state.is_object() {
-            let compute = turn.state()?;
-            let response = turn.response(effect)?.ok_or_else(no_answer)?;
-            return Ok(Reached::Answered(compute, response));
-        }
-        let session = Public::deserialize(&turn.context.session)
-            .map_err(|_| ProviderError::new(ErrorKind::Internal, "there is no session: log in first"))?;
-        if turn.state.is_string() {
-            let response = turn.response(Effect::None)?.ok_or_else(no_answer)?;
-            let pinned = session.compute.pinned;
-            return Ok(Reached::Ready(Self::announced(turn.state()?, pinned, response)?));
-        }
-        let region = turn.context.region.as_deref().unwrap_or(&session.region);
-        match session.endpoints.get(region) {
-            _ if region == session.region => Ok(Reached::Ready(session.compute)),
-            Some(url) => {
-                let compute = Self {
-                    url: url.clone(),
-                    least: FIRST,
-                    greatest: FIRST,
-                    pinned: None,
-                    marker: None,
-                };
-                Ok(Reached::Asking(
-                    ask(url)?.with_state(url.as_str()).into(),
-                    compute,
-                ))
-            }
-            None => Err(ProviderError::new(
-                ErrorKind::Invalid,
-                format!(
-                    "the catalogue has no compute service in region {region:?}: correct `region` of the key"
-                ),
-            )),
-        }
+    /// [`ErrorKind::Internal`] when there is none.
+    pub fn of(turn: &Turn<'_>) -> Result<Self, ProviderError> {
+        let compute = turn.context.session.get("compute").map(Self::deserialize);
+        compute
+            .and_then(Result::ok)
+            .ok_or_else(|| ProviderError::new(ErrorKind::Internal, "there is no session: log in first"))
     }
 
     /// The step of a login that asks the service for its microversions.
     pub(crate) fn negotiate(login: Login) -> Answer {
-        Ok(ask(login.endpoints.get(&login.region).ok_or_else(no_answer)?)?
-            .with_state(json!({"login": login}))
-            .into())
+        let (origin, path) = split_url(document_url(&login.url))?;
+        let path = if path.is_empty() { "/" } else { path };
+        let request = HttpRequest::new("GET", origin, path).with_header("accept", "application/json");
+        Ok(HttpStep::new(request).with_state(json!({"login": login})).into())
     }
 
     /// What came of [`Self::negotiate`]; none when it was not asked yet.
@@ -119,11 +57,14 @@ impl Compute {
         let Some(login) = turn.state.get("login") else {
             return Ok(None);
         };
+        let no_answer = || ProviderError::new(ErrorKind::Internal, "the reply is not what was asked for");
         let login = Login::deserialize(login).map_err(|_| no_answer())?;
         let pinned = login.microversion.as_deref().map(str::parse).transpose()?;
-        let url = login.endpoints.get(&login.region).cloned().unwrap_or_default();
         let response = turn.response(Effect::None)?.ok_or_else(no_answer)?;
-        Ok(Some((Self::announced(url, pinned, response)?, login)))
+        Ok(Some((
+            Self::announced(login.url.clone(), pinned, response)?,
+            login,
+        )))
     }
 
     /// Reads `{"version": {"version", "min_version"}}`.
@@ -145,7 +86,6 @@ impl Compute {
                 least,
                 greatest,
                 pinned,
-                marker: None,
             }),
             (status @ 500.., _, _) => {
                 let message = format!("nova answered with status {status}");
@@ -169,19 +109,13 @@ impl Compute {
 
     /// The public part of this login's session.
     pub(crate) fn session(self, login: &Login) -> Value {
-        json!(Public {
-            project_id: login.project_id.clone(),
-            user_id: login.user_id.clone(),
-            microversion: self.version().ok(),
-            region: login.region.clone(),
-            compute: self,
-            endpoints: login.endpoints.clone(),
+        json!({
+            "project_id": login.project_id,
+            "user_id": login.user_id,
+            "region": login.region,
+            "microversion": self.version().ok(),
+            "compute": self,
         })
-    }
-
-    /// The name that the page before ended with.
-    pub fn marker(&self) -> Option<&str> {
-        self.marker.as_deref()
     }
 
     /// The microversion for everything but [`Self::generating`]: the newest that both sides know.
@@ -233,22 +167,21 @@ impl Compute {
     ///
     /// # Errors
     /// Those of [`Self::version`].
-    pub fn list(mut self, list: &List, marker: Option<String>) -> Result<HttpStep, ProviderError> {
+    pub fn list(&self, list: &List, marker: Option<String>) -> Result<HttpStep, ProviderError> {
         let version = self.version()?;
-        self.marker.clone_from(&marker);
-        let mut step = self.send("GET", "", version, Value::Null);
+        let mut request = self.request("GET", "", version, Value::Null);
         if version >= PAGED {
             let limit = list.page_size.unwrap_or(PAGE_SIZE).max(1);
-            step.request = step.request.with_query("limit", limit.to_string());
-            if let Some(marker) = marker {
-                step.request = step.request.with_query("marker", marker);
+            request = request.with_query("limit", limit.to_string());
+            if let Some(marker) = &marker {
+                request = request.with_query("marker", &**marker);
             }
         }
-        Ok(step)
+        Ok(HttpStep::new(request).with_state(marker))
     }
 
     /// A request about pairs; `pair` is the body, where it is not null.
-    pub fn send(&self, method: &str, below: &str, version: Microversion, mut pair: Value) -> HttpStep {
+    pub fn request(&self, method: &str, below: &str, version: Microversion, mut pair: Value) -> HttpRequest {
         // The URL was split when it was asked for its microversions.
         let (origin, path) = split_url(&self.url).unwrap_or_default();
         let mut request = HttpRequest::new(method, origin, &format!("{path}/os-keypairs{below}"))
@@ -264,20 +197,11 @@ impl Compute {
                 .with_header("content-type", "application/json")
                 .with_body(json!({"keypair": pair}).to_string());
         }
-        HttpStep::new(request).with_state(json!(self))
+        request
     }
 }
 
-/// Asks a service for its microversions, which needs no token. The version's own document is above the project's part of a URL.
-fn ask(url: &str) -> Result<HttpStep, ProviderError> {
-    let (origin, path) = split_url(document_url(url))?;
-    let path = if path.is_empty() { "/" } else { path };
-    Ok(HttpStep::new(
-        HttpRequest::new("GET", origin, path).with_header("accept", "application/json"),
-    ))
-}
-
-/// The URL of the version's own document.
+/// The URL of the version's own document: above the project's part of a URL that has one.
 pub(crate) fn document_url(url: &str) -> &str {
     match url.rsplit_once('/') {
         Some((above, _))
@@ -290,10 +214,6 @@ pub(crate) fn document_url(url: &str) -> &str {
         }
         _ => url,
     }
-}
-
-fn no_answer() -> ProviderError {
-    ProviderError::new(ErrorKind::Internal, "the reply is not what was asked for")
 }
 
 /// A microversion: `2.10` comes after `2.2`.

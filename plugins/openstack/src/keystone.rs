@@ -184,53 +184,27 @@ pub(crate) fn answer(turn: &Turn<'_>) -> Result<Login, ProviderError> {
             "the token is for no project: name project_id, or project_name and its domain".to_owned(),
         );
     };
-    let endpoints = endpoints(&body, &choice)?;
-    let names = || {
-        endpoints
-            .keys()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let region = match (&choice.region, endpoints.keys().next()) {
-        (Some(region), _) if endpoints.contains_key(region) => region.clone(),
-        (Some(region), _) => {
-            let message = format!(
-                "the catalogue has no compute service in region {region:?}, only in {}: correct `region`",
-                names()
-            );
-            return failed(ErrorKind::Invalid, message);
-        }
-        (None, Some(only)) if endpoints.len() == 1 => only.clone(),
-        (None, _) => {
-            let message = format!(
-                "the catalogue has a compute service in several regions ({}): add `region` to the account or the key",
-                names()
-            );
-            return failed(ErrorKind::Invalid, message);
-        }
-    };
+    let (region, url) = endpoint(&body, &choice).map_err(|error| annotate(error, response))?;
     Ok(Login {
         project_id,
         user_id: text("/token/user/id").unwrap_or_default(),
         expires_at: text("/token/expires_at"),
         region,
-        endpoints,
+        url,
         microversion: choice.microversion,
         source: choice.source,
         attempts: choice.attempts,
     })
 }
 
-/// The service's URLs by region, of the interface that is asked for; never empty.
-fn endpoints(body: &Value, choice: &Choice) -> Result<BTreeMap<String, String>, ProviderError> {
+/// The compute service's region and URL.
+fn endpoint(body: &Value, choice: &Choice) -> Result<(String, String), ProviderError> {
     if let Some(url) = &choice.endpoint_override {
-        let region = choice.region.clone().unwrap_or_default();
-        return Ok(BTreeMap::from([(region, trimmed(url))]));
+        return Ok((choice.region.clone().unwrap_or_default(), trimmed(url)));
     }
     let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     let services = list(body.pointer("/token/catalog")).into_iter();
-    let found: BTreeMap<String, String> = services
+    let mut found: BTreeMap<String, String> = services
         .filter(|entry| entry["type"] == "compute")
         .flat_map(|entry| list(entry.get("endpoints")))
         .filter(|endpoint| endpoint["interface"] == *choice.interface)
@@ -244,13 +218,26 @@ fn endpoints(body: &Value, choice: &Choice) -> Result<BTreeMap<String, String>, 
             ))
         })
         .collect();
-    if found.is_empty() {
-        let interface = &choice.interface;
-        return Err(invalid(format!(
-            "the catalogue names no compute service with the interface {interface:?}: `interface` is public, internal or admin"
-        )));
-    }
-    Ok(found)
+    let names = found.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let message = match &choice.region {
+        _ if found.is_empty() => format!(
+            "the catalogue names no compute service with the interface {:?}: `interface` is public, internal or admin",
+            choice.interface
+        ),
+        Some(region) => match found.remove_entry(region) {
+            Some(endpoint) => return Ok(endpoint),
+            None => format!(
+                "the catalogue has no compute service in region {region:?}, only in {names}: correct `region`"
+            ),
+        },
+        None => match found.pop_first() {
+            Some(only) if found.is_empty() => return Ok(only),
+            _ => format!(
+                "the catalogue has a compute service in several regions ({names}): add `region` to the account or the key"
+            ),
+        },
+    };
+    Err(invalid(message))
 }
 
 fn trimmed(url: &str) -> String {

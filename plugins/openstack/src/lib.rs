@@ -11,8 +11,6 @@ mod compute;
 mod fault;
 mod keystone;
 
-use std::collections::BTreeMap;
-
 use keyferry_plugin::contract::{
     CredentialSet, CredentialValue, Credentials, ErrorKind, ProviderError, Reply, Session, Step,
 };
@@ -21,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
 
-pub use compute::{Compute, Microversion, Reached};
+pub use compute::{Compute, Microversion};
 pub use fault::{Fault, annotate, fault};
 
 /// The credential field of the token, which later requests send as `x-auth-token`.
@@ -36,10 +34,10 @@ struct Login {
     user_id: String,
     /// When it ends (RFC 3339).
     expires_at: Option<String>,
-    /// The region of [`Self::endpoints`] that is meant where a key names none.
+    /// The region of the service.
     region: String,
-    /// Regions of the service that was asked for, and the URL in each, without a slash at its end.
-    endpoints: BTreeMap<String, String>,
+    /// The compute service's URL, without a slash at its end.
+    url: String,
     /// The microversion that the account asks for.
     microversion: Option<String>,
     /// Where the credentials came from, in words.
@@ -74,12 +72,9 @@ pub fn login(credentials: &Credentials, turn: &Turn<'_>) -> Answer {
 }
 
 fn logged_in(compute: Compute, login: Login) -> Step {
-    let urls = login.endpoints.values();
     let session = Session {
         captures: vec![TOKEN.to_owned()],
-        urls: urls
-            .flat_map(|url| [url.clone(), compute::document_url(url).to_owned()])
-            .collect(),
+        urls: vec![login.url.clone(), compute::document_url(&login.url).to_owned()],
         expires_at: login.expires_at.clone(),
         public: compute.session(&login),
     };
