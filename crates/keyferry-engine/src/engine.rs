@@ -3,7 +3,7 @@
 //! Invariant: the engine runs no request of its own and opens no library; it does so through [`Clouds`] and [`KeyRing`].
 //! Every event (an answer, a changed file, a command, a deadline) changes what is observed; then it is planned again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,26 +16,32 @@ mod acting;
 mod clock;
 mod cloud;
 mod commands;
+mod copying;
 mod failure;
+mod orphans;
 mod outcome;
 mod retrying;
 mod status;
+mod survey;
 
 #[cfg(test)]
 mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Permit, SetupKind};
-pub use commands::{EngineHandle, UnknownKey};
+pub use commands::{EngineHandle, UnknownKey, UnknownName};
+pub use survey::DEFAULT_CHECK_EVERY;
 
 use crate::config::{PluginProblem, Plugins};
 use crate::desired::Desired;
 use crate::error::EngineError;
 use crate::ledger::{EffectKind, Ledger, LedgerView, Write};
-use crate::plan::{GenerationId, Observed, Waiting, plan};
+use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
 use commands::Command;
+use orphans::OrphanWait;
+use survey::{Survey, SurveyWait};
 
 /// What the engine works with.
 pub struct Parts {
@@ -77,8 +83,14 @@ pub struct Engine {
     manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
     account_errors: BTreeMap<String, StatusError>,
     waiting: BTreeMap<String, Waiting>,
+    overfull: BTreeMap<String, BTreeMap<Option<String>, Overfull>>,
     wake_at: Option<u64>,
+    survey_at: Option<u64>,
     requests: u64,
+    /// By account.
+    surveys: BTreeMap<String, Survey>,
+    survey_waits: Vec<SurveyWait>,
+    orphan_waits: Vec<OrphanWait>,
 
     tasks: JoinSet<Finished>,
     running: HashMap<Id, Task>,
@@ -124,8 +136,13 @@ impl Engine {
             manifests: BTreeMap::new(),
             account_errors: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            overfull: BTreeMap::new(),
             wake_at: None,
+            survey_at: None,
             requests: 0,
+            surveys: BTreeMap::new(),
+            survey_waits: Vec::new(),
+            orphan_waits: Vec::new(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
         };
@@ -140,8 +157,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut refreshed: Vec<oneshot::Sender<()>> = Vec::new();
         let mut files_are_watched = true;
+        self.find_limits();
         loop {
+            self.end_surveys();
+            self.schedule_surveys();
             self.act().await?;
+            self.answer_about_orphans();
             publish.send_replace(Arc::new(self.snapshot()));
             for asker in refreshed.drain(..) {
                 // Whoever asked may have gone.
@@ -149,7 +170,7 @@ impl Engine {
             }
 
             let clock = Arc::clone(&self.clock);
-            let wake_at = self.wake_at;
+            let wake_at = self.wake_at.into_iter().chain(self.survey_at).min();
             let wake = async move {
                 match wake_at {
                     Some(at) => clock.sleep_until(at).await,
@@ -174,6 +195,7 @@ impl Engine {
             if !Arc::ptr_eq(&latest, &self.desired) {
                 self.desired = latest;
                 self.manifests.clear();
+                self.find_limits();
                 self.forget_errors_of_changed_accounts();
             }
         }
@@ -184,7 +206,9 @@ impl Engine {
         loop {
             let plan = plan(&self.desired, &self.view, &self.observed, self.clock.now());
             self.waiting = plan.waiting;
+            self.overfull = plan.overfull;
             self.wake_at = plan.wake_at;
+            self.survey_at = plan.survey_at;
             if plan.actions.is_empty() {
                 return Ok(());
             }
@@ -242,6 +266,12 @@ enum Task {
     Generate {
         key: String,
     },
+    List {
+        account: String,
+        region: Option<String>,
+        /// The generations whose pairs should be there.
+        expected: BTreeSet<GenerationId>,
+    },
     Publish {
         id: GenerationId,
     },
@@ -257,6 +287,8 @@ enum Task {
 enum Step {
     /// Looking at a pair before it is deleted.
     Compare,
+    /// Looking at a pair that the list of all made doubtful.
+    Confirm,
     /// Making, registering or deleting: the effect's id and kind.
     Effect(i64, EffectKind),
     /// Finding out whether a pair is there.

@@ -19,7 +19,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Write};
+pub use rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, ORPHANS, Write};
 pub use view::LedgerView;
 
 use crate::error::EngineError;

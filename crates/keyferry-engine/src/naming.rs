@@ -33,7 +33,7 @@ pub fn pair_name(
         .into_iter()
         .find(|&c| rules.punctuation.contains(c));
     let joint = separator.map(String::from).unwrap_or_default();
-    let installation: String = parts.installation.chars().take(INSTALLATION_DIGITS).collect();
+    let installation = digits(parts.installation).to_owned();
     let key_digest: String = digest(&SHA256, parts.key.as_bytes()).as_ref()[..3]
         .iter()
         .map(|octet| format!("{octet:02x}"))
@@ -82,6 +82,33 @@ pub fn pair_name(
         }
     }
     Err(refused)
+}
+
+/// Which installation a pair's name tells of, if it is built as [`pair_name`] builds them: six hex digits and a number at
+/// its end, each behind the same separator.
+pub fn installation_of(name: &str) -> Option<&str> {
+    let rest = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let separator = rest
+        .chars()
+        .last()
+        .filter(|c| rest.len() < name.len() && "-_.:x".contains(*c))?;
+    let rest = rest.strip_suffix(separator)?;
+    let digits = rest.len().checked_sub(INSTALLATION_DIGITS)?;
+    let (beginning, installation) = (rest.get(..digits)?, rest.get(digits..)?);
+    let is_hex = installation
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    (is_hex && beginning.len() > 1 && beginning.ends_with(separator)).then_some(installation)
+}
+
+/// Whether a pair's name begins as keyferry's do by themselves.
+pub fn is_usual(name: &str) -> bool {
+    name.starts_with("keyferry")
+}
+
+/// The digits of an installation that stand in names.
+pub fn digits(installation: &str) -> &str {
+    installation.get(..INSTALLATION_DIGITS).unwrap_or(installation)
 }
 
 const INSTALLATION_DIGITS: usize = 6;
@@ -174,6 +201,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn names_tell_their_installation() {
+        for (name, expected) in [
+            ("keyferry-prod-web-3fa2c1-12", Some("3fa2c1")),
+            ("team_a_3fa2c1_1", Some("3fa2c1")),
+            ("keyferryprodwebx3fa2c1x12", Some("3fa2c1")),
+            ("keyferry-web-3fa2c1", None),
+            ("keyferry-web-3fa2c1-", None),
+            ("keyferry-web-3FA2C1-1", None),
+            ("keyferry-web_3fa2c1-1", None),
+            ("3fa2c1-1", None),
+            ("-3fa2c1-1", None),
+            ("", None),
+            ("12", None),
+            ("\u{5bc6}\u{94a5}\u{5bc6}-1", None),
+        ] {
+            assert_eq!(installation_of(name), expected, "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_asked_fits_the_rules(
@@ -189,6 +236,7 @@ mod tests {
             prop_assert_eq!(rules.check(&first), Ok(()));
             let other = pair_name(NameParts { key: "other-key", ..parts }, &rules, |name| name == first);
             prop_assert_ne!(other.as_deref(), Ok(first.as_str()));
+            prop_assert_eq!(installation_of(&first), Some("3fa2c1"));
         }
     }
 }

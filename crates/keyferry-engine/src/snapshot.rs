@@ -56,17 +56,94 @@ pub struct KeyStatus {
     pub public_key: Option<String>,
     /// What is wrong, or worth knowing.
     pub error: Option<StatusError>,
+    /// What became of its pair at the provider while the key is loaded; null: nothing, or it was put right.
+    #[serde(default)]
+    pub drift: Option<Drift>,
+    /// The loaded generation's pairs, by region; where the key is made first.
+    #[serde(default)]
+    pub regions: Vec<RegionStatus>,
 }
 
 impl KeyStatus {
     fn settled(&self, now: SystemTime) -> bool {
         match self.state {
-            KeyState::Held | KeyState::Loaded | KeyState::Lost => true,
+            KeyState::Loaded => self.regions.iter().all(|region| region.settled(now)),
+            KeyState::Held | KeyState::Lost => true,
             KeyState::Creating | KeyState::Pending => false,
-            KeyState::Failed => match self.error.as_ref().and_then(|error| error.retry_at) {
-                Some(Timestamp(at)) => at > now + SOON,
-                None => true,
-            },
+            KeyState::Failed => is_far(self.error.as_ref(), now),
+        }
+    }
+}
+
+/// Whether the next try is more than a moment away, or there is none.
+fn is_far(error: Option<&StatusError>, now: SystemTime) -> bool {
+    match error.and_then(|error| error.retry_at) {
+        Some(Timestamp(at)) => at > now + SOON,
+        None => true,
+    }
+}
+
+/// What became of a pair.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// It was deleted.
+    Deleted,
+    /// Another key stands under its name.
+    Replaced,
+}
+
+/// A key's pair in one region.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RegionStatus {
+    /// The region; null: the provider keeps pairs without regions.
+    pub region: Option<String>,
+    /// How it fares.
+    pub state: RegionState,
+    /// The pair's name.
+    pub pair_name: Option<String>,
+    /// What is wrong.
+    pub error: Option<StatusError>,
+}
+
+impl RegionStatus {
+    fn settled(&self, now: SystemTime) -> bool {
+        match self.state {
+            RegionState::Creating | RegionState::Pending => false,
+            RegionState::Failed => is_far(self.error.as_ref(), now),
+            RegionState::Deleted | RegionState::Live | RegionState::Replaced => true,
+        }
+    }
+}
+
+/// How a pair of a loaded key fares.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionState {
+    /// The public half is being registered.
+    Creating,
+    /// The pair was deleted at the provider, and the key's file says to leave it so.
+    Deleted,
+    /// The public half could not be registered; see the error.
+    Failed,
+    /// It is there.
+    Live,
+    /// Its turn has not come.
+    Pending,
+    /// Another key was put in its place, and the key's file says to leave it so.
+    Replaced,
+}
+
+impl RegionState {
+    /// The name in status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+            Self::Live => "live",
+            Self::Pending => "pending",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -120,6 +197,56 @@ pub struct AccountStatus {
     /// Whether plain http to other than loopback is allowed.
     pub insecure_http: bool,
     /// The last error that concerns the whole account, until something succeeds.
+    pub error: Option<StatusError>,
+    /// When all its pairs were last looked at; null: not since the daemon was started.
+    #[serde(default)]
+    pub checked_at: Option<Timestamp>,
+}
+
+/// What a look at all pairs of an account found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SurveyReport {
+    /// The account.
+    pub account: String,
+    /// How many pairs there are, in all its regions that are known here; null: they could not be listed.
+    pub pairs: Option<u64>,
+    /// Those that look like keyferry's and are not in this ledger.
+    pub strays: Vec<StrayPair>,
+    /// Why they could not be listed.
+    pub error: Option<StatusError>,
+}
+
+/// A pair that looks like keyferry's and is not in this ledger.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct StrayPair {
+    /// The account it was found with.
+    pub account: String,
+    /// The region it was found in.
+    pub region: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The provider's identifier.
+    pub id: Option<String>,
+    /// The fingerprint as the provider writes it.
+    pub fingerprint: Option<String>,
+    /// When it was made, as the provider writes it.
+    pub created_at: Option<String>,
+    /// The six digits of the installation in its name.
+    pub installation: String,
+    /// Whether that is this installation: an orphan. Others are never touched.
+    pub is_ours: bool,
+}
+
+/// What came of deleting an orphan.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct OrphanResult {
+    /// The account.
+    pub account: String,
+    /// The region.
+    pub region: Option<String>,
+    /// The pair's name.
+    pub name: String,
+    /// Why it is not gone; null: it is.
     pub error: Option<StatusError>,
 }
 
@@ -229,6 +356,8 @@ mod tests {
                 remedy: None,
                 retry_at,
             }),
+            drift: None,
+            regions: Vec::new(),
         }
     }
 
@@ -259,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn a_loaded_key_waits_for_its_other_regions() {
+        let check = |state: RegionState, settled: bool| {
+            let mut loaded = key(KeyState::Loaded, None);
+            loaded.regions = vec![RegionStatus {
+                region: Some("cn-beijing".to_owned()),
+                state,
+                pair_name: None,
+                error: None,
+            }];
+            assert_eq!(loaded.settled(now()), settled, "{state:?}");
+        };
+        check(RegionState::Creating, false);
+        check(RegionState::Pending, false);
+        check(RegionState::Live, true);
+        check(RegionState::Failed, true);
+        check(RegionState::Deleted, true);
+    }
+
+    #[test]
     fn the_json_has_every_field_and_no_other() {
         let snapshot = Snapshot {
             version: "0".to_owned(),
@@ -276,6 +424,7 @@ mod tests {
                         "kind": "throttled", "code": "Throttling", "message": "too many requests",
                         "request_id": null, "remedy": null, "retry_at": "2026-11-22T03:36:55Z",
                     },
+                    "drift": null, "regions": [],
                 }],
                 "accounts": [], "plugins": [], "files": [],
             })

@@ -11,7 +11,7 @@ use crate::desired::GeneratedBy;
 use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, Generation, GenerationState, KeyRow, Write};
 use crate::naming::{NameParts, pair_name};
-use crate::plan::{Action, GenerationId, Subject};
+use crate::plan::{Action, GenerationId, Subject, max_per_second};
 use crate::private_key::{PrivateKey, PrivateKeyError, PublicKey};
 use crate::public_files;
 
@@ -19,6 +19,11 @@ impl Engine {
     /// Begins an action. Whatever comes of it changes what is observed, so that it is not planned again.
     pub(super) async fn begin(&mut self, action: Action) -> Result<(), EngineError> {
         match action {
+            Action::Confirm { id } => {
+                self.look(&id, Step::Confirm);
+                Ok(())
+            }
+            Action::Copy { key, region } => self.begin_copy(&key, region).await,
             Action::Create { key } => self.begin_generation(&key, None).await,
             Action::Delete { id } => {
                 self.look(&id, Step::Compare);
@@ -49,6 +54,10 @@ impl Engine {
             }
             Action::Publish { id } => {
                 self.publish(id);
+                Ok(())
+            }
+            Action::Survey { account } => {
+                self.begin_survey(&account);
                 Ok(())
             }
         }
@@ -103,6 +112,7 @@ impl Engine {
         let generation = Generation {
             key: key.to_owned(),
             n,
+            copy_of: None,
             made_by: spec.generated_by,
             algorithm: spec.algorithm,
             account: account.name.clone(),
@@ -158,12 +168,16 @@ impl Engine {
     }
 
     async fn import_again(&mut self, id: GenerationId) -> Result<(), EngineError> {
-        let (Some(mut generation), Some(half)) =
-            (self.view.generations.get(&id).cloned(), self.halves.get(&id))
-        else {
+        let Some(mut generation) = self.view.generations.get(&id).cloned() else {
             return Ok(());
         };
-        let public_key = half.public_key().line(&generation.pair_name);
+        let half = self.halves.get(&id).map(PrivateKey::public_key);
+        let recorded = generation.blob.as_deref().and_then(PublicKey::from_blob);
+        // Of a copy there never was a private half here.
+        let Some(public) = half.or(recorded.as_ref().filter(|_| generation.copy_of.is_some())) else {
+            return Ok(());
+        };
+        let public_key = public.line(&generation.pair_name);
         generation.repeated_at = Some(self.clock.now().wall_ms());
         let effect = self.intent(EffectKind::Import, &generation);
         let step = Step::Effect(effect.id, EffectKind::Import);
@@ -175,7 +189,7 @@ impl Engine {
             })
             .await?
         {
-            self.fail_for_disk(Subject::Making(id.0), message);
+            self.fail_for_disk(making(&generation), message);
             return Ok(());
         }
         self.observed.absent.remove(&id);
@@ -307,10 +321,19 @@ impl Engine {
         self.observed.retries.remove(&making);
         generation.loaded_at = Some(self.clock.now().wall_ms());
         generation.note = None;
+        // What stands in the place of earlier pairs is somebody else's, and nothing of ours is left there.
+        let replaced = self.view.of_key(&generation.key).filter(|row| {
+            row.state == GenerationState::Blocked && row.missing_since.is_some() && !row.holds(generation.n)
+        });
+        let mut generations: Vec<Generation> = replaced.cloned().collect();
+        for row in &mut generations {
+            row.state = GenerationState::Foreign;
+        }
+        generations.push(generation);
         // The agent has the key, whether or not the disk can note when. A refusal is in the log.
         let _ = self
             .record(Write {
-                generations: vec![generation],
+                generations,
                 ..Write::default()
             })
             .await?;
@@ -339,7 +362,7 @@ impl Engine {
         self.running.insert(task.id(), Task::Publish { id });
     }
 
-    fn send(&mut self, generation: &Generation, job: Job, step: Step) {
+    pub(super) fn send(&mut self, generation: &Generation, job: Job, step: Step) {
         // The planner asks for nothing without the account; the files may have changed since.
         let Some(account) = self.desired.accounts.get(&generation.account) else {
             return;
@@ -349,14 +372,24 @@ impl Engine {
             .run(Arc::clone(account), generation.region.clone(), job);
         let task = self.tasks.spawn(async move { Finished::Answered(request.await) });
         let (id, account) = (generation.id(), generation.account.clone());
-        self.requests += 1;
+        self.count_request(&account);
         self.observed.served.insert(id.0.clone(), self.requests);
         self.observed.jobs.insert(id.clone(), account.clone());
         self.running
             .insert(task.id(), Task::Request { id, account, step });
     }
 
-    fn intent(&self, kind: EffectKind, generation: &Generation) -> Effect {
+    /// Counts a request for its account's rate, and for whose turn is next.
+    pub(super) fn count_request(&mut self, account: &str) {
+        self.requests += 1;
+        if let Some(settings) = self.desired.accounts.get(account) {
+            let per_second = max_per_second(&self.desired, settings);
+            let rate = self.observed.rates.entry(account.to_owned()).or_default();
+            rate.begun(self.clock.now().uptime, per_second);
+        }
+    }
+
+    pub(super) fn intent(&self, kind: EffectKind, generation: &Generation) -> Effect {
         Effect {
             id: self.view.last_effect + 1,
             kind,
@@ -370,7 +403,7 @@ impl Engine {
     }
 
     /// The same for every attempt at one generation, and for no other.
-    fn token(&self, generation: &Generation, kind: EffectKind) -> String {
+    pub(super) fn token(&self, generation: &Generation, kind: EffectKind) -> String {
         let text = format!(
             "{}\n{}\n{}\n{}",
             self.view.installation,
@@ -383,6 +416,14 @@ impl Engine {
             .iter()
             .map(|octet| format!("{octet:02x}"))
             .collect()
+    }
+}
+
+/// What failed when a pair could not be registered.
+pub(super) fn making(generation: &Generation) -> Subject {
+    match generation.copy_of {
+        Some(_) => Subject::Copying(generation.key.clone(), generation.region.clone()),
+        None => Subject::Making(generation.key.clone()),
     }
 }
 

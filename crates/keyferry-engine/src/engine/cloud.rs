@@ -57,6 +57,8 @@ pub enum Job {
         /// As for [`Job::Create`].
         idempotency_token: String,
     },
+    /// Describe all pairs.
+    List,
 }
 
 /// What the ledger knows of a pair that is to be deleted.
@@ -83,6 +85,8 @@ pub enum JobReply {
     Got(Pair),
     /// Of [`Job::Import`].
     Imported(Pair),
+    /// Of [`Job::List`].
+    Listed(Vec<Pair>),
 }
 
 impl fmt::Debug for JobReply {
@@ -95,6 +99,7 @@ impl fmt::Debug for JobReply {
             Self::Deleted => f.write_str("Deleted"),
             Self::Got(pair) => f.debug_tuple("Got").field(pair).finish(),
             Self::Imported(pair) => f.debug_tuple("Imported").field(pair).finish(),
+            Self::Listed(pairs) => f.debug_tuple("Listed").field(&pairs.len()).finish(),
         }
     }
 }

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Engine;
 use crate::error::EngineError;
-use crate::ledger::{GenerationState, KeyRow, Write};
-use crate::snapshot::Snapshot;
+use crate::ledger::{GenerationState, KeyRow, ORPHANS, Write};
+use crate::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
 
 /// How the rest of the daemon talks to a running [`Engine`].
 #[derive(Clone, Debug)]
@@ -50,6 +50,29 @@ impl EngineHandle {
         let _ = answer.await;
     }
 
+    /// Looks at all pairs of the accounts that are named, or that the named keys are of; no name: of all. Answers when
+    /// that is done, also where an account could not be asked.
+    ///
+    /// # Errors
+    /// [`UnknownName`] when one of the names is neither an account's nor a key's; nothing is looked at then.
+    pub async fn survey(&self, names: Vec<String>) -> Result<Vec<SurveyReport>, UnknownName> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Survey { names, reply });
+        match answer.await {
+            Ok(Ok(reports)) => Ok(reports.await.unwrap_or_default()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes orphans that [`Self::survey`] found. Answers when each is gone or something keeps it; what failed and may
+    /// pass is tried again later.
+    pub async fn delete_orphans(&self, pairs: Vec<StrayPair>) -> Vec<OrphanResult> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::DeleteOrphans { pairs, reply });
+        answer.await.unwrap_or_default()
+    }
+
     /// What status shows, whenever it changes.
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
@@ -64,7 +87,21 @@ pub struct UnknownKey {
     pub name: String,
 }
 
+/// There is neither an account nor a key of that name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("there is no account and no key named {name}")]
+pub struct UnknownName {
+    /// The name.
+    pub name: String,
+}
+
+type Reports = oneshot::Receiver<Vec<SurveyReport>>;
+
 pub(super) enum Command {
+    DeleteOrphans {
+        pairs: Vec<StrayPair>,
+        reply: oneshot::Sender<Vec<OrphanResult>>,
+    },
     Held {
         key: String,
     },
@@ -75,11 +112,27 @@ pub(super) enum Command {
         keys: Vec<String>,
         reply: oneshot::Sender<Result<Vec<String>, UnknownKey>>,
     },
+    Survey {
+        names: Vec<String>,
+        reply: oneshot::Sender<Result<Reports, UnknownName>>,
+    },
 }
 
 impl Engine {
     pub(super) async fn obey(&mut self, command: Command) -> Result<(), EngineError> {
         match command {
+            Command::DeleteOrphans { pairs, reply } => self.delete_orphans(pairs, reply).await,
+            Command::Survey { names, reply } => {
+                match self.accounts_of(&names) {
+                    Ok(accounts) => {
+                        let (done, reports) = oneshot::channel();
+                        self.survey_now(accounts, done);
+                        let _ = reply.send(Ok(reports));
+                    }
+                    Err(error) => _ = reply.send(Err(error)),
+                }
+                Ok(())
+            }
             Command::Held { key } => {
                 let held_at = Some(self.clock.now().wall_ms());
                 self.hold(KeyRow {
@@ -106,7 +159,7 @@ impl Engine {
                 };
                 let mut resumed = Vec::new();
                 for key in keys {
-                    if self.resume(&key).await? && !resumed.contains(&key) {
+                    if self.resume(&key).await? && !resumed.contains(&key) && key != ORPHANS {
                         resumed.push(key);
                     }
                 }
@@ -114,6 +167,25 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// The accounts that names stand for.
+    fn accounts_of(&self, names: &[String]) -> Result<BTreeSet<String>, UnknownName> {
+        if names.is_empty() {
+            return Ok(self.desired.accounts.keys().cloned().collect());
+        }
+        let mut accounts = BTreeSet::new();
+        for name in names {
+            let of_key = self.desired.keys.get(name).map(|spec| spec.account.clone());
+            let of_rows = self.view.of_key(name).map(|row| row.account.clone());
+            let own = self.desired.accounts.contains_key(name).then(|| name.clone());
+            let found: Vec<String> = own.into_iter().chain(of_key).chain(of_rows).collect();
+            if found.is_empty() {
+                return Err(UnknownName { name: name.clone() });
+            }
+            accounts.extend(found);
+        }
+        Ok(accounts)
     }
 
     /// Whether there was something to resume.
@@ -138,12 +210,17 @@ impl Engine {
             self.key_ring.resume(key);
             is_changed = true;
         }
-        // Asking also means: look at it again.
-        let blocked = self
-            .view
-            .of_key(key)
-            .filter(|generation| generation.state == GenerationState::Blocked);
+        // Asking also means: look at it again. A pair of the loaded key stays, and is compared.
+        let rows = self.view.of_key(key);
+        let (serving, blocked): (Vec<_>, Vec<_>) = rows
+            .filter(|row| row.state == GenerationState::Blocked)
+            .partition(|row| self.serves(row));
+        let now = self.clock.now().uptime;
+        for row in serving {
+            self.observed.surveys.insert(row.account.clone(), now);
+        }
         let generations: Vec<_> = blocked
+            .into_iter()
             .cloned()
             .map(|mut generation| {
                 generation.state = GenerationState::Unwanted;

@@ -6,6 +6,9 @@ use zeroize::Zeroizing;
 
 mod deletion;
 
+pub(super) use deletion::disagreement;
+
+use super::acting::making;
 use super::failure::{Failure, Outcome, Pace};
 use super::{Engine, Finished, JobError, JobReply, Step, Task};
 use crate::error::EngineError;
@@ -37,21 +40,42 @@ impl Engine {
                 self.published(id, finished);
                 Ok(())
             }
+            (
+                Task::List {
+                    account,
+                    region,
+                    expected,
+                },
+                finished,
+            ) => {
+                let result = self.reply(&account, finished);
+                let result = result.map_err(|error| Failure::of_job(error, &account));
+                self.listed(&account, region, expected, result).await
+            }
             (Task::Request { id, account, step }, finished) => {
                 self.observed.jobs.remove(&id);
-                let result = match finished {
-                    Finished::Answered(result) => result,
-                    _ => Err(JobError::Lost {
-                        message: "the request was given up inside keyferry".to_owned(),
-                    }),
-                };
-                if result.is_ok() {
-                    self.account_errors.remove(&account);
-                }
+                let result = self.reply(&account, finished);
                 let result = result.map_err(|error| Failure::of_job(error, &account));
                 self.answered(id, step, result).await
             }
         }
+    }
+
+    /// What came of a request, and what that says about its account.
+    fn reply(&mut self, account: &str, finished: Finished) -> Result<JobReply, JobError> {
+        let result = match finished {
+            Finished::Answered(result) => result,
+            _ => Err(JobError::Lost {
+                message: "the request was given up inside keyferry".to_owned(),
+            }),
+        };
+        if result.is_ok() {
+            self.account_errors.remove(account);
+            if let Some(rate) = self.observed.rates.get_mut(account) {
+                rate.refusals = 0;
+            }
+        }
+        result
     }
 
     async fn answered(
@@ -82,6 +106,7 @@ impl Engine {
             (Step::Effect(effect, EffectKind::Delete), Ok(JobReply::Deleted)) => {
                 self.deleted(generation, Some(effect)).await
             }
+            (Step::Confirm, result) => self.confirmed(generation, result).await,
             (Step::Look, Ok(JobReply::Got(pair))) => self.found(generation, &pair).await,
             (Step::Compare, Ok(JobReply::Got(pair))) => self.compared(generation, &pair).await,
             (Step::Effect(effect, EffectKind::Delete), Err(failure)) => {
@@ -109,7 +134,7 @@ impl Engine {
                         self.delete_failed(generation, effect, failure).await
                     }
                     Step::Effect(effect, _) => self.request_failed(generation, effect, failure).await,
-                    Step::Look | Step::Compare => {
+                    Step::Look | Step::Compare | Step::Confirm => {
                         self.fail(Subject::Generation(id.0, id.1), &failure);
                         Ok(())
                     }
@@ -139,7 +164,7 @@ impl Engine {
                 );
                 Some(("mismatch", message))
             }
-            Ok(half) => self.mismatch(&generation, pair, &forms, half),
+            Ok(half) => mismatch(&generation, pair, &forms, half.public_key(), Some(half)),
         };
         // Also of a pair that will be deleted: it is how that pair is told from another.
         generation.blob = half.as_ref().ok().map(|half| half.public_key().blob().to_vec());
@@ -166,12 +191,20 @@ impl Engine {
         generation.provider_fingerprint = pair.fingerprint.clone();
         let id = generation.id();
         let forms = self.forms(&generation.plugin);
-        let problem = match self.halves.get(&id) {
-            Some(half) => self.mismatch(&generation, pair, &forms, half),
+        let half = self.halves.get(&id);
+        let recorded = generation.blob.as_deref().and_then(PublicKey::from_blob);
+        let copied = recorded.as_ref().filter(|_| generation.copy_of.is_some());
+        let problem = match half.map(PrivateKey::public_key).or(copied) {
+            Some(public) => mismatch(&generation, pair, &forms, public, half),
             None => Some(("internal", "the private half is gone".to_owned())),
         };
         match problem {
-            None => generation.state = GenerationState::Live,
+            None => {
+                generation.state = GenerationState::Live;
+                if copied.is_some() {
+                    self.observed.retries.remove(&making(&generation));
+                }
+            }
             Some((kind, message)) => {
                 self.drop_half(&id);
                 self.reject(&mut generation, kind, message);
@@ -217,7 +250,7 @@ impl Engine {
             self.keep_ready(&id.0, half);
         }
         if !(is_taken && repeated) {
-            self.fail(Subject::Making(id.0.clone()), &failure);
+            self.fail(making(&generation), &failure);
         }
         self.settle(generation, Some((effect, outcome))).await
     }
@@ -257,6 +290,11 @@ impl Engine {
                 generation.state = GenerationState::Live;
                 self.observed.retries.remove(&Subject::Making(id.0));
             }
+            // Whether anybody needs it still is for the plan to say.
+            None if generation.copy_of.is_some() => {
+                generation.state = GenerationState::Live;
+                self.observed.retries.remove(&making(&generation));
+            }
             None => {
                 generation.state = GenerationState::Unwanted;
                 generation.note = Some("its private half was lost".to_owned());
@@ -279,11 +317,15 @@ impl Engine {
     async fn not_found(&mut self, mut generation: Generation) -> Result<(), EngineError> {
         let id = generation.id();
         let is_import = generation.made_by == crate::desired::GeneratedBy::Keyferry;
-        if generation.state == GenerationState::Requested && is_import && self.halves.contains_key(&id) {
+        let can_repeat = match generation.copy_of {
+            Some(original) => self.observed.loaded.get(&id.0) == Some(&original),
+            None => is_import && self.halves.contains_key(&id),
+        };
+        if generation.state == GenerationState::Requested && can_repeat {
             let hidden = self.hidden.get(&id).copied().unwrap_or(0);
             if hidden < MAX_HIDDEN {
                 if hidden > 0 {
-                    self.fail(Subject::Making(id.0.clone()), &hides(&generation));
+                    self.fail(making(&generation), &hides(&generation));
                 }
                 self.observed
                     .retries
@@ -368,7 +410,7 @@ impl Engine {
 
     /// Writes a generation's new state, and an effect's outcome. If the disk refuses, the old state stays and is worked on again
     /// later: nothing is believed that is not written.
-    async fn settle(
+    pub(super) async fn settle(
         &mut self,
         generation: Generation,
         effect: Option<(i64, EffectOutcome)>,
@@ -420,31 +462,12 @@ impl Engine {
         generation.note = Some(message.clone());
         let remedy = "nothing for now: keyferry deletes that pair and tries again; if it stays, report it to the plugin's author";
         self.fail(
-            Subject::Making(generation.key.clone()),
+            making(generation),
             &Failure::local(kind, message, remedy, Pace::Soon),
         );
     }
 
-    fn mismatch(
-        &self,
-        generation: &Generation,
-        pair: &Pair,
-        forms: &[FingerprintForm],
-        half: &PrivateKey,
-    ) -> Option<(&'static str, String)> {
-        let comparison = fingerprint::compare(pair, forms, half.public_key(), Some(half));
-        (comparison == Comparison::Mismatch).then(|| {
-            let name = &generation.pair_name;
-            (
-                "mismatch",
-                format!(
-                    "the provider reports another public key or fingerprint for pair {name} than it has here"
-                ),
-            )
-        })
-    }
-
-    fn forms(&mut self, plugin: &str) -> Vec<FingerprintForm> {
+    pub(super) fn forms(&mut self, plugin: &str) -> Vec<FingerprintForm> {
         self.manifest(plugin)
             .map(|manifest| manifest.fingerprints.clone())
             .unwrap_or_default()
@@ -455,9 +478,28 @@ impl JobReply {
     fn pair(&self) -> Option<&Pair> {
         match self {
             Self::Created { pair, .. } | Self::Got(pair) | Self::Imported(pair) => Some(pair),
-            Self::Deleted => None,
+            Self::Deleted | Self::Listed(_) => None,
         }
     }
+}
+
+fn mismatch(
+    generation: &Generation,
+    pair: &Pair,
+    forms: &[FingerprintForm],
+    public: &PublicKey,
+    half: Option<&PrivateKey>,
+) -> Option<(&'static str, String)> {
+    let comparison = fingerprint::compare(pair, forms, public, half);
+    (comparison == Comparison::Mismatch).then(|| {
+        let name = &generation.pair_name;
+        (
+            "mismatch",
+            format!(
+                "the provider reports another public key or fingerprint for pair {name} than it has here"
+            ),
+        )
+    })
 }
 
 /// The name is taken, and nobody shows by what.
@@ -471,7 +513,7 @@ fn hides(generation: &Generation) -> Failure {
     )
 }
 
-fn nonsense(message: String) -> Failure {
+pub(super) fn nonsense(message: String) -> Failure {
     Failure {
         outcome: Outcome::Unknown,
         ..Failure::local(

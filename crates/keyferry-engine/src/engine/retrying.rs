@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::failure::{Failure, Pace};
-use crate::plan::{Retry, Subject};
+use crate::desired::Account;
+use crate::plan::{Retry, Subject, max_per_second};
 
 impl Engine {
     /// Remembers a failure and when to try again.
@@ -17,7 +18,7 @@ impl Engine {
                 row.and_then(|row| self.desired.accounts.get(&row.account))
                     .cloned()
             }
-            Subject::Making(_) | Subject::Publishing(_) => spec
+            Subject::Copying(..) | Subject::Making(_) | Subject::Publishing(_) => spec
                 .as_ref()
                 .and_then(|spec| self.desired.accounts.get(&spec.account))
                 .cloned(),
@@ -27,7 +28,11 @@ impl Engine {
         let failures = before.map_or(1, |retry| retry.failures.saturating_add(1));
         let clock = Arc::clone(&self.clock);
         let delay = failure.delay(failures, |limit| clock.random(limit));
-        let not_before = delay.map(|delay| now.uptime.saturating_add(delay));
+        let mut not_before = delay.map(|delay| now.uptime.saturating_add(delay));
+        if let (true, Some(account)) = (failure.kind == "throttled", &account) {
+            // The step has its own growing delay too: others of the account may well succeed meanwhile.
+            not_before = not_before.max(Some(self.slow_down(account, failure)));
+        }
         let mut error = failure.status();
         error.retry_at = not_before.map(|at| crate::snapshot::Timestamp(now.wall_at(at)));
         tracing::warn!(
@@ -36,13 +41,17 @@ impl Engine {
             code = failure.code,
             request_id = failure.request_id,
             message = failure.message,
-            retry_in_ms = delay,
+            retry_in_ms = not_before.map(|at| at.saturating_sub(now.uptime)),
             "a step failed"
         );
         if let (true, Some(account)) = (failure.of_account, &account) {
             self.account_errors.insert(account.name.clone(), error.clone());
         }
         let needs_room = failure.kind == "quota";
+        if let (true, Some(account)) = (needs_room, &account) {
+            // Whose pairs fill it is worth knowing.
+            self.survey_for_quota(account);
+        }
         self.observed.retries.insert(
             subject,
             Retry {
@@ -54,6 +63,24 @@ impl Engine {
                 error,
             },
         );
+    }
+
+    /// The provider says that it is asked too much: that is said to the whole account. Gives the uptime in milliseconds until
+    /// which nothing is begun.
+    pub(super) fn slow_down(&mut self, account: &Account, failure: &Failure) -> u64 {
+        let now = self.clock.now().uptime;
+        let per_second = max_per_second(&self.desired, account);
+        let rate = self.observed.rates.entry(account.name.clone()).or_default();
+        // Of the requests that were under way together each says the same.
+        if rate.paused_until <= now {
+            rate.refusals = rate.refusals.saturating_add(1);
+        }
+        let clock = Arc::clone(&self.clock);
+        let delay = failure.delay(rate.refusals, |limit| limit / 2 + clock.random(limit / 2));
+        if rate.paused_until <= now || failure.retry_after.is_some() {
+            rate.pause(now.saturating_add(delay.unwrap_or_default()), per_second);
+        }
+        rate.paused_until
     }
 
     /// As [`Self::fail`], for a ledger that could not be written.

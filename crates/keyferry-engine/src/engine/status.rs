@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+mod regions;
+
 use super::Engine;
 use crate::desired::KeySpec;
-use crate::ledger::{Generation, GenerationState};
+use crate::ledger::{Generation, GenerationState, ORPHANS};
 use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};
 use crate::private_key::PublicKey;
 use crate::snapshot::{AccountStatus, FileStatus, KeyState, KeyStatus, Snapshot, StatusError};
@@ -13,14 +15,21 @@ impl Engine {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut names: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
         names.extend(self.view.generations.keys().map(|(key, _)| key.as_str()));
-        names.retain(|name| self.is_something(name));
-        let accounts = self.desired.accounts.values().map(|account| AccountStatus {
-            name: account.name.clone(),
-            plugin: account.plugin.clone(),
-            region: account.region.clone(),
-            endpoint: account.endpoint.clone(),
-            insecure_http: account.insecure_http,
-            error: self.account_errors.get(&account.name).cloned(),
+        names.retain(|name| *name != ORPHANS && self.is_something(name));
+        let accounts = self.desired.accounts.values().map(|account| {
+            let (survey_error, checked_at) = self.survey_status(&account.name);
+            let error = self.account_errors.get(&account.name).cloned();
+            AccountStatus {
+                name: account.name.clone(),
+                plugin: account.plugin.clone(),
+                region: account.region.clone(),
+                endpoint: account.endpoint.clone(),
+                insecure_http: account.insecure_http,
+                error: error
+                    .map(|error| self.explained(&account.name, error))
+                    .or(survey_error),
+                checked_at,
+            }
         });
         let files = self.desired.files.iter().map(|file| FileStatus {
             path: file.path.display().to_string(),
@@ -53,11 +62,11 @@ impl Engine {
         let held = self.view.is_held(name);
         let shown = match loaded {
             Some(n) => self.view.generations.get(&(name.to_owned(), *n)),
-            None => self.view.of_key(name).next_back(),
+            None => self.view.originals(name).next_back(),
         };
         let requested = self
             .view
-            .of_key(name)
+            .originals(name)
             .find(|row| row.state == GenerationState::Requested);
         let is_busy = self.observed.generating.contains(name)
             || self.observed.halves.iter().any(|(key, _)| key == name)
@@ -76,7 +85,14 @@ impl Engine {
             None if requested.is_some() => (KeyState::Creating, None),
             None => (KeyState::Pending, None),
         };
-        let error = error.or_else(|| self.remark(name, spec, loaded.and(shown)));
+        let (regions, drift) = match loaded {
+            Some(&n) => self.regions(name, spec.map(AsRef::as_ref), n),
+            None => (Vec::new(), None),
+        };
+        let drifted = drift.and_then(|_| regions.iter().find_map(|region| region.error.clone()));
+        let error = error
+            .or(drifted)
+            .or_else(|| self.remark(name, spec, loaded.and(shown)));
 
         let is_made = loaded.is_some() || matches!(state, KeyState::Held | KeyState::Lost);
         let public = shown
@@ -97,6 +113,8 @@ impl Engine {
             fingerprint: public.as_ref().map(PublicKey::fingerprint),
             public_key: public.map(|public| public.line(shown.map_or(name, |row| &row.pair_name))),
             error,
+            drift,
+            regions,
         }
     }
 
@@ -137,7 +155,8 @@ impl Engine {
         if let Some(retry) = looking {
             return Some(retry.error.clone());
         }
-        let failed = making.map(|retry| retry.error.clone());
+        let account = account.map_or("", |account| &account.name);
+        let failed = making.map(|retry| self.explained(account, retry.error.clone()));
         let Some(waiting) = self.waiting.get(name) else {
             return failed;
         };
@@ -161,6 +180,7 @@ impl Engine {
                 format!("there is no account named {account}"),
                 &format!("add accounts/{account}.toml, or correct account in keys/{name}.toml"),
             )),
+            Waiting::Overfull(overfull) => Some(regions::too_many(overfull)),
             Waiting::UnwantedPairs => {
                 let tidying = self.tidying_error(name);
                 // After a restart: nothing has failed yet, and when they are gone the key goes on.
@@ -226,7 +246,7 @@ impl Engine {
         if let Some(row) = self
             .view
             .of_key(name)
-            .find(|row| row.state == GenerationState::Blocked)
+            .find(|row| row.state == GenerationState::Blocked && !self.serves(row))
         {
             let remedy =
                 format!("look at that pair at the provider; keyferry resume {name} has it looked at again");

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod cloud;
+mod drift;
 mod pairs;
 mod walk;
 
@@ -11,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use keyferry_plugin::contract::Algorithm;
-use keyferry_plugin::manifest::Manifest;
+use keyferry_plugin::contract::{Algorithm, OperationKind};
+use keyferry_plugin::manifest::{Manifest, Quota, RegionRule};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -128,16 +129,36 @@ impl World {
                 "{name}: halves differ"
             );
             assert_eq!(
-                self.cloud.public_blob(&row.pair_name).as_deref(),
+                self.cloud
+                    .public_blob(row.region.as_deref().unwrap(), &row.pair_name)
+                    .as_deref(),
                 Some(public),
                 "{name}"
             );
+            // And its copies hold the same.
+            let regions = history
+                .generations
+                .iter()
+                .filter(|copy| copy.key == *name && copy.holds(*n) && copy.state == GenerationState::Live);
+            let mut regions: Vec<_> = regions
+                .map(|copy| {
+                    let region = copy.region.as_deref().unwrap();
+                    let there = self.cloud.public_blob(region, &copy.pair_name);
+                    assert_eq!(there.as_deref(), Some(public), "{name} in {region}");
+                    region
+                })
+                .collect();
+            regions.sort_unstable();
+            let account = &self.desired.accounts[&spec.account];
+            let mut wanted: Vec<_> = spec.regions(account).flatten().collect();
+            wanted.sort_unstable();
+            assert_eq!(regions, wanted, "{name}");
         }
         let known: Vec<_> = history
             .generations
             .iter()
             .filter(|row| !row.state.is_final())
-            .map(|row| (row.pair_name.clone(), row.state))
+            .map(|row| ((row.region.clone().unwrap(), row.pair_name.clone()), row.state))
             .collect();
         assert!(
             known.iter().all(|(_, state)| *state == GenerationState::Live),
@@ -145,11 +166,7 @@ impl World {
         );
         let mut known: Vec<_> = known.into_iter().map(|(name, _)| name).collect();
         known.sort();
-        assert_eq!(
-            self.cloud.our_pairs(),
-            known,
-            "the cloud holds what the ledger knows"
-        );
+        assert_eq!(self.cloud.pairs(), known, "the cloud holds what the ledger knows");
         self.cloud.assert_foreign_pairs_are_untouched();
     }
 }
@@ -274,7 +291,7 @@ struct FakePlugins;
 
 impl Plugins for FakePlugins {
     fn manifest(&self, plugin: &str) -> Result<Arc<Manifest>, PluginProblem> {
-        if plugin != "fake" {
+        if plugin != "fake" && plugin != "listing" {
             return Err(PluginProblem::Missing { searched: Vec::new() });
         }
         let manifest = serde_json::json!({
@@ -285,7 +302,22 @@ impl Plugins for FakePlugins {
             "credentials": {},
             "fingerprints": ["md5"],
         });
-        Ok(Arc::new(serde_json::from_value(manifest).unwrap()))
+        let mut manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        manifest
+            .operations
+            .insert(OperationKind::Import, Default::default());
+        if plugin == "listing" {
+            // One that can be looked at, and whose regions have names of their own.
+            manifest
+                .operations
+                .insert(OperationKind::List, Default::default());
+            manifest.region = RegionRule::Required;
+            manifest.quota = Some(Quota {
+                pairs: 4,
+                scope: "region".to_owned(),
+            });
+        }
+        Ok(Arc::new(manifest))
     }
 
     fn names(&self) -> Vec<String> {

@@ -4,6 +4,9 @@ use keyferry_plugin::contract::Algorithm;
 
 use crate::desired::{Account, GeneratedBy};
 
+/// The key that pairs are booked on which keyferry made, forgot and was asked to delete. No file can have this name.
+pub const ORPHANS: &str = "(orphans)";
+
 /// A key that was ever declared.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeyRow {
@@ -15,13 +18,16 @@ pub struct KeyRow {
     pub held_at: Option<i64>,
 }
 
-/// One key pair made for a key.
+/// A key pair made for a key, as it stands at the provider: or a copy of one, which is the same public half once more.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Generation {
     /// The key's name.
     pub key: String,
-    /// Its number, from 1.
+    /// Its number, from 1. Copies have numbers of their own.
     pub n: u64,
+    /// The generation whose public half this pair holds, in another region or in place of one that was taken away. Its own
+    /// private half there never was.
+    pub copy_of: Option<u64>,
     /// Where the private half was made.
     pub made_by: GeneratedBy,
     /// Its algorithm.
@@ -51,7 +57,8 @@ pub struct Generation {
     pub repeated_at: Option<i64>,
     /// When the agent first had it.
     pub loaded_at: Option<i64>,
-    /// Since when the provider says that there is no such pair (milliseconds since 1970 UTC), although it was there.
+    /// Since when the provider says that there is no such pair (milliseconds since 1970 UTC), or shows another in its
+    /// place, although it was there.
     pub missing_since: Option<i64>,
     /// When its deletion was last asked for, unless the provider refused: then it being gone is our doing.
     pub delete_asked_at: Option<i64>,
@@ -63,6 +70,11 @@ impl Generation {
     /// Key and number.
     pub fn id(&self) -> (String, u64) {
         (self.key.clone(), self.n)
+    }
+
+    /// Whether the pair holds the public half of that generation.
+    pub fn holds(&self, n: u64) -> bool {
+        self.copy_of.unwrap_or(self.n) == n
     }
 
     /// Whether an account is still the one that the pair was made with, as far as its file tells.

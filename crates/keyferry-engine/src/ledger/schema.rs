@@ -1,7 +1,10 @@
 //! The tables.
 
 /// Version of [`TABLES`], in the file's `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
+
+/// What brings the tables of version 1 to version 2.
+pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEGER;";
 
 /// Times are milliseconds since 1970 UTC. Rows are never removed: they are the history.
 ///
@@ -25,6 +28,7 @@ CREATE TABLE key (
 CREATE TABLE generation (
     key                   TEXT NOT NULL REFERENCES key (name),
     n                     INTEGER NOT NULL,
+    copy_of               INTEGER,
     made_by               TEXT NOT NULL,
     algorithm             TEXT NOT NULL,
     account               TEXT NOT NULL,

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use super::machine::Machine;
 use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Write};
-use super::schema::{TABLES, VERSION};
+use super::schema::{FROM_1, TABLES, VERSION};
 use super::{History, LedgerView};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
@@ -117,6 +117,8 @@ impl Store {
             .map(|state| format!("'{}'", state.name()))
             .collect();
         let generations = self.generations(&format!("WHERE state NOT IN ({})", ended.join(", ")))?;
+        let foreign_names =
+            self.generations(&format!("WHERE state = '{}'", GenerationState::Foreign.name()))?;
         let facts = || {
             let id = self
                 .connection
@@ -137,6 +139,7 @@ impl Store {
                 .into_iter()
                 .map(|generation| (generation.id(), generation))
                 .collect(),
+            foreign_names: foreign_names.into_iter().map(|row| row.pair_name).collect(),
             last_effect,
         })
     }
@@ -185,8 +188,10 @@ impl Store {
                     machine.uid
                 ],
             )?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
+        } else if found == 1 {
+            transaction.execute_batch(FROM_1)?;
         }
+        transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         Ok(Ok(()))
     }
@@ -218,7 +223,7 @@ impl Store {
     fn generations(&self, condition: &str) -> Result<Vec<Generation>, EngineError> {
         let columns = "key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id, \
                        provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint, \
-                       missing_since, delete_asked_at";
+                       missing_since, delete_asked_at, copy_of";
         self.rows(
             &format!("SELECT {columns} FROM generation {condition} ORDER BY key, n"),
             |row| {
@@ -259,6 +264,7 @@ impl Store {
                     endpoint: row.get(16)?,
                     missing_since: row.get(17)?,
                     delete_asked_at: row.get(18)?,
+                    copy_of: row.get::<_, Option<i64>>(19)?.map(i64::unsigned_abs),
                 }))
             },
         )
@@ -336,8 +342,8 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
         .prepare(
             "INSERT INTO generation (key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id,
                                      provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint,
-                                     missing_since, delete_asked_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                                     missing_since, delete_asked_at, copy_of)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
              ON CONFLICT (key, n) DO UPDATE SET blob = ?8, provider_id = ?10, provider_fingerprint = ?11, state = ?12,
                                                 requested_at = ?13, repeated_at = ?14, loaded_at = ?15, note = ?16,
                                                 missing_since = ?18, delete_asked_at = ?19",
@@ -362,6 +368,7 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
             row.endpoint,
             row.missing_since,
             row.delete_asked_at,
+            row.copy_of.map(number),
         ])
 }
 

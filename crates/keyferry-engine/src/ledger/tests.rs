@@ -24,6 +24,7 @@ fn generation(n: u64, state: GenerationState) -> Generation {
     Generation {
         key: "web".to_owned(),
         n,
+        copy_of: (n == 2).then_some(1),
         made_by: GeneratedBy::Provider,
         algorithm: Algorithm::Rsa2048,
         account: "aliyun".to_owned(),
@@ -77,6 +78,9 @@ fn rows_survive_and_ended_ones_leave_the_view() {
         write_now(&ledger, write.clone()).unwrap();
         view.apply(write);
     }
+    assert_eq!(view.foreign_names.len(), 1);
+    // Nothing but this test goes on from there.
+    view.foreign_names.clear();
     // Ended and read anew, the view is what it was in memory.
     drop(ledger);
     let (_ledger, read) = Ledger::open(directory.path()).unwrap();
@@ -251,6 +255,29 @@ fn a_directory_that_others_can_change_is_refused() {
 }
 
 #[test]
+fn a_ledger_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, mut view) = Ledger::open(directory.path()).unwrap();
+    let write = Write {
+        keys: vec![key("web")],
+        generations: vec![generation(1, GenerationState::Live)],
+        ..Write::default()
+    };
+    write_now(&ledger, write.clone()).unwrap();
+    view.apply(write);
+    drop(ledger);
+    let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    connection
+        .execute_batch("ALTER TABLE generation DROP COLUMN copy_of; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(connection);
+    for _ in 0..2 {
+        let (_ledger, read) = Ledger::open(directory.path()).unwrap();
+        assert_eq!(read, view);
+    }
+}
+
+#[test]
 fn a_later_versions_ledger_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(Ledger::open(directory.path()).unwrap());
@@ -265,7 +292,7 @@ fn a_later_versions_ledger_is_left_alone() {
             refused,
             EngineError::NewerLedger {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

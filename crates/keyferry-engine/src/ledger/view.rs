@@ -1,8 +1,8 @@
 //! What the engine keeps of the ledger in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::rows::{Generation, KeyRow, Write};
+use super::rows::{Generation, GenerationState, KeyRow, Write};
 
 /// The rows that still matter: every key, and every generation that has not ended.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -13,6 +13,8 @@ pub struct LedgerView {
     pub keys: BTreeMap<String, KeyRow>,
     /// By key and number.
     pub generations: BTreeMap<(String, u64), Generation>,
+    /// Names that were asked for and turned out to be somebody else's.
+    pub foreign_names: BTreeSet<String>,
     /// The greatest effect id so far; 0: none.
     pub last_effect: i64,
 }
@@ -24,6 +26,9 @@ impl LedgerView {
             self.keys.insert(key.name.clone(), key);
         }
         for generation in write.generations {
+            if generation.state == GenerationState::Foreign {
+                self.foreign_names.insert(generation.pair_name.clone());
+            }
             if generation.state.is_final() {
                 self.generations.remove(&generation.id());
             } else {
@@ -40,6 +45,11 @@ impl LedgerView {
         self.generations
             .range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX))
             .map(|(_, generation)| generation)
+    }
+
+    /// As [`Self::of_key`], without copies.
+    pub fn originals<'a>(&'a self, key: &str) -> impl DoubleEndedIterator<Item = &'a Generation> + use<'a> {
+        self.of_key(key).filter(|generation| generation.copy_of.is_none())
     }
 
     /// The key's row; one with nothing in it when there is none yet.

@@ -1,10 +1,14 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use keyferry_plugin::contract::Algorithm;
 use proptest::prelude::*;
 
 use super::*;
-use crate::desired::{CredentialSource, OnDrift};
-use crate::ledger::KeyRow;
+use crate::desired::{Account, CredentialSource, GeneratedBy, KeySpec, OnDrift};
+use crate::ledger::{Generation, GenerationState, KeyRow};
+use crate::snapshot::StatusError;
 
 const NOW: Moment = Moment {
     uptime: 1_000_000,
@@ -46,6 +50,7 @@ fn generation(key: &str, n: u64, state: GenerationState) -> Generation {
     Generation {
         key: key.to_owned(),
         n,
+        copy_of: None,
         made_by: GeneratedBy::Keyferry,
         algorithm: Algorithm::EcdsaP256,
         account: "account".to_owned(),
@@ -195,6 +200,14 @@ proptest! {
                     prop_assert!(ledger.of_key(key).filter(|row| row.state == GenerationState::Unwanted).count() < MAX_UNWANTED);
                 }
                 Action::Generate { .. } => prop_assert!(present && !held && !observed.loaded.contains_key(key)),
+                Action::Copy { .. } => {
+                    requests += 1;
+                    prop_assert!(present && !held && observed.loaded.contains_key(key));
+                }
+                Action::Survey { account } => {
+                    requests += 1;
+                    prop_assert!(!observed.surveying.contains(account));
+                }
                 Action::Load { id } => {
                     prop_assert!(!held && observed.halves.contains(id));
                     prop_assert_eq!(ledger.generations[id].state, GenerationState::Live);
@@ -212,7 +225,7 @@ proptest! {
                         state => prop_assert!(false, "deletes a {state:?} pair"),
                     }
                 }
-                Action::Look { id } | Action::ImportAgain { id } => {
+                Action::Confirm { id } | Action::Look { id } | Action::ImportAgain { id } => {
                     requests += 1;
                     prop_assert!(ledger.generations.contains_key(id));
                     prop_assert!(!observed.jobs.contains_key(id));

@@ -51,13 +51,10 @@ impl Engine {
             "the pair is deleted"
         );
         // There is room now.
-        if let Some(retry) = self
-            .observed
-            .retries
-            .get_mut(&Subject::Making(generation.key.clone()))
-            && retry.needs_room
-        {
-            retry.not_before = Some(0);
+        for (subject, retry) in &mut self.observed.retries {
+            if subject.key() == generation.key && retry.needs_room {
+                retry.not_before = Some(0);
+            }
         }
         generation.delete_asked_at = None;
         // Of two imports one may have arrived; now that it is gone, so may the other.
@@ -102,7 +99,11 @@ impl Engine {
 }
 
 /// In what a pair at the provider differs from the one in the ledger, of what both tell.
-fn disagreement(generation: &Generation, pair: &Pair, forms: &[FingerprintForm]) -> Option<&'static str> {
+pub(in crate::engine) fn disagreement(
+    generation: &Generation,
+    pair: &Pair,
+    forms: &[FingerprintForm],
+) -> Option<&'static str> {
     if let (Some(ours), Some(theirs)) = (&generation.provider_id, &pair.id)
         && ours != theirs
     {

@@ -54,10 +54,13 @@ struct Entry {
     made_at: u64,
 }
 
+/// A region and a name.
+type Place = (String, String);
+
 #[derive(Default)]
 struct State {
-    pairs: BTreeMap<String, Entry>,
-    late: Vec<(u64, Job)>,
+    pairs: BTreeMap<Place, Entry>,
+    late: Vec<(u64, String, Job)>,
     faults: VecDeque<Option<Fault>>,
     standing: Option<Fault>,
     quota: Option<usize>,
@@ -65,7 +68,11 @@ struct State {
     now: u64,
     lag: u64,
     requests: Vec<Job>,
-    foreign: BTreeSet<String>,
+    /// The region of the request that is being answered.
+    region: String,
+    foreign: BTreeSet<Place>,
+    /// Pairs that lists leave out, although they are there.
+    unlisted: BTreeSet<String>,
     asked_names: BTreeSet<String>,
     making: BTreeSet<String>,
     /// Every identifier that a pair of ours had, by name.
@@ -126,40 +133,79 @@ impl FakeCloud {
 
     /// Names of the pairs that are not somebody else's.
     pub(super) fn our_pairs(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.pairs().into_iter().map(|(_, name)| name).collect();
+        names.sort();
+        names
+    }
+
+    /// Regions and names of the pairs that are not somebody else's.
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
         let mut state = self.state.lock().unwrap();
         state.deliver(u64::MAX);
         state
             .pairs
             .iter()
             .filter(|(_, entry)| !entry.foreign)
-            .map(|(name, _)| name.clone())
+            .map(|(place, _)| place.clone())
             .collect()
     }
 
-    pub(super) fn public_blob(&self, name: &str) -> Option<Vec<u8>> {
-        self.state
-            .lock()
-            .unwrap()
-            .pairs
-            .get(name)
-            .map(|entry| entry.public.blob().to_vec())
+    pub(super) fn public_blob(&self, region: &str, name: &str) -> Option<Vec<u8>> {
+        let state = self.state.lock().unwrap();
+        let entry = state.pairs.get(&(region.to_owned(), name.to_owned()));
+        entry.map(|entry| entry.public.blob().to_vec())
     }
 
     /// Somebody deletes a pair and makes another under its name.
     pub(super) fn replace(&self, name: &str) {
         let mut state = self.state.lock().unwrap();
-        state.pairs.remove(name);
+        state.region = HOME.to_owned();
+        state.pairs.remove(&(HOME.to_owned(), name.to_owned()));
         state.put_foreign(name);
+    }
+
+    /// Somebody deletes a pair.
+    pub(super) fn delete(&self, region: &str, name: &str) {
+        let removed = self
+            .state
+            .lock()
+            .unwrap()
+            .pairs
+            .remove(&(region.to_owned(), name.to_owned()));
+        assert!(removed.is_some(), "there is no {name} in {region}");
+    }
+
+    /// Puts a pair there that nobody asked for here, under any name.
+    pub(super) fn plant(&self, region: &str, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.region = region.to_owned();
+        state.put_foreign(name);
+    }
+
+    /// Makes planted pairs fair game.
+    pub(super) fn give_up(&self, region: &str, name: &str) {
+        let place = (region.to_owned(), name.to_owned());
+        let mut state = self.state.lock().unwrap();
+        state.foreign.remove(&place);
+        state.asked_names.insert(name.to_owned());
+        let id = state.pairs[&place].id.clone();
+        state.ids_of.entry(name.to_owned()).or_default().insert(id);
+        state.pairs.get_mut(&place).unwrap().foreign = false;
+    }
+
+    /// Lists leave a pair out from now on, or show all again.
+    pub(super) fn leave_out(&self, name: Option<&str>) {
+        self.state.lock().unwrap().unlisted = name.into_iter().map(str::to_owned).collect();
     }
 
     #[track_caller]
     pub(super) fn assert_foreign_pairs_are_untouched(&self) {
         let state = self.state.lock().unwrap();
         assert_eq!(state.violations, Vec::<String>::new());
-        for name in &state.foreign {
+        for place in &state.foreign {
             assert!(
-                state.pairs.get(name).is_some_and(|entry| entry.foreign),
-                "{name} was touched"
+                state.pairs.get(place).is_some_and(|entry| entry.foreign),
+                "{place:?} was touched"
             );
         }
     }
@@ -168,11 +214,11 @@ impl FakeCloud {
 impl Clouds for FakeCloud {
     fn run(&self, account: Arc<Account>, region: Option<String>, job: Job) -> CloudFuture {
         assert!(["cloud", "renamed"].contains(&account.name.as_str()));
-        assert!(region.is_some());
+        let region = region.expect("every account here has a region");
         let (state, clock) = (Arc::clone(&self.state), Arc::clone(&self.clock));
         Box::pin(async move {
-            let _in_flight = InFlight::begin(&state, &job);
-            let result = state.lock().unwrap().take(job, clock.now().uptime);
+            let _in_flight = InFlight::begin(&state, &region, &job);
+            let result = state.lock().unwrap().take(region, job, clock.now().uptime);
             // The answer takes a while.
             for _ in 0..4 {
                 tokio::task::yield_now().await;
@@ -192,16 +238,16 @@ struct InFlight {
 }
 
 impl InFlight {
-    fn begin(state: &Arc<Mutex<State>>, job: &Job) -> Self {
+    fn begin(state: &Arc<Mutex<State>>, region: &str, job: &Job) -> Self {
         let mut counted = state.lock().unwrap();
         counted.in_flight += 1;
         counted.most_in_flight = counted.most_in_flight.max(counted.in_flight);
         let making = match job {
             // Without the number: the key.
             Job::Create { name, .. } | Job::Import { name, .. } => {
-                name.rsplit_once('-').map(|(key, _)| key.to_owned())
+                name.rsplit_once('-').map(|(key, _)| format!("{key} in {region}"))
             }
-            Job::Delete { .. } | Job::Get(_) => None,
+            Job::Delete { .. } | Job::Get(_) | Job::List => None,
         };
         if let Some(key) = &making {
             let is_first = counted.making.insert(key.clone());
@@ -235,16 +281,17 @@ impl State {
         }
     }
 
-    fn take(&mut self, job: Job, now: u64) -> Result<JobReply, JobError> {
+    fn take(&mut self, region: String, job: Job, now: u64) -> Result<JobReply, JobError> {
         self.now = now;
         self.deliver(now);
+        self.region = region;
         self.requests.push(job.clone());
         let fault = self.faults.pop_front().flatten().or(self.standing);
         if let Job::Create { name, .. } | Job::Import { name, .. } = &job {
             let is_import = matches!(job, Job::Import { .. });
             let is_taken =
                 fault == Some(Fault::Foreign) || (fault == Some(Fault::ForeignImport) && is_import);
-            if is_taken && !self.pairs.contains_key(name) {
+            if is_taken && !self.pairs.contains_key(&self.place(name)) {
                 self.put_foreign(name);
             }
             self.asked_names.insert(name.clone());
@@ -265,7 +312,7 @@ impl State {
                 _ => JobReply::Deleted,
             }),
             Some(Fault::Late(seconds)) => {
-                self.late.push((now + seconds * 1000, job));
+                self.late.push((now + seconds * 1000, self.region.clone(), job));
                 Err(lost())
             }
             Some(Fault::LostAfter) => self.perform(job).and(Err(lost())),
@@ -287,7 +334,7 @@ impl State {
                 if let JobReply::Created { pair, .. } | JobReply::Imported(pair) = &mut reply {
                     let wrong = "00".repeat(16);
                     if fault == Some(Fault::WrongFingerprintForGood)
-                        && let Some(entry) = self.pairs.get_mut(&pair.name)
+                        && let Some(entry) = self.pairs.get_mut(&(self.region.clone(), pair.name.clone()))
                     {
                         entry.fingerprint.clone_from(&wrong);
                     }
@@ -314,14 +361,25 @@ impl State {
                 let public = PublicKey::from_line(&public_key).unwrap();
                 self.put(&name, public).map(JobReply::Imported)
             }
-            Job::Get(PairReference { name, .. }) => match self.pairs.get(&name) {
+            Job::Get(PairReference { name, .. }) => match self.pairs.get(&self.place(&name)) {
                 Some(entry) if entry.made_at.saturating_add(self.lag) <= self.now => {
                     Ok(JobReply::Got(entry.describe(&name)))
                 }
                 _ => Err(refused(ErrorKind::NotFound, Effect::None)),
             },
+            Job::List => {
+                let here = self.pairs.iter().filter(|((region, name), entry)| {
+                    *region == self.region
+                        && !self.unlisted.contains(name)
+                        && entry.made_at.saturating_add(self.lag) <= self.now
+                });
+                Ok(JobReply::Listed(
+                    here.map(|((_, name), entry)| entry.describe(name)).collect(),
+                ))
+            }
             Job::Delete { pair, permit } => {
-                let Some(entry) = self.pairs.get(&pair.name) else {
+                let place = self.place(&pair.name);
+                let Some(entry) = self.pairs.get(&place) else {
                     return Err(refused(ErrorKind::NotFound, Effect::None));
                 };
                 let (is_foreign, name) = (entry.foreign, &pair.name);
@@ -334,14 +392,15 @@ impl State {
                 self.check(is_known, || {
                     format!("deletes {name} with a permit for {:?}", permit.id)
                 });
-                self.pairs.remove(&pair.name);
+                self.pairs.remove(&place);
                 Ok(JobReply::Deleted)
             }
         }
     }
 
     fn put(&mut self, name: &str, public: PublicKey) -> Result<Pair, JobError> {
-        if self.pairs.contains_key(name) {
+        let place = self.place(name);
+        if self.pairs.contains_key(&place) {
             return Err(refused(ErrorKind::AlreadyExists, Effect::None));
         }
         if self.quota.is_some_and(|quota| self.pairs.len() >= quota) {
@@ -365,7 +424,7 @@ impl State {
             .entry(name.to_owned())
             .or_default()
             .insert(entry.id.clone());
-        self.pairs.insert(name.to_owned(), entry);
+        self.pairs.insert(place, entry);
         Ok(pair)
     }
 
@@ -374,23 +433,29 @@ impl State {
         let quota = self.quota.take();
         self.put(name, key.public_key().clone()).unwrap();
         self.quota = quota;
-        self.pairs.get_mut(name).unwrap().foreign = true;
-        self.foreign.insert(name.to_owned());
+        let place = self.place(name);
+        self.pairs.get_mut(&place).unwrap().foreign = true;
+        self.foreign.insert(place);
+    }
+
+    fn place(&self, name: &str) -> Place {
+        (self.region.clone(), name.to_owned())
     }
 
     /// What was under way arrives.
     fn deliver(&mut self, now: u64) {
         let (due, late) = std::mem::take(&mut self.late)
             .into_iter()
-            .partition(|(at, _)| *at <= now);
+            .partition(|(at, _, _)| *at <= now);
         self.late = late;
-        let due: Vec<(u64, Job)> = due;
-        let asked_at = self.now;
-        for (at, job) in due {
+        let due: Vec<(u64, String, Job)> = due;
+        let before = (self.now, self.region.clone());
+        for (at, region, job) in due {
             self.now = at;
+            self.region = region;
             let _ = self.perform(job);
         }
-        self.now = asked_at;
+        (self.now, self.region) = before;
     }
 }
 
@@ -405,6 +470,9 @@ impl Entry {
         }
     }
 }
+
+/// The region of the account that tests have.
+pub(super) const HOME: &str = "cn-hangzhou";
 
 fn lost() -> JobError {
     JobError::Lost {

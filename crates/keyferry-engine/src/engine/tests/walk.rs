@@ -27,11 +27,21 @@ async fn live_through(world: &World, stops: impl IntoIterator<Item = Stop>) -> D
     daemon
 }
 
+/// One key in two regions.
+fn in_two_regions() -> World {
+    let mut world = World::new();
+    let spec = key("web", GeneratedBy::Keyferry, |spec| {
+        spec.further_regions = vec!["cn-beijing".to_owned()];
+    });
+    world.desired.keys.insert("web".to_owned(), spec);
+    world
+}
+
 /// How many writes the first life of such a world takes.
-async fn writes(faults: &[Option<Fault>]) -> u64 {
+async fn writes(world: impl Fn() -> World, faults: &[Option<Fault>]) -> u64 {
     let mut count = 0;
     loop {
-        let world = World::with_keys(&BOTH);
+        let world = world();
         world.cloud.expect(faults.iter().copied());
         let daemon = world.start_until(Some(Stop::Before(count + 1)));
         let rested = daemon.rest().await;
@@ -63,7 +73,7 @@ fn killed_at_every_write_of_create_and_import() {
         for fault in faults {
             // Of both keys' first requests.
             let script = [fault, fault];
-            let count = writes(&script).await;
+            let count = writes(|| World::with_keys(&BOTH), &script).await;
             assert!(
                 count >= 6,
                 "{fault:?}: intent, outcome and load of two keys are {count} writes"
@@ -84,6 +94,39 @@ fn killed_at_every_write_of_create_and_import() {
             EffectKind::ALL.into_iter().collect(),
             "the walk met every kind of effect"
         );
+    });
+}
+
+#[test]
+fn killed_at_every_write_of_a_key_in_two_regions() {
+    run(async {
+        let faults = [
+            None,
+            Some(Fault::LostAfter),
+            Some(Fault::LostBefore),
+            Some(Fault::Late(20)),
+            Some(Fault::ServerErrorAfter),
+            Some(Fault::Garbage),
+            Some(Fault::Foreign),
+        ];
+        for fault in faults {
+            // Of the second region's import.
+            let script = [None, fault];
+            let count = writes(in_two_regions, &script).await;
+            assert!(
+                count >= 5,
+                "{fault:?}: two intents, two outcomes and a load are {count} writes"
+            );
+            for number in 1..=count {
+                for stop in [Stop::Before(number), Stop::After(number)] {
+                    let world = in_two_regions();
+                    world.cloud.expect(script);
+                    let daemon = live_through(&world, [stop]).await;
+                    world.assert_converged(&daemon);
+                    daemon.kill().await;
+                }
+            }
+        }
     });
 }
 
@@ -123,11 +166,13 @@ proptest! {
         lag in prop_oneof![2 => Just(0), 1 => 1u64..40_000],
     ) {
         run(async {
-            let world = World::with_keys(&[
+            let mut world = World::with_keys(&[
                 ("made", GeneratedBy::Provider),
                 ("made-2", GeneratedBy::Provider),
                 ("sent", GeneratedBy::Keyferry),
             ]);
+            let web = in_two_regions().desired.keys.remove("web");
+            world.desired.keys.extend(web.map(|spec| ("web".to_owned(), spec)));
             world.cloud.expect(faults);
             world.cloud.lag(lag);
             let daemon = live_through(&world, stops).await;

@@ -1,0 +1,163 @@
+//! What is to be done for one key: its generations, one after the other, and the next one.
+
+use std::sync::Arc;
+
+use super::places::{Class, Planner};
+use super::{Action, GenerationId, MAX_UNWANTED, Subject, Waiting};
+use crate::desired::{GeneratedBy, KeySpec};
+use crate::ledger::{Generation, GenerationState, ORPHANS};
+
+impl Planner<'_> {
+    pub(super) fn key(&mut self, key: &str) {
+        let spec = self.desired.keys.get(key);
+        let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
+        let held = self.ledger.is_held(key);
+        let loaded = self.observed.loaded.get(key).copied();
+        let making = Subject::Making(key.to_owned());
+        let needs_room = self
+            .observed
+            .retries
+            .get(&making)
+            .is_some_and(|retry| retry.needs_room);
+
+        let present = spec.filter(|spec| spec.present);
+        let could_make = present.is_some() && account.is_some() && !held && loaded.is_none();
+        let mut under_way = false;
+        let mut unwanted = 0;
+        for generation in self.ledger.of_key(key) {
+            if generation.copy_of.is_some() {
+                self.copy(generation, loaded, needs_room && !held);
+                continue;
+            }
+            let id = generation.id();
+            let busy = self.observed.jobs.contains_key(&id);
+            let in_hand = self.observed.halves.contains(&id);
+            match generation.state {
+                GenerationState::Requested => {
+                    under_way = true;
+                    if busy {
+                    } else if in_hand && self.observed.absent.contains(&id) {
+                        if self.is_open(&making, spec, account) {
+                            self.request(generation, Class::Make, Action::ImportAgain { id });
+                        }
+                    } else if !in_hand && could_make && self.account_of(generation).is_none() {
+                        self.doubt(generation);
+                    } else {
+                        self.request_when_open(generation, Class::Make, Action::Look { id });
+                    }
+                }
+                GenerationState::Live if in_hand => {
+                    under_way = true;
+                    if !held && self.is_open(&making, spec, account) {
+                        self.plan.actions.push(Action::Load { id });
+                    }
+                }
+                GenerationState::Live | GenerationState::Doubtful | GenerationState::Blocked
+                    if loaded == Some(generation.n) =>
+                {
+                    self.publish(id);
+                    self.confirm(generation);
+                }
+                GenerationState::Live => {
+                    let superseded = loaded.is_some() || (needs_room && !held);
+                    if superseded && !busy {
+                        self.request_when_open(generation, Class::TidyUp, Action::Delete { id });
+                    }
+                }
+                GenerationState::Unwanted => {
+                    unwanted += usize::from(generation.loaded_at.is_none());
+                    if !busy {
+                        self.request_when_open(generation, Class::TidyUp, Action::Delete { id });
+                    }
+                }
+                GenerationState::Doubtful => self.look_when_due(generation),
+                GenerationState::Blocked
+                | GenerationState::Deleted
+                | GenerationState::Gone
+                | GenerationState::Foreign
+                | GenerationState::Absent => {}
+            }
+        }
+
+        let wanted = present.filter(|_| !held && loaded.is_none() && !under_way);
+        if present.is_none() && !held && loaded.is_none() && !under_way && key != ORPHANS {
+            self.plan.waiting.insert(key.to_owned(), Waiting::FileMissing);
+        }
+        if let (Some(spec), Some(n), false) = (present, loaded, held) {
+            self.copies(spec, n);
+        }
+        match wanted {
+            Some(spec) => self.make(spec, unwanted),
+            None if self.observed.ready.contains_key(key) => {
+                self.plan.actions.push(Action::Forget { key: key.to_owned() });
+            }
+            None => {}
+        }
+    }
+
+    /// The next step towards a new generation.
+    fn make(&mut self, spec: &Arc<KeySpec>, unwanted: usize) {
+        let key = spec.name.clone();
+        let ready = self.observed.ready.get(&key).copied();
+        let fits = spec.generated_by == GeneratedBy::Keyferry && ready == Some(spec.algorithm);
+        if ready.is_some() && !fits {
+            self.plan.actions.push(Action::Forget { key });
+            return;
+        }
+        let Some(account) = self.desired.accounts.get(&spec.account) else {
+            self.plan.waiting.insert(
+                key,
+                Waiting::NoAccount {
+                    account: spec.account.clone(),
+                },
+            );
+            return;
+        };
+        if unwanted >= MAX_UNWANTED {
+            self.plan.waiting.insert(key, Waiting::UnwantedPairs);
+            return;
+        }
+        let region = spec.regions(account).next().flatten().map(str::to_owned);
+        if let Some(overfull) = self.unfitting.get(&(key.clone(), region)) {
+            self.plan.waiting.insert(key, Waiting::Overfull(overfull.clone()));
+            return;
+        }
+        if !self.is_open(&Subject::Making(key.clone()), Some(spec), Some(account)) {
+            return;
+        }
+        let action = match spec.generated_by {
+            GeneratedBy::Provider => Action::Create { key },
+            GeneratedBy::Keyferry if ready.is_some() => Action::Import { key },
+            GeneratedBy::Keyferry if self.observed.generating.contains(&key) => return,
+            GeneratedBy::Keyferry => Action::Generate { key },
+        };
+        self.propose(account, Class::Make, action);
+    }
+
+    fn publish(&mut self, id: GenerationId) {
+        let (key, n) = &id;
+        let is_done = self.observed.published.get(key) == Some(n) || self.observed.publishing.contains(key);
+        let subject = Subject::Publishing(key.clone());
+        // No file changes how the disk fares: only time and the user do.
+        let known = self.observed.retries.get(&subject);
+        let (spec, account) = known
+            .map(|retry| (retry.spec.clone(), retry.account.clone()))
+            .unwrap_or_default();
+        if !is_done && self.is_open(&subject, spec.as_ref(), account.as_ref()) {
+            self.plan.actions.push(Action::Publish { id });
+        }
+    }
+
+    /// The next generation need not wait for the account of this one.
+    fn doubt(&mut self, generation: &Generation) {
+        let subject = Subject::Generation(generation.key.clone(), generation.n);
+        let known = self.observed.retries.get(&subject);
+        let (spec, account) = known
+            .map(|retry| (retry.spec.clone(), retry.account.clone()))
+            .unwrap_or_default();
+        // Closed while the disk refuses to note it.
+        if self.is_open(&subject, spec.as_ref(), account.as_ref()) {
+            self.plan.actions.push(Action::Doubt { id: generation.id() });
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the engine knows beyond files and ledger, and what failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use keyferry_plugin::contract::Algorithm;
+
+use super::{GenerationId, Limit, Rate};
+use crate::desired::{Account, KeySpec};
+use crate::snapshot::StatusError;
+
+/// What the engine knows beyond files and ledger.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Keys for which a private half is being made here.
+    pub generating: BTreeSet<String>,
+    /// Private halves made here for which no pair was asked yet.
+    pub ready: BTreeMap<String, Algorithm>,
+    /// Generations with a request in flight, and its account.
+    pub jobs: BTreeMap<GenerationId, String>,
+    /// Generations whose private half is in our hands and not yet in the agent.
+    pub halves: BTreeSet<GenerationId>,
+    /// Generations that were looked for and are not there.
+    pub absent: BTreeSet<GenerationId>,
+    /// What the agent has, held or not.
+    pub loaded: BTreeMap<String, u64>,
+    /// Public halves on the disk.
+    pub published: BTreeMap<String, u64>,
+    /// Public halves being written.
+    pub publishing: BTreeSet<String>,
+    /// What failed, and when it may be tried again.
+    pub retries: BTreeMap<Subject, Retry>,
+    /// When a doubtful generation is looked for next (milliseconds of uptime); none: now.
+    pub looks: BTreeMap<GenerationId, u64>,
+    /// When a key last had a request sent, as a count of requests.
+    pub served: BTreeMap<String, u64>,
+    /// How fast each account was asked so far.
+    pub rates: BTreeMap<String, Rate>,
+    /// The limits on pairs of the accounts that have one.
+    pub limits: BTreeMap<String, Limit>,
+    /// When each account's pairs are looked at next (milliseconds of uptime).
+    pub surveys: BTreeMap<String, u64>,
+    /// Accounts whose pairs are being looked at.
+    pub surveying: BTreeSet<String>,
+    /// Generations whose pair was not in the list of all, or was another there: each is asked about by itself.
+    pub suspects: BTreeSet<GenerationId>,
+}
+
+/// What can fail by itself.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Subject {
+    /// Putting a key's public half into a region: the key and the region.
+    Copying(String, Option<String>),
+    /// Looking up or deleting one generation's pair.
+    Generation(String, u64),
+    /// Bringing a key into the agent.
+    Making(String),
+    /// Writing a key's public half.
+    Publishing(String),
+}
+
+impl Subject {
+    /// The key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Copying(key, _) | Self::Generation(key, _) | Self::Making(key) | Self::Publishing(key) => {
+                key
+            }
+        }
+    }
+}
+
+/// A failure and what follows from it.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// How often in a row.
+    pub failures: u32,
+    /// Uptime in milliseconds; none: not until a file changes or the user asks.
+    pub not_before: Option<u64>,
+    /// Whether deleting the key's lost pairs makes room.
+    pub needs_room: bool,
+    /// The key's file then.
+    pub spec: Option<Arc<KeySpec>>,
+    /// The account's file then.
+    pub account: Option<Arc<Account>>,
+    /// What status shows.
+    pub error: StatusError,
+}
+
+impl Retry {
+    /// Whether the files say something else than when it failed.
+    pub fn is_outdated(&self, spec: Option<&Arc<KeySpec>>, account: Option<&Arc<Account>>) -> bool {
+        self.spec.as_ref() != spec || self.account.as_ref() != account
+    }
+}
