@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 use crate::json::{self, Leaf, Strictness};
 use crate::secret::WipedBuffer;
 
+pub(crate) mod xml;
+
 /// Takes the string at a JSON pointer (RFC 6901) out of a body and leaves `"<name>"` in its place.
 ///
 /// None where the body is not JSON or has no string there, or an empty one. Of a member that is there twice, the last
@@ -23,18 +25,21 @@ pub(crate) fn lift(body: &[u8], pointer: &str, name: &str) -> Option<Lifted> {
     if secret.is_empty() {
         return None;
     }
+    let rest = without(body, &found, &format!("<{name}>"));
+    Some(Lifted { secret, rest })
+}
+
+/// A body with this in place of some of its parts.
+fn without(body: &[u8], parts: &[Range<usize>], blank: &str) -> Zeroizing<Vec<u8>> {
     let mut rest = WipedBuffer::default();
     let mut end = 0;
-    for string in &found {
-        rest.push(&body[end..string.start]);
-        rest.push(format!("<{name}>").as_bytes());
-        end = string.end;
+    for part in parts {
+        rest.push(&body[end..part.start]);
+        rest.push(blank.as_bytes());
+        end = part.end;
     }
     rest.push(&body[end..]);
-    Some(Lifted {
-        secret,
-        rest: rest.into_bytes(),
-    })
+    rest.into_bytes()
 }
 
 /// Takes the value of a header, and leaves `<name>` in its place; none where there is no such header, or it is empty.

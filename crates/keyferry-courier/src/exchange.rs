@@ -242,7 +242,13 @@ impl<'a> Exchange<'a> {
                         lifted.secret
                     })
                 }
-                Place::XmlPath(_) => None,
+                Place::XmlPath(path) => {
+                    let lifted = capture::xml::lift(&body, path, name);
+                    lifted.map(|lifted| {
+                        body = lifted.rest;
+                        lifted.secret
+                    })
+                }
                 Place::Header(header) => capture::lift_header(&mut headers, header, name),
             };
             captured.extend(secret.map(|secret| (name.clone(), secret)));
@@ -266,8 +272,13 @@ impl<'a> Exchange<'a> {
                 self.blanker.add_value(secret, name);
             }
         }
+        // What stands for a secret must not look like an element.
+        let is_xml = body.trim_ascii_start().starts_with(b"<") || body.starts_with(b"\xef\xbb\xbf<");
         let text = |bytes: &[u8]| {
-            let blanked = self.blanker.blank(bytes);
+            let blanked = match is_xml {
+                true => self.blanker.blank_xml(bytes),
+                false => self.blanker.blank(bytes),
+            };
             if self.blanker.is_seen_below(&blanked) {
                 let message = "was not given a reply: it repeats a secret in a form that cannot be blanked";
                 return Err(Refusal::new(Rule::Capture, message));

@@ -1,6 +1,6 @@
 //! A job: one operation of the plugin, and what comes of it.
 
-use keyferry_plugin::contract::{Effect, ErrorKind, Operation, Pair, Profile, ProviderError};
+use keyferry_plugin::contract::{Effect, ErrorKind, InstanceResult, Operation, Pair, Profile, ProviderError};
 use serde::{Deserialize, Serialize};
 
 use crate::enforce::Rule;
@@ -72,6 +72,10 @@ pub enum JobResult {
     Pairs(Vec<Pair>),
     /// Of `delete`.
     Deleted,
+    /// Of `attach` and `detach`: how it went with each instance that the provider spoke of.
+    Attached(Vec<InstanceResult>),
+    /// Of `list_instances`: the provider's identifiers.
+    Instances(Vec<String>),
     /// Of `credentials`: they were obtained.
     Credentials {
         /// Where from, in words.

@@ -1,11 +1,13 @@
 //! The way of one job, from the plugin's first step to its outcome.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keyferry_plugin::contract::{
-    Effect, ErrorKind, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError, Reply, Step,
+    Effect, ErrorKind, InstanceResult, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError,
+    Reply, Step,
 };
 use serde_json::Value;
 
@@ -63,19 +65,19 @@ impl Job {
     /// What can be refused before the plugin is asked.
     fn check(&self, shared: &Shared, kind: OperationKind) -> Result<(), JobError> {
         let plugin = &shared.setup.library.name;
-        if matches!(
-            kind,
-            OperationKind::Attach
-                | OperationKind::Detach
-                | OperationKind::ListInstances
-                | OperationKind::RunCommand
-        ) {
+        if kind == OperationKind::RunCommand {
             let error = ProviderError::new(ErrorKind::Unsupported, format!("{kind} is not in this version"));
             return Err(JobError::Provider(error));
         }
         if !shared.setup.library.manifest.operations.contains_key(&kind) && kind != OperationKind::Credentials
         {
             let error = ProviderError::new(ErrorKind::Unsupported, format!("plugin {plugin} has no {kind}"));
+            return Err(JobError::Provider(error));
+        }
+        if let Operation::Attach(attachment) | Operation::Detach(attachment) = &self.request.operation
+            && attachment.instances.is_empty()
+        {
+            let error = ProviderError::new(ErrorKind::Invalid, format!("{kind} needs an instance"));
             return Err(JobError::Provider(error));
         }
         if let (Operation::Delete(delete), None) = (&self.request.operation, &self.request.preview) {
@@ -189,6 +191,19 @@ impl Run<'_> {
                 Ok(JobResult::Pairs(pairs))
             }
             (OperationKind::Delete, Ended::Done(Outcome::Deleted, _)) => Ok(JobResult::Deleted),
+            (OperationKind::Attach | OperationKind::Detach, Ended::Done(Outcome::Attached(results), _)) => {
+                self.attached(results)
+            }
+            (OperationKind::ListInstances, Ended::Done(Outcome::Instances(instances), _)) => {
+                if instances.len() > caps::MAX_INSTANCES {
+                    let message = format!("named more than {} instances", caps::MAX_INSTANCES);
+                    return Err(self.refused(Refusal::new(Rule::Limit, message)));
+                }
+                let shown = instances
+                    .iter()
+                    .map(|instance| self.exchange.blanker.shown(instance, cleaning::MAX_NAME));
+                Ok(JobResult::Instances(shown.collect()))
+            }
             (kind, Ended::Done(..)) => {
                 Err(self.misbehaved(&format!("finished a {kind} with the outcome of something else")))
             }
@@ -299,6 +314,26 @@ impl Run<'_> {
                 .map_err(|error| self.refused(too_long(error)))?;
         }
         Ok(())
+    }
+
+    /// The results of the job's own instances; a word on any other is no result.
+    fn attached(&self, results: Vec<InstanceResult>) -> Result<JobResult, JobError> {
+        let (Operation::Attach(attachment) | Operation::Detach(attachment)) = self.exchange.operation()
+        else {
+            return Err(self.misbehaved("answered for instances that nobody asked about"));
+        };
+        let mut named = BTreeSet::new();
+        for result in &results {
+            if !attachment.instances.contains(&result.instance) || !named.insert(&result.instance) {
+                return Err(self.misbehaved("answered for an instance that it was not asked about, or twice"));
+            }
+        }
+        let blanker = &self.exchange.blanker;
+        let shown = results.into_iter().map(|result| InstanceResult {
+            instance: blanker.shown(&result.instance, cleaning::MAX_NAME),
+            error: result.error.map(|error| blanker.shown_error(error)),
+        });
+        Ok(JobResult::Attached(shown.collect()))
     }
 
     fn check_found(&self, found: usize) -> Result<(), JobError> {

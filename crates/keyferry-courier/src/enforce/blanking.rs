@@ -79,12 +79,21 @@ impl Blanker {
 
     /// The text without secrets.
     pub(crate) fn blank(&self, text: &[u8]) -> Vec<u8> {
+        self.blank_with(text, &str::to_owned)
+    }
+
+    /// The same, where what stands for a secret is text of XML.
+    pub(crate) fn blank_xml(&self, text: &[u8]) -> Vec<u8> {
+        self.blank_with(text, &|blank| blank.replace('<', "&lt;").replace('>', "&gt;"))
+    }
+
+    fn blank_with(&self, text: &[u8], written: &dyn Fn(&str) -> String) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut at = 0;
         while at < text.len() {
             match self.pattern_at(&text[at..]) {
                 Some((pattern, length)) => {
-                    out.extend_from_slice(pattern.blank.as_bytes());
+                    out.extend_from_slice(written(&pattern.blank).as_bytes());
                     at += length;
                 }
                 None => {
@@ -208,20 +217,26 @@ impl Blanker {
     }
 }
 
-/// How many bytes of a text write this pattern at its beginning, each byte as itself or as an escape of JSON.
+/// How many bytes of a text write this pattern at its beginning, each byte as itself, as an escape of JSON or as a
+/// reference of XML.
 fn written_length(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    if text.starts_with(pattern) {
+        return Some(pattern.len());
+    }
     let mut at = 0;
     for &byte in pattern {
-        at += match text.get(at..)? {
-            [same, ..] if *same == byte => 1,
-            rest => unit(rest).filter(|&(escaped, _)| escaped == byte)?.1,
+        let rest = text.get(at..)?;
+        at += match unit(rest) {
+            Some((escaped, length)) if escaped == byte => length,
+            _ if rest.first() == Some(&byte) => 1,
+            _ => return None,
         };
     }
     Some(at)
 }
 
-/// The first byte that a text writes, and in how many bytes: itself, or an escape of JSON (RFC 8259 §7). In a string
-/// within a string an escape has more than one backslash.
+/// The first byte that a text writes, and in how many bytes: itself, a reference of XML, or an escape of JSON (RFC 8259
+/// §7). In a string within a string an escape has more than one backslash.
 fn unit(text: &[u8]) -> Option<(u8, usize)> {
     let first = *text.first()?;
     let backslashes = text
@@ -230,7 +245,7 @@ fn unit(text: &[u8]) -> Option<(u8, usize)> {
         .take_while(|&&byte| byte == b'\\')
         .count();
     let escaped = match &text[backslashes..] {
-        _ if backslashes == 0 => None,
+        _ if backslashes == 0 => captures::xml_reference(text),
         [b'u', b'0', b'0', high, low, ..] => hex_digit(*high)
             .zip(hex_digit(*low))
             .map(|(high, low)| (high << 4 | low, backslashes + 5)),
@@ -371,7 +386,19 @@ mod tests {
                 "{form}"
             );
         }
+        for form in [
+            "CAIS&#x2F;token&#43;with&#61;&#x3D;",
+            "&#67;&#x00041;IS/token+with==",
+        ] {
+            assert_eq!(blanker.blank_text(form), "<security_token>", "{form}");
+        }
+        let quoted = KEY.replace('"', "&quot;");
+        assert_eq!(
+            blanker.blank_xml(format!("<Key>{quoted}</Key>&amp;&lt;").as_bytes()),
+            b"<Key>&lt;access_key_secret&gt;</Key>&amp;&lt;"
+        );
         for other in [
+            "CAIS&#x2F;token&#43;with&#61;&#x3E;",
             r"CAIS/token+with\u003d\u003",
             r"CAIS/token+with\u003d\u013d",
             r"CA\",
@@ -420,6 +447,19 @@ mod tests {
     fn a_secret_with_invisible_characters_in_it_is_blanked() {
         let torn = TOKEN.replace('/', "\u{200b}/\n");
         assert_eq!(blanker().shown(&torn, 100), "<security_token>");
+    }
+
+    #[test]
+    fn a_secret_that_looks_escaped_is_blanked_as_it_is_and_escaped() {
+        let field = Field {
+            class: FieldClass::Bearer,
+            of: None,
+            value: Secret::from_text("a&amp;b<c>"),
+        };
+        let blanker = Blanker::new(&Fields::from([("password".to_owned(), field)]));
+        for form in ["a&amp;b<c>", "a&amp;amp;b&lt;c&gt;", "a&#38;amp;b&#x3c;c&#62;"] {
+            assert_eq!(blanker.blank_text(form), "<password>", "{form}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::{Refusal, Rule};
 pub(crate) const MAX_CAPTURES: usize = 4;
 /// Pairs that one `list` may find.
 pub(crate) const MAX_PAIRS: usize = 100_000;
+/// Instances that may name one pair.
+pub(crate) const MAX_INSTANCES: usize = 10_000;
 /// Bytes of a request's path, and of all its names and values together.
 pub(crate) const MAX_REQUEST: usize = 256 * 1024;
 /// Bytes of the state that a plugin keeps between steps, as JSON.

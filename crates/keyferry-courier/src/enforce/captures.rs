@@ -77,7 +77,7 @@ pub(crate) fn check(
 }
 
 /// Whether a reply holds a private key: with PEM or PuTTY armour, or as the base64 or hex of PKCS#1, PKCS#8, SEC 1 or
-/// OpenSSH's own form; escaped for JSON or a URL, up to three times.
+/// OpenSSH's own form; escaped for JSON, XML or a URL, up to three times.
 pub(crate) fn holds_private_key(reply: &[u8]) -> bool {
     let mut layer = Zeroizing::new(reply.to_vec());
     for _ in 0..4 {
@@ -189,7 +189,33 @@ fn is_key_bytes(bytes: &[u8]) -> bool {
     is_der || bytes.windows(OPENSSH.len()).any(|window| window == OPENSSH)
 }
 
-/// One layer of JSON and URL escapes less.
+/// The byte that a reference of XML (`&#xA;`, `&amp;`) at the beginning of a text stands for, and how long that is; none
+/// for characters beyond ASCII.
+pub(crate) fn xml_reference(text: &[u8]) -> Option<(u8, usize)> {
+    let rest = text.strip_prefix(b"&")?;
+    let end = rest
+        .iter()
+        .take(LONGEST_REFERENCE)
+        .position(|&byte| byte == b';')?;
+    let name = std::str::from_utf8(&rest[..end]).ok()?;
+    let number = name
+        .strip_prefix('#')
+        .and_then(|number| match number.strip_prefix(['x', 'X']) {
+            Some(hex) => u8::from_str_radix(hex, 16).ok(),
+            None => number.parse().ok(),
+        });
+    let byte = match name {
+        "amp" => b'&',
+        "apos" => b'\'',
+        "gt" => b'>',
+        "lt" => b'<',
+        "quot" => b'"',
+        _ => number.filter(u8::is_ascii)?,
+    };
+    Some((byte, end + 2))
+}
+
+/// One layer of JSON, URL and XML escapes less.
 pub(crate) fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let hex = |digits: Option<&[u8]>| {
@@ -205,6 +231,7 @@ pub(crate) fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
                 None => (first, 1),
             },
             (b'\\', Some(&escaped @ (b'\\' | b'/' | b'"'))) => (escaped, 2),
+            (b'&', _) => xml_reference(rest).unwrap_or((first, 1)),
             (b'%', _) => match hex(after.get(..2)) {
                 Some(byte) => (byte, 3),
                 None => (first, 1),
@@ -225,6 +252,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 /// As many characters of base64 as the beginning of a key needs to be told.
 const SHORTEST_RUN: usize = 14;
+/// Characters of a reference that is looked at: zeros may lead.
+const LONGEST_REFERENCE: usize = 12;
 const OPENSSH: &[u8] = b"openssh-key-v1\0";
 
 #[cfg(test)]

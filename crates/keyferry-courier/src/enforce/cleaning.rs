@@ -80,7 +80,7 @@ fn is_plain(c: char) -> bool {
 }
 
 /// Characters of a name, an identifier, a fingerprint or a code.
-const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 /// Characters of an error message.
 pub(crate) const MAX_MESSAGE: usize = 600;
 /// Characters of a public key in base64: RSA with 16384 bits has 2,800.

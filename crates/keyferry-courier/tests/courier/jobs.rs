@@ -130,11 +130,14 @@ async fn what_is_reserved_is_refused_by_name() {
     let error = one(
         setup(&cloud.endpoint, "none"),
         hooks(),
-        job(Operation::ListInstances(reference())),
+        job(Operation::RunCommand(keyferry_plugin::contract::RunCommand {
+            instance: "i-1".to_owned(),
+            script: "true".to_owned(),
+        })),
     )
     .await
     .unwrap_err();
-    assert_eq!(error.to_string(), "list_instances is not in this version");
+    assert_eq!(error.to_string(), "run_command is not in this version");
 }
 
 #[tokio::test]

@@ -176,6 +176,13 @@ fn a_private_key_is_found_in_every_dress() {
         found(format!("{{\"Body\":{json}}}"));
         found(serde_json::to_string(&json).unwrap());
         found(serde_json::to_string(&serde_json::to_string(&json).unwrap()).unwrap());
+        found(
+            armoured
+                .replace('\n', "&#xA;")
+                .replace('-', "&#45;")
+                .replace(' ', "&#x20;"),
+        );
+        found(format!("<Body><![CDATA[{armoured}]]></Body>"));
         found(STANDARD.encode(&armoured));
         for bare in [
             STANDARD.encode(&bytes),
