@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use keyferry_courier::{Courier, Hooks, JobRequest, JobResult, Launch, Limits, Network, Setup};
 use keyferry_engine::desired::{Account, CredentialSource, Desired, NetworkSettings};
 use keyferry_engine::engine::{CloudFuture, Clouds, Job, JobError, JobReply, SetupKind};
-use keyferry_plugin::contract::{Create, Delete, Effect, ErrorKind, Import, Operation, ProviderError};
+use keyferry_plugin::contract::{Create, Delete, Effect, ErrorKind, Import, List, Operation, ProviderError};
 use keyferry_sandbox::LibraryFacts;
 use tokio::sync::watch;
 
@@ -229,6 +229,7 @@ fn request(region: Option<String>, job: Job) -> JobRequest {
             )
         }
         Job::Get(pair) => (Operation::Get(pair), String::new(), None),
+        Job::List => (Operation::List(List::default()), String::new(), None),
         Job::Import {
             name,
             public_key,
@@ -255,10 +256,10 @@ fn reply(result: JobResult, is_import: bool) -> Result<JobReply, JobError> {
         JobResult::Pair(pair) if is_import => Ok(JobReply::Imported(pair)),
         JobResult::Pair(pair) => Ok(JobReply::Got(pair)),
         JobResult::Deleted => Ok(JobReply::Deleted),
+        JobResult::Pairs(pairs) => Ok(JobReply::Listed(pairs)),
         JobResult::Attached(_)
         | JobResult::Credentials { .. }
         | JobResult::Instances(_)
-        | JobResult::Pairs(_)
         | JobResult::Preview(_)
         | JobResult::Profiles(_) => {
             Err(JobError::Plugin {
