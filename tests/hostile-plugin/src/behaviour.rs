@@ -267,7 +267,7 @@ behaviours! {
     ReadUnlisted = "read_unlisted", Reserved, Some(Credentials);
     /// Reads a source outside of `credentials`.
     ReadInList = "read_in_list", Reserved, Some(List);
-    /// Runs a command.
+    /// Runs a command that no field holds.
     Run = "run", Reserved, Some(Credentials);
     /// Keeps a session.
     Session = "session", Reserved, Some(List);
@@ -275,6 +275,45 @@ behaviours! {
     HmacSha512 = "hmac_sha512", Reserved, Some(List);
     /// Credentials with a handle that was never given.
     ForeignHandle = "foreign_handle", Reserved, Some(Credentials);
+
+    /// Logs in with the password, and keeps token, project and URLs.
+    Login = "login", Allowed, Some(Credentials);
+    /// Asks the instance's metadata service.
+    Metadata = "metadata", Allowed, Some(Credentials);
+    /// Tells the profiles of a file.
+    Profiles = "profiles", Allowed, Some(OperationKind::Profiles);
+    /// Logs in, and keeps the whole reply in the public part of the session.
+    LoginBodyInPublic = "login_body_in_public", Echo, Some(Credentials);
+    /// Logs in, and gives the reply as a public field.
+    LoginTokenAsId = "login_token_as_id", Echo, Some(Credentials);
+    /// The password as the user's name.
+    LoginPasswordAsUser = "login_password_as_user", SecretPlace, Some(Credentials);
+    /// The HMAC key, by its handle, in the password's place.
+    LoginKeyAsPassword = "login_key_as_password", SecretPlace, Some(Credentials);
+    /// A handle that was never given, in a request.
+    LoginUnknownHandle = "login_unknown_handle", SecretPlace, Some(Credentials);
+    /// Logs in, and wants to keep what it did not capture.
+    LoginKeepPassword = "login_keep_password", SecretPlace, Some(Credentials);
+    /// Keeps a field that was neither given nor captured.
+    LoginKeepNothing = "login_keep_nothing", SecretPlace, Some(Credentials);
+    /// Logs in, and tells of a URL that nobody named.
+    LoginUrlNeverNamed = "login_url_never_named", Host, Some(Credentials);
+    /// Runs a command of a file that was not read.
+    LoginRunUnread = "login_run_unread", Call, Some(Credentials);
+    /// Reads what only a command prints.
+    LoginReadPrinted = "login_read_printed", Call, Some(Credentials);
+    /// Sends a request to tell of profiles.
+    ProfilesSend = "profiles_send", Call, Some(OperationKind::Profiles);
+    /// Waits again and again.
+    LoginEndlessWaits = "login_endless_waits", Cap, Some(Credentials);
+    /// Waits for a year.
+    LoginLongWait = "login_long_wait", Cap, Some(Credentials);
+    /// Logs in again and again.
+    LoginEndlessRequests = "login_endless_requests", Cap, Some(Credentials);
+    /// Logs in, and keeps a large session.
+    LoginLargePublic = "login_large_public", Cap, Some(Credentials);
+    /// Reads a source though the account gave its credentials.
+    LoginReadAnyway = "login_read_anyway", Allowed, Some(Credentials);
 
     /// Another operation's outcome.
     OtherOutcome = "other_outcome", Outcome, Some(List);

@@ -13,12 +13,13 @@
 
 use keyferry_plugin::abi::{self, Buffer, PluginTable};
 use keyferry_plugin::contract::{
-    Create, Credentials, Delete, Import, List, Operation, PairReference, StepRequest,
+    Create, Credentials, Delete, Import, List, Operation, PairReference, Profiles, StepRequest,
 };
 use keyferry_plugin::{Answer, Provider, Turn, export};
 
 mod behaviour;
 mod crash;
+mod login;
 mod provider;
 mod tamper;
 
@@ -49,6 +50,10 @@ impl Provider for Hostile {
 
     fn credentials(&self, credentials: &Credentials, turn: &Turn<'_>) -> Answer {
         operate(&Operation::Credentials(credentials.clone()), turn)
+    }
+
+    fn profiles(&self, turn: &Turn<'_>) -> Answer {
+        operate(&Operation::Profiles(Profiles::default()), turn)
     }
 }
 
@@ -145,6 +150,7 @@ mod tests {
             OperationKind::Get => Operation::Get(pair),
             OperationKind::Delete => Operation::Delete(Delete { pairs: vec![pair] }),
             OperationKind::Credentials => Operation::Credentials(Credentials::default()),
+            OperationKind::Profiles => Operation::Profiles(Profiles::default()),
             _ => Operation::List(List::default()),
         }
     }

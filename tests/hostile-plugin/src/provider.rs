@@ -11,6 +11,18 @@ use serde_json::Value;
 /// The next step of an operation.
 pub(crate) fn answer(operation: &Operation, turn: &Turn<'_>) -> Answer {
     match turn.reply {
+        // What the account gave is good as it is.
+        None if matches!(operation, Operation::Credentials(_))
+            && !turn.context.credential_fields.is_empty() =>
+        {
+            let names = turn.context.credential_fields.iter();
+            Ok(done(Outcome::Credentials(CredentialSet {
+                fields: names.map(|name| (name.clone(), CredentialValue::Kept)).collect(),
+                source: "the account".to_owned(),
+                expires_at: None,
+                attempts: Vec::new(),
+            })))
+        }
         None | Some(Reply::Waited) if matches!(operation, Operation::Credentials(_)) => {
             Ok(Step::Read(ReadStep {
                 source: "environment".to_owned(),
@@ -68,9 +80,18 @@ pub(crate) fn request(operation: &Operation, turn: &Turn<'_>) -> HttpRequest {
     if turn.has_credential("security_token") {
         headers.push(("x-security-token".to_owned(), Expr::secret("security_token")));
     }
+    if !turn.context.session.is_null() {
+        headers.push((
+            "x-session".to_owned(),
+            Expr::Text(turn.context.session.to_string()),
+        ));
+    }
     HttpRequest {
         method: "POST".to_owned(),
-        origin: turn.origin(&host),
+        origin: turn.session("/api").map_or_else(
+            || turn.origin(&host),
+            |api| api.trim_end_matches("/v2").to_owned(),
+        ),
         path: "/".to_owned(),
         query,
         headers,
@@ -111,6 +132,7 @@ fn outcome(operation: &Operation, response: &Response) -> Result<Outcome, Provid
     if response.status != 200 {
         let message = body["message"].as_str().unwrap_or("no message").to_owned();
         let kind = match response.status {
+            401 => ErrorKind::Unauthorized,
             404 => ErrorKind::NotFound,
             409 => ErrorKind::AlreadyExists,
             500.. => ErrorKind::Unavailable,

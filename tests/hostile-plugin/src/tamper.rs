@@ -9,11 +9,15 @@ use keyferry_plugin::{Answer, Turn};
 use serde_json::Value;
 
 use crate::Behaviour;
+use crate::login;
 use crate::provider::{credentials, done, private_key_at, request};
 
 /// The step that the behaviour puts in the place of an honest one.
 pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>, honest: Answer) -> Answer {
     use Behaviour as B;
+    if let Some(answer) = login::answer(behaviour, operation, turn) {
+        return answer;
+    }
     match (behaviour, turn.reply) {
         (B::WriteFile, _) => Err(write_file(turn)),
         (B::Panic, _) => panic!("the plugin was asked to panic"),

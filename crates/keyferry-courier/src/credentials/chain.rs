@@ -314,19 +314,17 @@ impl Chain<'_> {
         Ok((fields, public))
     }
 
-    /// What a login makes is what its plugin says; what a chain finds has every field that is not optional.
+    /// Whatever way they came, every field that is not optional is there.
     fn check_complete(&self, fields: &Fields, source: &str) -> Result<(), JobError> {
+        let is_there = |name| {
+            let field = fields.get(name);
+            field.is_some_and(|field: &Field| !field.value.expose().is_empty())
+        };
         let manifest = &self.shared.setup.library.manifest;
         let missing = manifest
             .credentials
             .iter()
-            .filter(|_| !manifest.login)
-            .find(|(name, rules)| {
-                !rules.optional
-                    && fields
-                        .get(*name)
-                        .is_none_or(|field| field.value.expose().is_empty())
-            });
+            .find(|(name, rules)| !rules.optional && !is_there(*name));
         match missing {
             None => Ok(()),
             Some((name, _)) => Err(self.missing(format!(

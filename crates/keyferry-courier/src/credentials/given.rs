@@ -47,7 +47,8 @@ pub(super) fn environment(shared: &Shared, fields: &BTreeMap<String, String>) ->
     Ok(raw)
 }
 
-/// Checks what a source gave: its fields are the manifest's, and none is missing.
+/// Checks what a source gave: its fields are the manifest's, and none is missing. Where a login follows, it may be what makes
+/// a field; one for which the account names a place must be there.
 pub(super) fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String> {
     let manifest = &shared.setup.library.manifest;
     let Raw {
@@ -82,7 +83,7 @@ pub(super) fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String>
                 let of = None;
                 checked.insert(name.clone(), Field { class, of, value });
             }
-            None if rules.optional => {}
+            None if rules.optional || (manifest.login && !places.contains_key(name)) => {}
             None => {
                 return Err(format!(
                     "the field `{name}` is missing or empty: {place} should hold it"

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) struct Request {
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Request {
@@ -29,10 +30,14 @@ impl Request {
 pub(crate) enum Reply {
     /// Status and body.
     Json(u16, String),
+    /// Status, headers (each with its line end) and body.
+    WithHeaders(u16, String, String),
     /// Close the connection.
     Close,
     /// Say nothing until the cloud is told to go on.
     Hold,
+    /// The same, and then this.
+    HoldThen(Box<Reply>),
 }
 
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
@@ -59,7 +64,11 @@ struct State {
 
 impl Cloud {
     pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0", handler)
+    }
+
+    pub(crate) fn at(address: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared::default());
         let (handler, of_server): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&shared));
@@ -126,15 +135,22 @@ fn serve(stream: TcpStream, handler: &Handler, shared: &Shared) {
         shared.changed.notify_all();
         let mut reply = handler(&request);
         if let Reply::Hold = reply {
+            reply = Reply::HoldThen(Box::new(Reply::Json(200, pair("web-1"))));
+        }
+        if let Reply::HoldThen(then) = reply {
             let state = shared.state.lock().unwrap();
             drop(shared.changed.wait_while(state, |state| !state.released).unwrap());
-            reply = Reply::Json(200, pair("web-1"));
+            reply = *then;
         }
         shared.state.lock().unwrap().open -= 1;
-        let Reply::Json(status, body) = reply else { return };
+        let (status, headers, body) = match reply {
+            Reply::Json(status, body) => (status, String::new(), body),
+            Reply::WithHeaders(status, headers, body) => (status, headers, body),
+            Reply::Close | Reply::Hold | Reply::HoldThen(_) => return,
+        };
         let length = body.len();
         // In one piece: the system would hold a second one back until the first is acknowledged.
-        let whole = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
+        let whole = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
         if stream.write_all(whole.as_bytes()).is_err() {
             return;
         }
@@ -158,9 +174,15 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
             None => break,
         }
     }
-    let request = Request { target, headers };
+    let mut request = Request {
+        target,
+        headers,
+        body: String::new(),
+    };
     let length = request.header("content-length").parse().unwrap_or(0);
-    reader.read_exact(&mut vec![0; length]).ok()?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    request.body = String::from_utf8(body).unwrap();
     Some(request)
 }
 
@@ -196,6 +218,9 @@ pub(crate) fn honest(request: &Request) -> Reply {
             .collect();
         return Reply::Json(200, serde_json::to_string(&echoed).unwrap());
     }
+    if request.target == "/login" {
+        return login(LOGIN_TOKEN, &[]);
+    }
     let body = match request.action() {
         "CreatePair" => {
             let mut body: serde_json::Value = serde_json::from_str(&pair("web-1")).unwrap();
@@ -205,4 +230,13 @@ pub(crate) fn honest(request: &Request) -> Reply {
         _ => pair("web-1"),
     };
     Reply::Json(200, body)
+}
+
+pub(crate) const LOGIN_TOKEN: &str = "gAAAAABlogin-token+0123456789==";
+
+/// The reply to a login that went well.
+pub(crate) fn login(token: &str, urls: &[&str]) -> Reply {
+    let catalog: Vec<_> = urls.iter().map(|url| serde_json::json!({ "url": url })).collect();
+    let body = serde_json::json!({ "token": token, "project": "p-1", "catalog": catalog });
+    Reply::Json(200, body.to_string())
 }

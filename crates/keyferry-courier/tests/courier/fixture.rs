@@ -18,6 +18,7 @@ use rustix::process::Pid;
 
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
 pub(crate) const TOKEN: &str = "CAIS-bearer/token+value==";
+pub(crate) const PASSWORD: &str = "open \"sesame\" 42";
 
 /// The folder of this profile's build.
 fn build_folder() -> PathBuf {
@@ -114,6 +115,7 @@ pub(crate) fn hooks() -> Hooks {
     environment(&[
         ("HOSTILE_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("HOSTILE_ACCESS_KEY_SECRET", SECRET),
+        ("HOSTILE_PASSWORD", PASSWORD),
         ("HOSTILE_SECURITY_TOKEN", TOKEN),
         ("PATH", "/usr/bin:/bin"),
     ])

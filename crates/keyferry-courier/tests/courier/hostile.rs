@@ -2,9 +2,9 @@
 
 use keyferry_courier::{JobError, JobRequest, JobResult, Permit, Rule};
 use keyferry_hostile::{Behaviour, Rule as Line};
-use keyferry_plugin::contract::{Effect, Operation, OperationKind};
+use keyferry_plugin::contract::{Effect, Operation, OperationKind, Profiles};
 
-use crate::cloud::{Cloud, PUBLIC_KEY, Reply, honest, private_key};
+use crate::cloud::{Cloud, LOGIN_TOKEN, PUBLIC_KEY, Reply, honest, private_key};
 use crate::fixture::{
     PATIENCE, SECRET, TOKEN, create, delete, hooks, import, job, list, one, reference, setup,
 };
@@ -15,6 +15,7 @@ fn request(kind: OperationKind) -> JobRequest {
         OperationKind::Import => import(),
         OperationKind::Get => Operation::Get(reference()),
         OperationKind::Delete => delete(),
+        OperationKind::Profiles => Operation::Profiles(Profiles::default()),
         _ => list(),
     });
     request.permit = (kind == OperationKind::Delete).then(|| Permit {
@@ -36,7 +37,7 @@ async fn run(behaviour: Behaviour) -> (Result<JobResult, JobError>, Cloud) {
     let said = format!("{result:?}");
     let key = private_key();
     let key_line = key.lines().nth(1).unwrap();
-    for secret in [SECRET, TOKEN, key_line] {
+    for secret in [SECRET, TOKEN, LOGIN_TOKEN, "sesame", key_line] {
         assert!(!said.contains(secret), "{behaviour:?}: {said}");
     }
     (result, cloud)
@@ -66,6 +67,9 @@ fn honest_requests(behaviour: Behaviour) -> usize {
         | B::PrivateKeyElsewhere
         | B::PrivateKeyInNoHeader
         | B::Session => 1,
+        B::LoginKeepPassword | B::LoginUrlNeverNamed | B::LoginLargePublic => 1,
+        // All steps but the one that reads.
+        B::LoginEndlessRequests => 63,
         B::LargeState => 1,
         B::EndlessSteps => 2000,
         // The question whether the provider agrees, and the permitted delete.

@@ -8,3 +8,5 @@ mod credentials;
 mod fixture;
 mod hostile;
 mod jobs;
+mod login;
+mod metadata;
