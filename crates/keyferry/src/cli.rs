@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+
+mod account;
+
 use crate::plugin::commands::LibraryCommand;
+pub(crate) use account::{
+    AccountCheckArguments, AccountCommand, AccountPolicyArguments, ConfigPlace, InitArguments,
+};
 
 /// The SSH agent that fetches its own keys.
 ///
@@ -21,6 +27,9 @@ pub(crate) struct CommandLine {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Look at accounts: where their credentials come from, and what they must be allowed
+    #[command(subcommand, after_help = exit::HELP)]
+    Account(AccountCommand),
     /// Run the daemon in the foreground: the SSH agent, and the keys that the config directory asks for
     #[command(after_help = format!("{AFTER_DAEMON}\n\n{}", exit::HELP))]
     Daemon(DaemonArguments),
@@ -36,6 +45,11 @@ pub(crate) enum Command {
     /// sign until they are resumed. For a key that failed, resuming means: try again now.
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
+    /// Write a first config directory from the profiles that the vendors' own tools have on this machine
+    ///
+    /// It shows every file that it would write, and asks before it does. What is there already stays as it is.
+    #[command(after_help = exit::HELP)]
+    Init(InitArguments),
     /// Look at plugins and at the requests they make
     #[command(subcommand, after_help = exit::HELP)]
     Plugin(PluginCommand),
@@ -47,6 +61,12 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command, into a directory
+    #[command(after_help = exit::HELP)]
+    Manual {
+        /// The directory, made where there is none: ~/.local/share/man/man1 is where man(1) looks
+        directory: PathBuf,
     },
     /// What the daemon starts itself as; not for people.
     #[command(hide = true)]
@@ -217,23 +237,6 @@ pub(crate) struct SshAgentArguments {
     /// How long added keys live unless they say so themselves: seconds, or 10m, 2h, 1d, 1w as in sshd_config(5)
     #[arg(short = 't', value_name = "LIFE")]
     pub(crate) lifetime: Option<String>,
-}
-
-/// The completion script for a shell.
-pub(crate) fn completions(shell: clap_complete::Shell) -> String {
-    // The generators complete hidden commands too.
-    let people = CommandLine::command()
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .cloned()
-        .collect::<Vec<_>>();
-    let mut command = clap::Command::new("keyferry")
-        .version(env!("CARGO_PKG_VERSION"))
-        .subcommands(people);
-    // Into memory: written straight to a stream that closes early it would panic.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, "keyferry", &mut script);
-    String::from_utf8_lossy(&script).trim_end().to_owned()
 }
 
 const AFTER_DAEMON: &str = "\

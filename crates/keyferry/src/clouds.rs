@@ -13,6 +13,7 @@ use keyferry_plugin::contract::{Create, Delete, Effect, ErrorKind, Import, List,
 use keyferry_sandbox::LibraryFacts;
 use tokio::sync::watch;
 
+use crate::account::report::AccountReport;
 use crate::catalogue::Catalogue;
 
 /// The couriers. Each is started for its account's first job and ended when it has had nothing to do for a while.
@@ -46,6 +47,31 @@ impl Couriers {
                 running: Mutex::default(),
             }),
         }
+    }
+}
+
+impl Couriers {
+    /// Obtains the credentials of an account, or of all, anew and tries them. The error says which account there is none of.
+    pub(crate) async fn check(&self, name: Option<&str>) -> Result<Vec<AccountReport>, String> {
+        let desired = Arc::clone(&self.shared.desired.borrow());
+        let accounts: Vec<Arc<Account>> = match name {
+            None => desired.accounts.values().cloned().collect(),
+            Some(name) => vec![desired.accounts.get(name).cloned().ok_or_else(|| {
+                let names = desired.accounts.keys().map(String::as_str);
+                let nearest = keyferry_engine::config::suggestion(name, names);
+                format!("there is no account {name}{nearest}; `keyferry status` lists the accounts and what is wrong with their files")
+            })?],
+        };
+        // Side by side: one that waits for its cloud holds up no other.
+        let looking: Vec<_> = accounts
+            .into_iter()
+            .map(|account| tokio::spawn(Arc::clone(&self.shared).look_at(account)))
+            .collect();
+        let mut reports = Vec::new();
+        for report in looking {
+            reports.push(report.await.map_err(|error| error.to_string())?);
+        }
+        Ok(reports)
     }
 }
 
@@ -116,6 +142,22 @@ impl Shared {
         });
         running.insert(account.name.clone(), Arc::clone(&post));
         Ok(post)
+    }
+
+    async fn look_at(self: Arc<Self>, account: Arc<Account>) -> AccountReport {
+        match self.post(&account).await {
+            Ok(post) => {
+                let manifest = &post.library.manifest;
+                let looking = AccountReport::obtain(&account, manifest, &post.courier);
+                let report = tokio::time::timeout(WATCHDOG_TIME, looking).await;
+                self.end_when_idle(Arc::clone(&post));
+                report.unwrap_or_else(|_| {
+                    AccountReport::failed(&account, "process", "the courier did not answer".to_owned())
+                })
+            }
+            Err(JobError::Setup { message, .. }) => AccountReport::failed(&account, "plugin", message),
+            Err(_) => AccountReport::failed(&account, "process", "no courier could be started".to_owned()),
+        }
     }
 
     /// Lets a courier go that nobody has used for a while: its process ends with the last reference.
@@ -261,11 +303,9 @@ fn reply(result: JobResult, is_import: bool) -> Result<JobReply, JobError> {
         | JobResult::Credentials { .. }
         | JobResult::Instances(_)
         | JobResult::Preview(_)
-        | JobResult::Profiles(_) => {
-            Err(JobError::Plugin {
-                message: "the courier answered another operation than it was asked".to_owned(),
-            })
-        }
+        | JobResult::Profiles(_) => Err(JobError::Plugin {
+            message: "the courier answered another operation than it was asked".to_owned(),
+        }),
     }
 }
 

@@ -6,6 +6,8 @@
 use keyferry_engine::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
+use crate::account::report::AccountReport;
+
 pub(crate) mod client;
 pub(crate) mod server;
 
@@ -13,6 +15,11 @@ pub(crate) mod server;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
+    /// Obtain credentials anew and try them.
+    CheckAccounts {
+        /// The account; none: all.
+        name: Option<String>,
+    },
     /// Serve held keys again, and try failed ones now.
     Resume {
         /// Names; empty: all.
@@ -31,6 +38,8 @@ pub(crate) enum Request {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
+    /// Of [`Request::CheckAccounts`].
+    AccountsChecked(Vec<AccountReport>),
     /// Not settled yet; more answers follow.
     Progress(Box<Snapshot>),
     /// What was asked cannot be done, in words.

@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             ledger,
             desired: wanted,
             plugins: catalogue.clone(),
-            clouds: couriers,
+            clouds: Arc::clone(&couriers) as Arc<_>,
             key_ring: Arc::new(AgentKeyRing(agent.clone())),
             clock: Arc::new(SystemClock),
         })
@@ -103,6 +103,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         let control = Arc::new(Control {
             engine,
             engine_ended: Arc::clone(&engine_reason),
+            couriers,
             catalogue,
             rescan: rescan.clone(),
         });

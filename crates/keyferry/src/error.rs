@@ -39,6 +39,22 @@ pub(crate) enum Error {
     /// The process could not be hardened.
     #[error("cannot forbid core dumps and tracing: {0}")]
     Harden(io::Error),
+    /// The manual pages could not be written.
+    #[error("cannot write the manual pages into {}: {source}", directory.display())]
+    Manual {
+        /// Where they were to go.
+        directory: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// There is no home directory to find things in.
     #[error(
         "there is no home directory: set HOME, or name the directories with --config, --state and --runtime"

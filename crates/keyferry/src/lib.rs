@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod account;
 mod catalogue;
 mod check;
 mod cli;
@@ -15,7 +16,9 @@ mod control;
 mod daemon;
 mod error;
 mod exit;
+mod generated;
 mod harden;
+mod init;
 mod key_ring;
 mod logging;
 mod paths;
@@ -59,9 +62,11 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Error> {
     let exit = match command {
+        Command::Account(command) => account::run(&command)?,
         Command::Daemon(arguments) => daemon::run(&arguments)?,
         Command::Status(arguments) => status::status(&arguments)?,
         Command::Check(arguments) => check::run(&arguments)?,
+        Command::Init(arguments) => init::run(&arguments)?,
         Command::Resume(arguments) => status::resume(&arguments)?,
         Command::Plugin(PluginCommand::List {
             plugins,
@@ -78,7 +83,11 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Plugin(PluginCommand::Library(command)) => plugin::commands::run(&command)?,
         Command::SshAgent(arguments) => ssh_agent::run(&arguments)?,
         Command::Completions { shell } => {
-            table::print(&cli::completions(shell))?;
+            table::print(&generated::completions(shell))?;
+            Exit::Fine
+        }
+        Command::Manual { directory } => {
+            generated::manual(&directory).map_err(|source| Error::Manual { directory, source })?;
             Exit::Fine
         }
         Command::Internal { role: Role::Courier } => return Ok(keyferry_courier::main()),

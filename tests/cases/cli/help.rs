@@ -22,6 +22,7 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "pin"],
     &["ssh-agent"],
     &["completions"],
+    &["manual"],
 ];
 
 #[test]
@@ -105,6 +106,30 @@ fn completions_are_printed_for_every_shell() {
         bash.wait().expect("bash ends").success(),
         "bash does not take the script"
     );
+}
+
+#[test]
+fn every_command_for_people_has_a_manual_page() {
+    let home = Home::new();
+    let directory = home.root().join("man/man1");
+    let ran = keyferry(home.root(), &["manual", &directory.display().to_string()]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    for (page, word) in [
+        ("keyferry.1", "keyferry\\-status(1)"),
+        ("keyferry-daemon.1", "SIGHUP"),
+        ("keyferry-plugin-request.1", "page_size"),
+        ("keyferry-ssh-agent.1", "socket"),
+    ] {
+        let text = std::fs::read_to_string(directory.join(page)).expect(page);
+        assert!(text.contains(word), "{page} has no {word}: {text}");
+    }
+    assert!(
+        !directory.join("keyferry-internal.1").exists(),
+        "a page for what is not for people"
+    );
+    let ran = keyferry(home.root(), &["manual", "/dev/null/man1"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("/dev/null/man1"), "{ran:#?}");
 }
 
 #[test]

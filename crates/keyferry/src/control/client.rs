@@ -49,6 +49,8 @@ impl Conversation {
         let patience = match request {
             // The daemon says something when the time is over, if not before.
             Request::Wait { timeout_ms } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
+            // Two requests to a vendor, each with the courier's own time limit.
+            Request::CheckAccounts { .. } => CLOUD_PATIENCE,
             Request::Resume { .. } | Request::Status => PATIENCE,
         };
         stream
@@ -93,3 +95,4 @@ const START_TIME: Duration = Duration::from_secs(5);
 const START_PAUSE: Duration = Duration::from_millis(50);
 /// A daemon that lives answers in milliseconds; one that was stopped (SIGSTOP, a frozen cgroup) never does.
 const PATIENCE: Duration = Duration::from_secs(15);
+const CLOUD_PATIENCE: Duration = Duration::from_secs(150);

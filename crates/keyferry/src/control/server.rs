@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Answer, MAX_REQUEST, Request};
 use crate::catalogue::Catalogue;
+use crate::clouds::Couriers;
 
 /// What the answers are made of.
 pub(crate) struct Control {
@@ -20,6 +21,8 @@ pub(crate) struct Control {
     pub(crate) engine: EngineHandle,
     /// Why the engine has ended, if it has: then nothing new is made, and the agent goes on.
     pub(crate) engine_ended: Arc<OnceLock<String>>,
+    /// The couriers, for looks at accounts.
+    pub(crate) couriers: Arc<Couriers>,
     /// The plugins.
     pub(crate) catalogue: Arc<Catalogue>,
     /// Has the config directory read again.
@@ -72,6 +75,13 @@ impl Control {
             }
         };
         match request {
+            Request::CheckAccounts { name } => {
+                let answer = match self.couriers.check(name.as_deref()).await {
+                    Ok(reports) => Answer::AccountsChecked(reports),
+                    Err(why) => Answer::Refused(why),
+                };
+                write(&mut writing, &answer).await
+            }
             Request::Resume { keys } => {
                 let answer = self.resume(keys).await;
                 write(&mut writing, &answer).await

@@ -1,0 +1,148 @@
+//! `keyferry account check`.
+
+use keyferry_courier::{Courier, Hooks};
+use keyferry_engine::desired::Account;
+use serde_json::json;
+
+use super::report::AccountReport;
+use super::{named, open};
+use crate::catalogue::Catalogue;
+use crate::cli::AccountCheckArguments;
+use crate::control::client::Conversation;
+use crate::control::{Answer, Request};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::table::{self, Style};
+use crate::{clouds, harden, logging, paths};
+
+/// Asks the daemon; where there is none, looks by itself.
+pub(crate) fn run(arguments: &AccountCheckArguments) -> Result<Exit, Error> {
+    let runtime = paths::runtime(arguments.runtime.runtime.as_deref())?;
+    let (reports, by_daemon) = match ask(&paths::control_socket(&runtime), arguments.name.as_deref()) {
+        Err(Error::NotRunning(_)) => (look(arguments)?, false),
+        reports => (reports?, true),
+    };
+    if arguments.json {
+        let accounts = json!({"accounts": reports, "by_daemon": by_daemon});
+        table::print(&format!("{accounts:#}"))?;
+    } else {
+        if !by_daemon {
+            table::print("the daemon is not running: looked for in this shell's environment\n")?;
+        }
+        for report in &reports {
+            table::print(&describe(report, by_daemon))?;
+        }
+        if reports.is_empty() {
+            table::print("there are no accounts: `keyferry init` offers some")?;
+        }
+    }
+    let good = reports.iter().all(|report| report.error.is_none());
+    Ok(if good { Exit::Fine } else { Exit::Failed })
+}
+
+fn ask(socket: &std::path::Path, name: Option<&str>) -> Result<Vec<AccountReport>, Error> {
+    let request = Request::CheckAccounts {
+        name: name.map(str::to_owned),
+    };
+    match Conversation::start(socket, &request)?.next()? {
+        Answer::AccountsChecked(reports) => Ok(reports),
+        Answer::Refused(why) => Err(Error::Refused(why)),
+        _ => Err(Error::Answer("it answers another question".to_owned())),
+    }
+}
+
+/// As the daemon would, in this process's own environment.
+fn look(arguments: &AccountCheckArguments) -> Result<Vec<AccountReport>, Error> {
+    harden::process().map_err(Error::Harden)?;
+    let _log = logging::start();
+    let (desired, catalogue) = open(&arguments.place)?;
+    let accounts = match &arguments.name {
+        Some(name) => vec![named(&desired, name)?.clone()],
+        None => desired.accounts.values().cloned().collect(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Start)?;
+    let mut reports = Vec::new();
+    for account in accounts {
+        let network = &desired.daemon.network;
+        reports.push(runtime.block_on(look_at(&account, &catalogue, network)));
+    }
+    Ok(reports)
+}
+
+async fn look_at(
+    account: &Account,
+    catalogue: &Catalogue,
+    network: &keyferry_engine::desired::NetworkSettings,
+) -> AccountReport {
+    let facts = match catalogue.facts(&account.plugin) {
+        Ok(facts) => facts,
+        Err(error) => return AccountReport::failed(account, "plugin", error.to_string()),
+    };
+    let setup = clouds::courier_setup(account, network, &facts);
+    match Courier::spawn(&clouds::role("courier"), setup, Hooks::default()) {
+        Ok(courier) => AccountReport::obtain(account, &facts.manifest, &courier).await,
+        Err(error) => AccountReport::failed(account, "process", error.to_string()),
+    }
+}
+
+fn describe(report: &AccountReport, by_daemon: bool) -> String {
+    let style = Style::of_stdout();
+    let mut text = format!("{} ({})\n", style.heading(&report.name), report.plugin);
+    for attempt in &report.attempts {
+        text.push_str(&format!("  no: {attempt}\n"));
+    }
+    if let Some(source) = &report.source {
+        let until = report.expires_at.as_ref().map(|end| format!(", until {end}"));
+        text.push_str(&format!("  credentials: {source}{}\n", until.unwrap_or_default()));
+    }
+    match (&report.error, &report.tried) {
+        (Some(error), _) => {
+            let code = error.code.as_ref().map(|code| format!(" ({code})"));
+            text.push_str(&format!(
+                "  {}{}\n",
+                style.bad(&error.message),
+                code.unwrap_or_default()
+            ));
+            if let Some(id) = &error.request_id {
+                text.push_str(&format!("  request id: {id}\n"));
+            }
+            if error.kind == UNAUTHORIZED {
+                let name = &report.name;
+                text.push_str(&format!(
+                    "  what it must be allowed: keyferry account policy {name}\n"
+                ));
+            }
+        }
+        (None, Some(operation)) => text.push_str(&format!("  {operation}: the vendor takes them\n")),
+        (None, None) => {}
+    }
+    if by_daemon {
+        text.push_str(&only_here(report));
+    }
+    text
+}
+
+/// Variables that this shell has and the daemon has not: the usual reason why what works here does not work there.
+fn only_here(report: &AccountReport) -> String {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let missing: Vec<&str> = report
+        .variables
+        .iter()
+        .filter(|(name, set)| !**set && is_set(name))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if missing.is_empty() {
+        return String::new();
+    }
+    let names = missing.join(" ");
+    format!(
+        "  set in this shell, and not in the daemon: {names}\n  start the daemon from this shell, or as a service: \
+         systemctl --user import-environment {names}; then start it again\n"
+    )
+}
+
+/// The contract's word for it.
+const UNAUTHORIZED: &str = "unauthorized";

@@ -1,0 +1,109 @@
+//! `keyferry init`: from the profiles that the vendors' own tools have on this machine to a first config directory.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use keyferry_engine::config;
+
+use crate::cli::InitArguments;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::{harden, logging, paths, plugin, table};
+
+mod draft;
+mod found;
+mod shell;
+
+use draft::Draft;
+
+/// Finds profiles, shows what it would write, asks, and writes it.
+pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
+    harden::process().map_err(Error::Harden)?;
+    let _log = logging::start();
+    let directory = paths::config(arguments.place.config.as_deref())?;
+    let catalogue = plugin::open(&arguments.place.plugins, arguments.place.config.as_deref())?;
+    for name in &arguments.only {
+        plugin::facts(&catalogue, name)?;
+    }
+    let found = found::profiles(&catalogue, &arguments.only)?;
+    for offer in found.iter().filter(|offer| offer.profile.unusable.is_some()) {
+        let why = offer.profile.unusable.as_deref().unwrap_or_default();
+        table::print(&format!(
+            "not offered: {} for {}: {why}",
+            offer.profile.source,
+            offer.plugin()
+        ))?;
+    }
+    let asks = !arguments.yes && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let mut draft = Draft::new(&directory);
+    for offer in found.iter().filter(|offer| offer.profile.unusable.is_none()) {
+        let region = match offer.region(arguments.region.as_deref()) {
+            Ok(region) => region,
+            Err(needed) if asks => answer(&format!("{needed}; its region (empty: leave it out): "))?,
+            Err(needed) => {
+                table::print(&format!("not offered: {needed}: give one with --region"))?;
+                continue;
+            }
+        };
+        if offer.needs_region() && region.is_none() {
+            continue;
+        }
+        let wanted = !asks
+            || agrees(
+                &format!("account for {}, from {}?", offer.plugin(), offer.profile.source),
+                true,
+            )?;
+        if wanted {
+            draft.account(offer, region.as_deref());
+        }
+    }
+    if draft.has_no_account() {
+        table::print(
+            "no account to write: log in with a vendor's own tool (`aliyun configure`, `aws configure`, a clouds.yaml ...) \
+             or set its variables, and start this again; or write accounts/NAME.toml by hand",
+        )?;
+        return Ok(Exit::Failed);
+    }
+    draft.first_key(&catalogue);
+    table::print(&draft.describe())?;
+    if draft.is_empty() {
+        table::print("nothing to write: all of it is there already")?;
+    } else if arguments.yes || (asks && agrees("write these files?", true)?) {
+        draft.write()?;
+        table::print("written")?;
+        let bad: Vec<String> = config::check(&directory, &catalogue)
+            .into_iter()
+            .filter_map(|report| Some(format!("{}: {}", report.path.display(), report.message?)))
+            .collect();
+        if !bad.is_empty() {
+            return Err(Error::Refused(bad.join("\n  ")));
+        }
+    } else {
+        table::print("nothing was written: `keyferry init --yes` writes it")?;
+        return Ok(Exit::Failed);
+    }
+    let runtime = paths::runtime(arguments.runtime.runtime.as_deref())?;
+    table::print(&shell::next_steps(&paths::agent_socket(&runtime)))?;
+    Ok(Exit::Fine)
+}
+
+/// What the person at the terminal types, none for nothing.
+fn answer(question: &str) -> Result<Option<String>, Error> {
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(question.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Error::Output)?;
+    let mut line = String::new();
+    // The end of the input is an empty answer.
+    io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
+    let line = line.trim();
+    Ok((!line.is_empty()).then(|| line.to_owned()))
+}
+
+fn agrees(question: &str, default: bool) -> Result<bool, Error> {
+    let choices = if default { "[Y/n]" } else { "[y/N]" };
+    Ok(match answer(&format!("{question} {choices} "))?.as_deref() {
+        None => default,
+        Some(word) => word.eq_ignore_ascii_case("y") || word.eq_ignore_ascii_case("yes"),
+    })
+}
