@@ -13,6 +13,7 @@ fn good() -> Value {
 fn plain() -> Value {
     let mut json = good();
     json["hosts"] = json!(["api.hostile.example"]);
+    json["login"] = json!(false);
     json["operations"]["credentials"] = json!({});
     for (parent, name) in [("operations", "list_instances"), ("settings", "login_url")] {
         json[parent].as_object_mut().unwrap().remove(name);
