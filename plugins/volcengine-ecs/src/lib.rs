@@ -172,6 +172,12 @@ const ECS: Service = Service {
                 Quota,
                 "the region's limit of key pairs is reached: delete some, or ask the vendor for more",
             ),
+            // The vendor publishes no code for a bound pair, only that it is not deleted.
+            ErrorRule::new(
+                "*InUse*",
+                InUse,
+                "the pair is bound to an instance: detach it first",
+            ),
             ErrorRule::new("InvalidKeyPair.NotFound", NotFound, ""),
             ErrorRule::new("InvalidKeyPairId.NotFound", NotFound, ""),
             ErrorRule::new("InvalidKeyPairName.NotFound", NotFound, ""),

@@ -39,7 +39,8 @@ impl Service {
         let Some(response) = turn.response(effect)? else {
             return Ok(None);
         };
-        let mut body: Value = serde_json::from_str(&response.body).unwrap_or(Value::Null);
+        let body = serde_json::from_str(&response.body).ok();
+        let mut body = body.filter(Value::is_object).unwrap_or_default();
         let metadata = body["ResponseMetadata"].take();
         let answered = Answered {
             result: body["Result"].take(),
