@@ -14,6 +14,7 @@ fn plain() -> Value {
     let mut json = good();
     json["hosts"] = json!(["api.hostile.example"]);
     json["login"] = json!(false);
+    json["sources"]["profile"]["file"]["urls"] = json!([]);
     json["operations"]["credentials"] = json!({});
     for (parent, name) in [("operations", "list_instances"), ("settings", "login_url")] {
         json[parent].as_object_mut().unwrap().remove(name);
