@@ -34,7 +34,7 @@ struct State {
     inventories: BTreeMap<Service, Inventory>,
     faults: Faults,
     log: Log,
-    /// PKCS#1 PEM of every private key that a reply was made of.
+    /// PEM of every private key that a reply was made of.
     private_keys: Vec<String>,
 }
 
@@ -88,14 +88,20 @@ impl Cloud {
         let mut private_key = None;
         if vendor.wants_key(call) {
             let no_key = |_: NoKey| vendor.trouble(Trouble::Internal);
-            let made = self.stock.take().await.map_err(no_key)?;
+            let made = match vendor.wants_ed25519(call) {
+                true => NewKey::ed25519(),
+                false => self.stock.take().await,
+            };
+            let made = made.map_err(no_key)?;
             private_key = Some(made.private_key_body(PrivateKeyForm::Pem).map_err(no_key)?);
             key = Some(made);
         }
         let made = key.is_some();
         let result = self.work(service, call, &mut key);
         match key {
-            Some(unused) => self.stock.put_back(unused),
+            // The stock is of RSA keys.
+            Some(unused) if !vendor.wants_ed25519(call) => self.stock.put_back(unused),
+            Some(_) => {}
             None if made => self.lock().private_keys.extend(private_key),
             None => {}
         }

@@ -1,9 +1,10 @@
-//! RSA keys made ahead of the requests that want them, and the forms in which the vendors hand them out.
+//! Keys, RSA ones made ahead of the requests that want them, and the forms in which the vendors hand them out.
 
 use std::io;
 use std::sync::{Mutex as Shelf, PoisonError};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use serde::{Deserialize, Serialize};
-use ssh_key::private::{KeypairData, RsaKeypair};
+use ssh_key::private::{Ed25519Keypair, KeypairData, RsaKeypair};
 use ssh_key::public::{KeyData, RsaPublicKey};
 use ssh_key::{PrivateKey, PublicKey};
 use tokio::sync::{Mutex, mpsc};
@@ -39,14 +40,33 @@ pub enum PrivateKeyForm {
 
 /// A private key that nobody has yet.
 pub(crate) struct NewKey {
-    private: RsaPrivateKey,
+    private: PrivateHalf,
     /// The public half.
     pub(crate) public: PublicKey,
     /// The same as `ssh-rsa AAAA...`, without a comment.
     pub(crate) public_key: String,
 }
 
+enum PrivateHalf {
+    Ed25519(Box<PrivateKey>),
+    Rsa(Box<RsaPrivateKey>),
+}
+
 impl NewKey {
+    /// An Ed25519 key. Making one takes no time.
+    pub(crate) fn ed25519() -> Result<Self, NoKey> {
+        let mut seed = [0; 32];
+        rand::fill(&mut seed).map_err(|_| NoKey)?;
+        let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed));
+        let private = PrivateKey::new(pair, "").map_err(|_| NoKey)?;
+        let public = private.public_key().clone();
+        Ok(Self {
+            public_key: public.to_openssh().map_err(|_| NoKey)?,
+            public,
+            private: PrivateHalf::Ed25519(Box::new(private)),
+        })
+    }
+
     /// An RSA key of 2048 bits, the only size that the vendors make.
     fn generate() -> Result<Self, NoKey> {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| NoKey)?;
@@ -55,31 +75,46 @@ impl NewKey {
         let data = RsaPublicKey::try_from(private.to_public_key()).map_err(|_| NoKey)?;
         let public = PublicKey::from(KeyData::Rsa(data));
         Ok(Self {
-            private,
+            private: PrivateHalf::Rsa(Box::new(private)),
             public_key: public.to_openssh().map_err(|_| NoKey)?,
             public,
         })
     }
 
-    /// The private half as the text of a reply.
-    pub(crate) fn private_key_body(&self, form: PrivateKeyForm) -> Result<String, NoKey> {
-        let pem = || self.private.to_pkcs1_pem(LineEnding::LF).map_err(|_| NoKey);
-        Ok(match form {
-            PrivateKeyForm::Base64 => {
-                STANDARD.encode(self.private.to_pkcs1_der().map_err(|_| NoKey)?.as_bytes())
+    /// The DER PKCS#8 form of an RSA key's private half.
+    pub(crate) fn pkcs8(&self) -> Result<Option<Vec<u8>>, NoKey> {
+        match &self.private {
+            PrivateHalf::Ed25519(_) => Ok(None),
+            PrivateHalf::Rsa(private) => {
+                let der = private.to_pkcs8_der().map_err(|_| NoKey)?;
+                Ok(Some(der.as_bytes().to_vec()))
             }
+        }
+    }
+
+    /// The private half as the text of a reply. An Ed25519 key has OpenSSH's own form alone.
+    pub(crate) fn private_key_body(&self, form: PrivateKeyForm) -> Result<String, NoKey> {
+        let private = match &self.private {
+            PrivateHalf::Ed25519(private) => {
+                let text = private.to_openssh(LineEnding::LF).map_err(|_| NoKey)?;
+                return Ok(text.to_string());
+            }
+            PrivateHalf::Rsa(private) => private,
+        };
+        let pem = || private.to_pkcs1_pem(LineEnding::LF).map_err(|_| NoKey);
+        Ok(match form {
+            PrivateKeyForm::Base64 => STANDARD.encode(private.to_pkcs1_der().map_err(|_| NoKey)?.as_bytes()),
             PrivateKeyForm::Base64Pkcs8 => {
-                STANDARD.encode(self.private.to_pkcs8_der().map_err(|_| NoKey)?.as_bytes())
+                STANDARD.encode(private.to_pkcs8_der().map_err(|_| NoKey)?.as_bytes())
             }
             PrivateKeyForm::Escaped => pem()?.replace('\n', "\\n"),
             PrivateKeyForm::OpenSsh => {
-                let pair = RsaKeypair::try_from(&self.private).map_err(|_| NoKey)?;
+                let pair = RsaKeypair::try_from(&**private).map_err(|_| NoKey)?;
                 let key = PrivateKey::new(KeypairData::Rsa(pair), "").map_err(|_| NoKey)?;
                 key.to_openssh(LineEnding::LF).map_err(|_| NoKey)?.to_string()
             }
             PrivateKeyForm::Pem => pem()?.to_string(),
-            PrivateKeyForm::Pkcs8 => self
-                .private
+            PrivateKeyForm::Pkcs8 => private
                 .to_pkcs8_pem(LineEnding::LF)
                 .map_err(|_| NoKey)?
                 .to_string(),

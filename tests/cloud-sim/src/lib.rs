@@ -27,10 +27,12 @@ use tokio::sync::oneshot;
 
 mod admin;
 mod alibaba;
+mod aws;
 mod body;
 mod cloud;
 mod exchange;
 mod faults;
+mod huawei;
 mod inventory;
 mod keys;
 mod refusal;
@@ -40,6 +42,7 @@ mod server;
 mod service;
 pub mod vectors;
 mod vendor;
+mod volcengine;
 pub mod wire;
 
 pub use faults::{Fault, FaultKind};
@@ -140,8 +143,8 @@ impl CloudSim {
         self.cloud.instances(service)
     }
 
-    /// PKCS#1 PEM of every private key that was made for a client, oldest first, whether or not the reply arrived: what
-    /// a test looks for where it should not be.
+    /// PEM of every private key that was made for a client (PKCS#1 for RSA, OpenSSH's own form for Ed25519), oldest first,
+    /// whether or not the reply arrived: what a test looks for where it should not be.
     pub fn private_keys(&self) -> Vec<String> {
         self.cloud.private_keys()
     }

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alibaba;
 use crate::refusal::Refusal;
 use crate::vendor::{Claim, Credential, Vendor};
 use crate::wire::Request;
+use crate::{alibaba, aws, huawei, volcengine};
 
 /// A service of the cloud. It answers on a port of its own, together with its vendor's logins.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -19,11 +19,24 @@ pub enum Service {
     AlibabaEns,
     /// Alibaba Cloud's Simple Application Server, 2020-06-01.
     AlibabaSwas,
+    /// AWS's Elastic Compute Cloud, 2016-11-15, and STS.
+    AwsEc2,
+    /// Huawei Cloud's Elastic Cloud Server, in the API that is compatible with Nova, and IAM.
+    HuaweiEcs,
+    /// Volcengine's Elastic Compute Service, 2020-04-01, and STS.
+    VolcengineEcs,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 3] = [Self::AlibabaEcs, Self::AlibabaEns, Self::AlibabaSwas];
+    pub const ALL: [Self; 6] = [
+        Self::AlibabaEcs,
+        Self::AlibabaEns,
+        Self::AlibabaSwas,
+        Self::AwsEc2,
+        Self::HuaweiEcs,
+        Self::VolcengineEcs,
+    ];
 
     /// Its name here, which is that of keyferry's plugin.
     pub fn name(self) -> &'static str {
@@ -31,6 +44,9 @@ impl Service {
             Self::AlibabaEcs => "alibaba-ecs",
             Self::AlibabaEns => "alibaba-ens",
             Self::AlibabaSwas => "alibaba-swas",
+            Self::AwsEc2 => "aws-ec2",
+            Self::HuaweiEcs => "huawei-ecs",
+            Self::VolcengineEcs => "volcengine-ecs",
         }
     }
 
@@ -58,6 +74,9 @@ impl Service {
             Self::AlibabaEcs => &alibaba::ECS,
             Self::AlibabaEns => &alibaba::ENS,
             Self::AlibabaSwas => &alibaba::SWAS,
+            Self::AwsEc2 => &aws::EC2,
+            Self::HuaweiEcs => &huawei::ECS,
+            Self::VolcengineEcs => &volcengine::ECS,
         }
     }
 }

@@ -27,6 +27,11 @@ pub(crate) trait Vendor: Sync {
     /// Whether a key is to be made for it.
     fn wants_key(&self, call: &Call) -> bool;
 
+    /// Whether the key is an Ed25519 one, and not RSA.
+    fn wants_ed25519(&self, _call: &Call) -> bool {
+        false
+    }
+
     /// Whether it changes something when it succeeds.
     fn changes(&self, call: &Call) -> bool;
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod attachment;
+mod aws;
 mod binary;
 mod client;
 mod ecs;

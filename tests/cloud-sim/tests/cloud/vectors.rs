@@ -34,6 +34,7 @@ fn vectors_include_every_operation_of_every_sdk() {
         ("alibaba-ens-legacy", plain.to_vec()),
         ("alibaba-swas", [&plain[..], &bound, &of_a_server].concat()),
         ("alibaba-swas-legacy", plain.to_vec()),
+        ("aws-ec2", [&plain[..], &["show"]].concat()),
     ] {
         for operation in operations {
             let prefix = format!("{provider}-{operation}-");
@@ -255,7 +256,17 @@ fn changed_requests(request: &Request) -> impl Iterator<Item = Changed> {
             });
         values.chain(names)
     });
-    method.chain(target).chain(headers)
+    let body = String::from_utf8(request.body.clone()).unwrap();
+    let bodies: Vec<Changed> = changes(&body)
+        .map(|(at, body)| Changed {
+            what: format!("byte {at} of the body"),
+            request: Request {
+                body: body.into_bytes(),
+                ..request.clone()
+            },
+        })
+        .collect();
+    method.chain(target).chain(headers).chain(bodies)
 }
 
 /// A text with one character changed: to its neighbour and, for letters, to the other case. None of these changes
