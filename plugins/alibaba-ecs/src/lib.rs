@@ -2,11 +2,13 @@
 //!
 //! A pair belongs to a region. The vendor makes RSA-2048 pairs and imports RSA and ECDSA keys. It has no idempotency
 //! token: a lost answer to a create is a lost private key. An id is given at creation only, so a pair is known by name,
-//! fingerprint and public key.
+//! fingerprint and public key. An instance has one pair at most: attaching replaces it, takes effect at the next start, and
+//! ends logins by password.
 
 use keyferry_alibaba::{Call, Product};
 use keyferry_plugin::contract::{
-    Create, Credentials, Delete, ErrorKind, Import, List, Outcome, PairReference, ProviderError, Step,
+    Attachment, Create, Credentials, Delete, ErrorKind, Import, List, Outcome, PairReference, ProviderError,
+    Step,
 };
 use keyferry_plugin::error::ErrorRule;
 use keyferry_plugin::{Answer, Provider, Turn};
@@ -24,6 +26,7 @@ impl Provider for AlibabaEcs {
             None => Ok(call(turn, "CreateKeyPair")?
                 .parameter("KeyPairName", &*create.name)
                 .optional("ResourceGroupId", turn.setting("resource_group"))
+                .tags(turn)?
                 .capturing_private_key()
                 .send()),
             Some(answer) => answer.pair_with_private_key(&create.name),
@@ -36,6 +39,7 @@ impl Provider for AlibabaEcs {
                 .parameter("KeyPairName", &*import.name)
                 .parameter("PublicKeyBody", &*import.public_key)
                 .optional("ResourceGroupId", turn.setting("resource_group"))
+                .tags(turn)?
                 .send()),
             Some(answer) => answer.pair(&import.name),
         }
@@ -58,18 +62,58 @@ impl Provider for AlibabaEcs {
             let message = format!("ecs deletes at most {MAX_DELETED} pairs per call");
             return Err(ProviderError::new(ErrorKind::Unsupported, message));
         }
-        let names: Vec<&str> = delete.pairs.iter().map(|pair| pair.name.as_str()).collect();
+        let names: Vec<String> = delete.pairs.iter().map(|pair| pair.name.clone()).collect();
         match ECS.answer(turn, "DeleteKeyPairs")? {
             None => Ok(call(turn, "DeleteKeyPairs")?
-                .parameter("KeyPairNames", json!(names).to_string())
+                .listed("KeyPairNames", &names)
                 .send()),
             Some(_) => Ok(Step::done(Outcome::Deleted)),
+        }
+    }
+
+    fn attach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+        instances("AttachKeyPair", attachment, turn)
+    }
+
+    fn detach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+        instances("DetachKeyPair", attachment, turn)
+    }
+
+    fn list_instances(&self, pair: &PairReference, turn: &Turn<'_>) -> Answer {
+        let answer = ECS.answer(turn, "DescribeInstances")?;
+        let mut found: Vec<String> = match answer {
+            None => Vec::new(),
+            Some(_) => turn.state()?,
+        };
+        let call = call(turn, "DescribeInstances")?
+            .parameter("KeyPairName", &*pair.name)
+            .parameter("MaxResults", "100");
+        let Some(answer) = answer else {
+            return Ok(call.with_state(json!(found)).send());
+        };
+        let (here, next) = answer.instances_that_name(&pair.name)?;
+        found.extend(here);
+        match next {
+            Some(token) => Ok(call.parameter("NextToken", token).with_state(json!(found)).send()),
+            None => Ok(Step::done(Outcome::Instances(found))),
         }
     }
 
     fn credentials(&self, credentials: &Credentials, turn: &Turn<'_>) -> Answer {
         keyferry_alibaba::credentials(credentials, turn)
     }
+
+    fn profiles(&self, turn: &Turn<'_>) -> Answer {
+        keyferry_alibaba::profiles(turn)
+    }
+}
+
+fn instances(action: &str, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+    ECS.attachment(action, attachment, turn, || {
+        Ok(call(turn, action)?
+            .parameter("KeyPairName", &*attachment.pair.name)
+            .listed("InstanceIds", &attachment.instances))
+    })
 }
 
 /// The most names in one `DeleteKeyPairs`.
@@ -78,6 +122,9 @@ const MAX_DELETED: usize = 100;
 const ECS: Product = Product {
     name: "ecs",
     version: "2014-05-26",
+    list_action: "DescribeKeyPairs",
+    page_size: 50,
+    most_instances: 50,
     errors: {
         use ErrorKind::*;
         &[

@@ -6,11 +6,11 @@ mod drive;
 
 use keyferry_alibaba_ecs::AlibabaEcs;
 use keyferry_plugin::contract::{
-    Algorithm, Create, Delete, Effect, ErrorKind, List, Operation, Outcome, PairReference, Step,
+    Algorithm, Attachment, Create, Delete, Effect, ErrorKind, List, Operation, Outcome, PairReference, Step,
 };
 use serde_json::{Value, json};
 
-use crate::drive::{captured, context, fail, finish, response, step};
+use crate::drive::{captured, context, fail, finish, parameters, response, send, step};
 
 fn create() -> Operation {
     Operation::Create(Create {
@@ -122,4 +122,67 @@ fn more_names_than_a_call_takes_are_refused() {
         Step::Fail(failed) => assert_eq!(failed.error.kind, ErrorKind::Unsupported),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn instances_are_found_page_by_page() {
+    let operation = Operation::ListInstances(PairReference {
+        name: "web".to_owned(),
+        id: None,
+    });
+    let page = |ids: &[&str], next: Value| {
+        let items: Vec<Value> = ids
+            .iter()
+            .map(|id| json!({"InstanceId": id, "KeyPairName": if *id == "i-other" { "web2" } else { "web" }}))
+            .collect();
+        response(
+            200,
+            json!({"RequestId": "CAFE", "NextToken": next, "Instances": {"Instance": items}}),
+        )
+    };
+    let sent = send(AlibabaEcs, &operation, &context());
+    let next = step(
+        AlibabaEcs,
+        &operation,
+        &context(),
+        sent.state,
+        Some(page(&["i-1", "i-other"], json!("token"))),
+    );
+    let Step::Http(sent) = next else {
+        panic!("{next:?}")
+    };
+    assert!(parameters(&sent).contains(&("NextToken".to_owned(), "token".to_owned())));
+    let last = step(
+        AlibabaEcs,
+        &operation,
+        &context(),
+        sent.state,
+        Some(page(&["i-2"], json!(""))),
+    );
+    let Step::Done(done) = last else {
+        panic!("{last:?}")
+    };
+    assert_eq!(
+        done.outcome,
+        Outcome::Instances(vec!["i-1".to_owned(), "i-2".to_owned()])
+    );
+}
+
+#[test]
+fn wrapped_results_with_counts_in_words_are_read() {
+    let attach = Operation::Attach(Attachment {
+        pair: PairReference {
+            name: "web".to_owned(),
+            id: None,
+        },
+        instances: vec!["i-1".to_owned()],
+    });
+    let body = json!({
+        "RequestId": "CAFE", "KeyPairName": "web", "TotalCount": "1", "FailCount": "0",
+        "Results": {"Result": [{"InstanceId": "i-1", "Success": "true", "Code": "200", "Message": "successful"}]},
+    });
+    let Step::Done(done) = finish(AlibabaEcs, &attach, response(200, body)) else {
+        panic!("not done")
+    };
+    assert!(matches!(done.outcome, Outcome::Attached(results) if results[0].error.is_none()));
 }

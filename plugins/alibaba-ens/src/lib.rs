@@ -2,11 +2,13 @@
 //!
 //! ENS is global: its calls have no region, and a pair's name is unique in the account. An imported key is `ssh-rsa`.
 //! The vendor lists neither public keys nor the id of a pair that was just imported, so a pair is known by name and
-//! fingerprint, and by id where one was given. One call deletes one pair.
+//! fingerprint, and by id where one was given. One call deletes one pair. Pairs are attached to stopped instances, and no
+//! call tells which instances name one.
 
 use keyferry_alibaba::{Call, Product};
 use keyferry_plugin::contract::{
-    Create, Credentials, Delete, ErrorKind, Import, List, Outcome, PairReference, ProviderError, Step,
+    Attachment, Create, Credentials, Delete, ErrorKind, Import, List, Outcome, PairReference, ProviderError,
+    Step,
 };
 use keyferry_plugin::error::ErrorRule;
 use keyferry_plugin::{Answer, Provider, Turn};
@@ -56,23 +58,40 @@ impl Provider for AlibabaEns {
             ));
         };
         match ENS.answer(turn, "DeleteKeyPairs")? {
-            None => Ok(match &pair.id {
-                Some(id) => call(turn, "DeleteKeyPairs").parameter("KeyPairId", &**id),
-                None => call(turn, "DeleteKeyPairs").parameter("KeyPairName", &*pair.name),
-            }
-            .send()),
+            None => Ok(call_for(turn, "DeleteKeyPairs", pair).send()),
             Some(_) => Ok(Step::done(Outcome::Deleted)),
         }
+    }
+
+    fn attach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+        instances("AttachKeyPair", attachment, turn)
+    }
+
+    fn detach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+        instances("DetachKeyPair", attachment, turn)
     }
 
     fn credentials(&self, credentials: &Credentials, turn: &Turn<'_>) -> Answer {
         keyferry_alibaba::credentials(credentials, turn)
     }
+
+    fn profiles(&self, turn: &Turn<'_>) -> Answer {
+        keyferry_alibaba::profiles(turn)
+    }
+}
+
+fn instances(action: &str, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+    ENS.attachment(action, attachment, turn, || {
+        Ok(call_for(turn, action, &attachment.pair).listed("InstanceIds", &attachment.instances))
+    })
 }
 
 const ENS: Product = Product {
     name: "ens",
     version: "2017-11-10",
+    list_action: "DescribeKeyPairs",
+    page_size: 50,
+    most_instances: 30,
     errors: {
         use ErrorKind::*;
         &[
@@ -94,6 +113,15 @@ const ENS: Product = Product {
 
 fn call(turn: &Turn<'_>, action: &str) -> Call {
     ENS.call(turn, &host(turn.context.region.as_deref()), action)
+}
+
+/// The same for one pair: by its id where we know it, as the vendor prefers.
+fn call_for(turn: &Turn<'_>, action: &str, pair: &PairReference) -> Call {
+    let call = call(turn, action);
+    match &pair.id {
+        Some(id) => call.parameter("KeyPairId", &**id),
+        None => call.parameter("KeyPairName", &*pair.name),
+    }
 }
 
 /// Regions near the centre have no host of their own.

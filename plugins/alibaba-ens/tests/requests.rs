@@ -43,11 +43,11 @@ fn a_pair_with_a_known_id_is_deleted_by_it() {
         parameters(&step),
         [("KeyPairId".to_owned(), "ssh-50cynkq42".to_owned())]
     );
-    check_manifest(&manifest(), &delete, &step.request.headers, &parameters(&step));
+    check_manifest(&manifest(), &delete, &step);
 
     let get = Operation::Get(pair);
     let step = send(AlibabaEns, &get, &context());
-    check_manifest(&manifest(), &get, &step.request.headers, &parameters(&step));
+    check_manifest(&manifest(), &get, &step);
 }
 
 #[test]

@@ -1,19 +1,13 @@
-//! The pages of `DescribeKeyPairs`.
+//! The pages of a product's list of pairs.
 
-use keyferry_plugin::contract::{ErrorKind, List, Outcome, Pair, ProviderError, Step};
-use keyferry_plugin::reply::{items, number};
+use keyferry_plugin::contract::{ErrorKind, List, Outcome, ProviderError, Step};
+use keyferry_plugin::reply::number;
 use keyferry_plugin::{Answer, Turn};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::reply::pair;
+use crate::reply::{list_of, pair};
 use crate::{Answered, Call, Product};
-
-/// The action.
-const ACTION: &str = "DescribeKeyPairs";
-
-/// The most pairs that the vendor gives in one page.
-const MAX_PAGE_SIZE: u32 = 50;
 
 /// Where a list is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -29,11 +23,14 @@ struct Paging {
 /// # Errors
 /// Those of the call.
 pub fn list(product: &Product, list: &List, turn: &Turn<'_>, call: impl FnOnce() -> Call) -> Answer {
-    let size = list.page_size.unwrap_or(MAX_PAGE_SIZE);
+    let size = list
+        .page_size
+        .unwrap_or(product.page_size)
+        .clamp(1, product.page_size);
     let Some((answered, paging)) = page(product, turn)? else {
         return Ok(first(call(), size).send());
     };
-    let pairs = answered.pairs()?;
+    let pairs = answered.blame(answered.items()?.iter().map(pair).collect::<Result<Vec<_>, _>>())?;
     match answered.next(paging, pairs.len())? {
         Some(next) => Ok(next.of(call(), size).emitting(pairs).send()),
         None => Ok(Step::done(Outcome::Pairs(pairs))),
@@ -46,16 +43,31 @@ pub fn list(product: &Product, list: &List, turn: &Turn<'_>, call: impl FnOnce()
 /// # Errors
 /// Those of the call, and [`ErrorKind::NotFound`].
 pub fn find(product: &Product, name: &str, turn: &Turn<'_>, call: impl FnOnce() -> Call) -> Answer {
+    search(product, name, turn, call, |item| Ok(Outcome::Pair(pair(item)?)))
+}
+
+/// The same, for what else the vendor says of the pair; `read` makes the outcome of its item.
+///
+/// # Errors
+/// Those of the call and of `read`, and [`ErrorKind::NotFound`].
+pub fn search(
+    product: &Product,
+    name: &str,
+    turn: &Turn<'_>,
+    call: impl FnOnce() -> Call,
+    read: impl FnOnce(&Value) -> Result<Outcome, ProviderError>,
+) -> Answer {
     let Some((answered, paging)) = page(product, turn)? else {
-        return Ok(first(call(), MAX_PAGE_SIZE).send());
+        return Ok(first(call(), product.page_size).send());
     };
-    let pairs = answered.pairs()?;
-    let count = pairs.len();
-    if let Some(pair) = pairs.into_iter().find(|pair| pair.name == name) {
-        return Ok(Step::done(Outcome::Pair(pair)));
+    let items = answered.items()?;
+    for item in items {
+        if answered.blame(pair(item))?.name == name {
+            return Ok(Step::done(answered.blame(read(item))?));
+        }
     }
-    match answered.next(paging, count)? {
-        Some(next) => Ok(next.of(call(), MAX_PAGE_SIZE).send()),
+    match answered.next(paging, items.len())? {
+        Some(next) => Ok(next.of(call(), product.page_size).send()),
         None => answered.blame(Err(ProviderError::new(
             ErrorKind::NotFound,
             format!("there is no pair named {name:?}"),
@@ -68,7 +80,7 @@ fn first(call: Call, size: u32) -> Call {
 }
 
 fn page<'a>(product: &Product, turn: &Turn<'a>) -> Result<Option<(Answered<'a>, Paging)>, ProviderError> {
-    match product.answer(turn, ACTION)? {
+    match product.answer(turn, product.list_action)? {
         Some(answered) => Ok(Some((answered, turn.state()?))),
         None => Ok(None),
     }
@@ -77,14 +89,15 @@ fn page<'a>(product: &Product, turn: &Turn<'a>) -> Result<Option<(Answered<'a>, 
 impl Paging {
     fn of(self, call: Call, size: u32) -> Call {
         call.parameter("PageNumber", self.page.to_string())
-            .parameter("PageSize", size.clamp(1, MAX_PAGE_SIZE).to_string())
+            .parameter("PageSize", size.to_string())
             .with_state(json!(self))
     }
 }
 
 impl Answered<'_> {
-    fn pairs(&self) -> Result<Vec<Pair>, ProviderError> {
-        self.blame(items(&self.body, "/KeyPairs/KeyPair").and_then(|items| items.iter().map(pair).collect()))
+    /// The pairs of this page, as they stand in it.
+    fn items(&self) -> Result<&[Value], ProviderError> {
+        self.blame(list_of(&self.body, "KeyPairs", "KeyPair"))
     }
 
     /// The page after this one; none after the last. The count of what came decides, since the vendor may give

@@ -1,12 +1,15 @@
 //! What the vendor answered: a JSON object, or `{"Code", "Message", "RequestId", "Recommend", "HostId"}`.
 
 use keyferry_plugin::Turn;
-use keyferry_plugin::contract::{Effect, ErrorKind, Outcome, Pair, ProviderError, Response, Step};
-use keyferry_plugin::error::{ErrorRule, vendor_message};
-use keyferry_plugin::reply::text;
+use keyferry_plugin::contract::{
+    Effect, ErrorKind, InstanceResult, Outcome, Pair, ProviderError, Response, Step,
+};
+use keyferry_plugin::error::vendor_message;
+use keyferry_plugin::reply::{items, text};
 use serde_json::Value;
 
 use crate::Product;
+use crate::errors::COMMON_ERRORS;
 
 /// The capture of a `create`.
 pub const PRIVATE_KEY: &str = "private_key";
@@ -26,7 +29,10 @@ impl Product {
     /// What the vendor refused, by its code; [`ErrorKind::Internal`] when the answer is not the vendor's. Of an action
     /// that changes something, the effect is unknown unless the vendor itself said that it refused.
     pub fn answer<'a>(&self, turn: &Turn<'a>, action: &str) -> Result<Option<Answered<'a>>, ProviderError> {
-        let effect = if action.starts_with("Describe") {
+        let effect = if ["Assume", "Describe", "List"]
+            .iter()
+            .any(|read| action.starts_with(read))
+        {
             Effect::None
         } else {
             Effect::Unknown
@@ -79,14 +85,29 @@ impl Product {
             );
         };
 
-        let words = field("Message").map(vendor_message).unwrap_or_default();
+        let error = self.judge(turn, action, code, field("Message"), response);
+        let refused = status < 500 && error.kind != ErrorKind::Unavailable || is_about_clock(code);
+        let effect = if refused { Effect::None } else { effect };
+        annotate(error.with_effect(effect), response, field("RequestId"))
+    }
+
+    /// What a code of the vendor means, with its own words or better ones.
+    fn judge(
+        &self,
+        turn: &Turn<'_>,
+        action: &str,
+        code: &str,
+        message: Option<&str>,
+        response: &Response,
+    ) -> ProviderError {
+        let words = message.map(vendor_message).unwrap_or_default();
         let asked_to_wait = milliseconds(response).is_some();
         let rule = self
             .errors
             .iter()
             .chain(COMMON_ERRORS)
             .find(|rule| rule.matches(code));
-        let kind = match (rule, status) {
+        let kind = match (rule, response.status) {
             // Older answers tell of a name that is taken in words only.
             _ if code.starts_with("InvalidKeyPairName") && words.contains("already exist") => {
                 ErrorKind::AlreadyExists
@@ -108,13 +129,10 @@ impl Product {
             None if words.is_empty() => format!("the provider answered {code}"),
             None => words,
         };
-        let refused = status < 500 && kind != ErrorKind::Unavailable || is_about_clock(code);
-        let effect = if refused { Effect::None } else { effect };
-        let error = ProviderError {
+        ProviderError {
             code: Some(code.to_owned()),
             ..ProviderError::new(kind, message)
-        };
-        annotate(error.with_effect(effect), response, field("RequestId"))
+        }
     }
 }
 
@@ -145,12 +163,84 @@ impl Answered<'_> {
         self.pair(name)
     }
 
+    /// The ids of those instances of this answer to `DescribeInstances` that name a pair, and the next page's token.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when it lists no instances, or one without an id.
+    pub fn instances_that_name(&self, pair: &str) -> Result<(Vec<String>, Option<String>), ProviderError> {
+        let items = self.blame(list_of(&self.body, "Instances", "Instance"))?;
+        let ids = items
+            .iter()
+            .filter(|item| item["KeyPairName"] == *pair)
+            .map(|item| text(item, "InstanceId")?.map(str::to_owned).ok_or_else(nameless))
+            .collect();
+        let next = self.blame(text(&self.body, "NextToken"))?.map(str::trim);
+        let next = next.filter(|token| !token.is_empty()).map(str::to_owned);
+        Ok((self.blame(ids)?, next))
+    }
+
+    /// What became of each of these instances in this answer to `AttachKeyPair` or `DetachKeyPair`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when it does not speak of every one of them.
+    pub(crate) fn instances(
+        &self,
+        product: &Product,
+        turn: &Turn<'_>,
+        action: &str,
+        instances: &[String],
+    ) -> Result<Vec<InstanceResult>, ProviderError> {
+        let results = self.blame(list_of(&self.body, "Results", "Result"))?;
+        let result_of = |instance: &String| {
+            let result = results.iter().find(|result| result["InstanceId"] == **instance);
+            let result =
+                result.ok_or_else(|| internal(format!("the answer does not speak of {instance:?}")))?;
+            let error = (!succeeded(result)).then(|| {
+                let code = word(&result["Code"]).unwrap_or_default();
+                let message = text(result, "Message").ok().flatten();
+                let error = product.judge(turn, action, &code, message, self.response);
+                annotate(error, self.response, text(&self.body, "RequestId").ok().flatten())
+            });
+            Ok(InstanceResult {
+                instance: instance.clone(),
+                error,
+            })
+        };
+        self.blame(instances.iter().map(result_of).collect())
+    }
+
     /// Gives an error about this answer its request id and effect.
     pub(crate) fn blame<T>(&self, result: Result<T, ProviderError>) -> Result<T, ProviderError> {
         result.map_err(|error| {
             let request_id = text(&self.body, "RequestId").ok().flatten();
             annotate(error.with_effect(self.effect), self.response, request_id)
         })
+    }
+}
+
+fn nameless() -> ProviderError {
+    internal("an instance in the answer has no id".to_owned())
+}
+
+/// The list of this name: some products wrap it in an object, as `KeyPairs.KeyPair`.
+pub(crate) fn list_of<'a>(body: &'a Value, name: &str, wrapped: &str) -> Result<&'a [Value], ProviderError> {
+    match &body[name] {
+        Value::Array(items) => Ok(items),
+        object => items(object, &format!("/{wrapped}")),
+    }
+}
+
+/// `true`, also as text: the vendor's own pages have both.
+fn succeeded(result: &Value) -> bool {
+    word(&result["Success"]).is_some_and(|word| word.eq_ignore_ascii_case("true"))
+}
+
+/// A text, number or boolean as text.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
     }
 }
 
@@ -195,65 +285,3 @@ fn internal(message: String) -> ProviderError {
 fn is_about_clock(code: &str) -> bool {
     code.starts_with("InvalidTimeStamp")
 }
-
-/// Codes that every product has. `Unavailable` is what may go better by itself, and may have taken effect.
-const COMMON_ERRORS: &[ErrorRule] = {
-    use ErrorKind::*;
-    &[
-        ErrorRule::new("*Throttling*", Throttled, "too many requests"),
-        // Not every product publishes its code for this one.
-        ErrorRule::new(
-            "*QuotaExceed*",
-            Quota,
-            "the account's limit of key pairs is reached: delete some, or ask the vendor for more",
-        ),
-        ErrorRule::new("ServiceUnavailable*", Unavailable, ""),
-        ErrorRule::new("InternalError*", Unavailable, ""),
-        ErrorRule::new("UnknownError", Unavailable, ""),
-        // Each of our requests has a nonce of its own: something on the way sent this one twice.
-        ErrorRule::new("SignatureNonceUsed", Unavailable, "the request arrived twice"),
-        // Not `Unauthorized`: a clock is set right without anyone touching the account.
-        ErrorRule::new(
-            "InvalidTimeStamp*",
-            Unavailable,
-            "check this machine's clock: the request was signed at {time}, the provider's time differs",
-        ),
-        ErrorRule::new(
-            "SignatureDoesNotMatch",
-            Unauthorized,
-            "the access key secret does not belong to this access key id: check the account's credentials",
-        ),
-        ErrorRule::new("IncompleteSignature", Unauthorized, ""),
-        ErrorRule::new(
-            "InvalidAccessKeyId.Inactive",
-            Unauthorized,
-            "the access key is disabled: enable it in RAM or use another",
-        ),
-        ErrorRule::new(
-            "InvalidAccessKeyId*",
-            Unauthorized,
-            "the access key id does not exist: check the account's credentials",
-        ),
-        ErrorRule::new(
-            "InvalidSecurityToken*",
-            Unauthorized,
-            "the security token has expired or belongs to another access key: renew it where it comes from",
-        ),
-        ErrorRule::new(
-            "MissingSecurityToken",
-            Unauthorized,
-            "this access key needs a security token",
-        ),
-        ErrorRule::new(
-            "Forbidden.RAM",
-            Unauthorized,
-            "the access key lacks the permission {permission}: have it granted in RAM",
-        ),
-        ErrorRule::new(
-            "NoPermission*",
-            Unauthorized,
-            "the access key lacks the permission {permission}: have it granted in RAM",
-        ),
-        ErrorRule::new("Forbidden*", Unauthorized, ""),
-    ]
-};
