@@ -47,6 +47,7 @@ pub fn built() -> &'static Built {
                 "cloud-sim",
                 "keyferry-alibaba-ecs",
                 "keyferry-alibaba-ens",
+                "keyferry-alibaba-swas",
                 "keyferry-aws-ec2",
                 "keyferry-hostile-plugin",
             ]);
