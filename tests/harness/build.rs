@@ -50,6 +50,9 @@ pub fn built() -> &'static Built {
                 "keyferry-alibaba-swas",
                 "keyferry-aws-ec2",
                 "keyferry-hostile-plugin",
+                "keyferry-huawei-ecs",
+                "keyferry-openstack-nova",
+                "keyferry-volcengine-ecs",
             ]);
         }
         Built { folder }

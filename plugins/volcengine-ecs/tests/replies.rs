@@ -1,7 +1,6 @@
 //! What the plugin makes of the vendor's answers.
 
 #[path = "../../alibaba/tests/support/drive.rs"]
-#[expect(dead_code, reason = "the requests have tests of their own")]
 mod drive;
 
 use keyferry_plugin::contract::{
