@@ -40,6 +40,7 @@ suite! {
     alibaba_ecs: crate::vendor::ALIBABA_ECS;
     alibaba_ens: crate::vendor::ALIBABA_ENS;
     alibaba_swas: crate::vendor::ALIBABA_SWAS;
+    aws_ec2: crate::vendor::AWS_EC2;
     huawei_ecs: crate::vendor::HUAWEI_ECS;
     volcengine_ecs: crate::vendor::VOLCENGINE_ECS;
 }

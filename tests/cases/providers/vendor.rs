@@ -90,6 +90,25 @@ pub(crate) const ALIBABA_SWAS: Vendor = Vendor {
     ..ALIBABA_ECS
 };
 
+pub(crate) const AWS_EC2: Vendor = Vendor {
+    service: Service::AwsEc2,
+    region: "eu-central-1",
+    credentials: aws,
+    algorithm: "ed25519",
+    delete: "DeleteKeyPair",
+    page: None,
+    longest_name: 255,
+    bad_first: None,
+    duplicate: Some("InvalidKeyPair.Duplicate"),
+    quota: Some("KeyPairLimitExceeded"),
+    expired_token: Some("RequestExpired"),
+    ..ALIBABA_ECS
+};
+
+fn aws(key: &Credential) -> Value {
+    fields(key, "access_key_id", "secret_access_key", "session_token")
+}
+
 pub(crate) const HUAWEI_ECS: Vendor = Vendor {
     service: Service::HuaweiEcs,
     region: "cn-north-4",
