@@ -1,5 +1,6 @@
 //! Comparing the fingerprint that a provider reports with a key of ours.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::PublicKeyComponents;
 use keyferry_plugin::contract::{Algorithm, Pair};
@@ -56,6 +57,9 @@ pub fn compare(
             (FingerprintForm::Sha1Pkcs8, Fingerprint::Hex(text)) if text.len() == 40 => {
                 private.and_then(PrivateKey::pkcs8_sha1)
             }
+            (FingerprintForm::Sha1Spki, Fingerprint::Hex(text)) if text.len() == 40 => {
+                subject_public_key_info(public).map(|der| sha1_hex(&der))
+            }
             (FingerprintForm::Sha256, Fingerprint::Base64(_)) => {
                 Some(public.fingerprint().trim_start_matches("SHA256:").to_owned())
             }
@@ -72,6 +76,14 @@ pub fn compare(
 
 fn md5_hex(data: &[u8]) -> String {
     Md5::digest(data)
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
+}
+
+fn sha1_hex(data: &[u8]) -> String {
+    digest(&SHA1_FOR_LEGACY_USE_ONLY, data)
+        .as_ref()
         .iter()
         .map(|octet| format!("{octet:02x}"))
         .collect()

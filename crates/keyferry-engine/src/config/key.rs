@@ -35,7 +35,7 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
         };
         uses = named.map(|(_, account)| account.to_owned());
         let account = named.and_then(|(item, account)| walk.account(&item, account, accounts));
-        let (region, further_regions) = walk.regions(&root);
+        let (region, further_regions) = walk.regions(&root, account.map(|checked| &*checked.manifest));
         let generated_by = match root.get("generated_by") {
             Some(item) => walk.choice(
                 &item,
@@ -126,9 +126,9 @@ impl<'t> Walk<'t> {
     }
 
     /// `region`, or the first of `regions` and the others.
-    fn regions(&mut self, root: &Table<'t>) -> (Option<String>, Vec<String>) {
+    fn regions(&mut self, root: &Table<'t>, manifest: Option<&Manifest>) -> (Option<String>, Vec<String>) {
         let Some(item) = root.get("regions") else {
-            let region = root.get("region").and_then(|item| self.region(&item));
+            let region = root.get("region").and_then(|item| self.region(&item, manifest));
             return (region, Vec::new());
         };
         if let Some(other) = root.get("region") {
@@ -143,7 +143,7 @@ impl<'t> Walk<'t> {
         }
         let mut regions = Vec::new();
         for (element, _) in elements.unwrap_or_default() {
-            let Some(region) = self.region(&element) else {
+            let Some(region) = self.region(&element, manifest) else {
                 continue;
             };
             if regions.contains(&region) {

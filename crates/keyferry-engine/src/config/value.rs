@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keyferry_plugin::manifest::Manifest;
+
 use super::table::{Item, Walk, shown};
 use crate::desired::CheckEvery;
 
@@ -20,10 +22,14 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// A region: one label of a host name.
-    pub(super) fn region(&mut self, item: &Item<'t>) -> Option<String> {
+    /// A region: one label of a host name, where the plugin's hosts are made of it; else a name such as `RegionOne`.
+    pub(super) fn region(&mut self, item: &Item<'t>, manifest: Option<&Manifest>) -> Option<String> {
         let value = self.string(item)?;
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let is_label = manifest.is_none_or(|manifest| manifest.hosts.iter().any(|host| host.contains("{region}")));
+        let allowed = |c: char| match is_label {
+            true => c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
+            false => c.is_ascii_alphanumeric() || "._-".contains(c),
+        };
         let wrong = if let Some(c) = value.chars().find(|&c| !allowed(c)) {
             format!("{} contains {c:?}", shown(value))
         } else if value.len() > MAX_LABEL || value.starts_with('-') || value.ends_with('-') {
@@ -33,7 +39,10 @@ impl<'t> Walk<'t> {
         };
         self.note_value(
             item,
-            format!("{wrong}: write lower-case letters, digits and `-`, as in `cn-hangzhou`"),
+            match is_label {
+                true => format!("{wrong}: write lower-case letters, digits and `-`, as in `cn-hangzhou`"),
+                false => format!("{wrong}: write letters, digits, `.`, `_` and `-`, as in `RegionOne`"),
+            },
         );
         None
     }

@@ -322,9 +322,10 @@ impl Engine {
         generation.loaded_at = Some(self.clock.now().wall_ms());
         generation.note = None;
         // What stands in the place of earlier pairs is somebody else's, and nothing of ours is left there.
-        let replaced = self.view.of_key(&generation.key).filter(|row| {
-            row.state == GenerationState::Blocked && row.missing_since.is_some() && !row.holds(generation.n)
-        });
+        let replaced = self
+            .view
+            .of_key(&generation.key)
+            .filter(|row| row.state == GenerationState::Replaced && !row.holds(generation.n));
         let mut generations: Vec<Generation> = replaced.cloned().collect();
         for row in &mut generations {
             row.state = GenerationState::Foreign;

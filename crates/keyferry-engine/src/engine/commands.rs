@@ -210,18 +210,17 @@ impl Engine {
             self.key_ring.resume(key);
             is_changed = true;
         }
-        // Asking also means: look at it again. A pair of the loaded key stays, and is compared.
-        let rows = self.view.of_key(key);
-        let (serving, blocked): (Vec<_>, Vec<_>) = rows
-            .filter(|row| row.state == GenerationState::Blocked)
-            .partition(|row| self.serves(row));
+        // Asking also means: look at it again.
         let now = self.clock.now().uptime;
-        for row in serving {
+        let rows: Vec<_> = self.view.of_key(key).cloned().collect();
+        let taken_away = [GenerationState::Missing, GenerationState::Replaced];
+        for row in rows.iter().filter(|row| taken_away.contains(&row.state)) {
             self.observed.surveys.insert(row.account.clone(), now);
         }
-        let generations: Vec<_> = blocked
+        let blocked = rows
             .into_iter()
-            .cloned()
+            .filter(|row| row.state == GenerationState::Blocked);
+        let generations: Vec<_> = blocked
             .map(|mut generation| {
                 generation.state = GenerationState::Unwanted;
                 generation

@@ -246,7 +246,7 @@ impl Engine {
         if let Some(row) = self
             .view
             .of_key(name)
-            .find(|row| row.state == GenerationState::Blocked && !self.serves(row))
+            .find(|row| row.state == GenerationState::Blocked)
         {
             let remedy =
                 format!("look at that pair at the provider; keyferry resume {name} has it looked at again");

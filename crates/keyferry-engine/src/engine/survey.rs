@@ -138,7 +138,7 @@ impl Engine {
             let agrees = listed.is_some_and(|pair| disagreement(&row, pair, &forms).is_none());
             match (row.state, agrees) {
                 (GenerationState::Live, false) => _ = self.observed.suspects.insert(id),
-                (GenerationState::Doubtful | GenerationState::Blocked, true) if self.serves(&row) => {
+                (GenerationState::Missing | GenerationState::Replaced, true) if self.serves(&row) => {
                     tracing::info!(key = id.0, pair = row.pair_name, "the pair is there again");
                     row.state = GenerationState::Live;
                     row.missing_since = None;
@@ -163,7 +163,7 @@ impl Engine {
             Ok(JobReply::Got(pair)) => match disagreement(&row, &pair, &forms) {
                 None => return Ok(()),
                 Some(what) => {
-                    row.state = GenerationState::Blocked;
+                    row.state = GenerationState::Replaced;
                     format!(
                         "pair {} at the provider has another {what} than the one made here",
                         row.pair_name
@@ -171,7 +171,7 @@ impl Engine {
                 }
             },
             Err(failure) if failure.kind == "not_found" => {
-                row.state = GenerationState::Doubtful;
+                row.state = GenerationState::Missing;
                 format!(
                     "pair {} was deleted at the provider, not by keyferry",
                     row.pair_name
@@ -323,12 +323,12 @@ impl Engine {
     /// Whether a pair is one of a loaded key.
     pub(super) fn serves(&self, row: &Generation) -> bool {
         let loaded = self.observed.loaded.get(&row.key);
-        loaded.is_some_and(|&n| row.holds(n))
-            && match row.state {
-                GenerationState::Live => true,
-                GenerationState::Blocked | GenerationState::Doubtful => row.missing_since.is_some(),
-                _ => false,
-            }
+        let is_known = [
+            GenerationState::Live,
+            GenerationState::Missing,
+            GenerationState::Replaced,
+        ];
+        is_known.contains(&row.state) && loaded.is_some_and(|&n| row.holds(n))
     }
 }
 

@@ -96,6 +96,10 @@ pub enum GenerationState {
     Doubtful,
     /// What stands at the provider under this name is not what we made: left alone until a person decides.
     Blocked,
+    /// Its pair was deleted at the provider, not by keyferry, while the key was loaded.
+    Missing,
+    /// Another key was put in the place of its pair while the key was loaded; it is not touched.
+    Replaced,
     /// Ended: the pair was deleted.
     Deleted,
     /// Ended: the pair is not there any more, and it was not keyferry that deleted it.
@@ -108,12 +112,14 @@ pub enum GenerationState {
 
 impl GenerationState {
     /// All states.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Requested,
         Self::Live,
         Self::Unwanted,
         Self::Doubtful,
         Self::Blocked,
+        Self::Missing,
+        Self::Replaced,
         Self::Deleted,
         Self::Gone,
         Self::Foreign,
@@ -128,6 +134,8 @@ impl GenerationState {
             Self::Unwanted => "unwanted",
             Self::Doubtful => "doubtful",
             Self::Blocked => "blocked",
+            Self::Missing => "missing",
+            Self::Replaced => "replaced",
             Self::Deleted => "deleted",
             Self::Gone => "gone",
             Self::Foreign => "foreign",

@@ -52,13 +52,13 @@ impl Planner<'_> {
                         self.plan.actions.push(Action::Load { id });
                     }
                 }
-                GenerationState::Live | GenerationState::Doubtful | GenerationState::Blocked
+                GenerationState::Live | GenerationState::Missing | GenerationState::Replaced
                     if loaded == Some(generation.n) =>
                 {
                     self.publish(id);
                     self.confirm(generation);
                 }
-                GenerationState::Live => {
+                GenerationState::Live | GenerationState::Missing => {
                     let superseded = loaded.is_some() || (needs_room && !held);
                     if superseded && !busy {
                         self.request_when_open(generation, Class::TidyUp, Action::Delete { id });
@@ -72,6 +72,7 @@ impl Planner<'_> {
                 }
                 GenerationState::Doubtful => self.look_when_due(generation),
                 GenerationState::Blocked
+                | GenerationState::Replaced
                 | GenerationState::Deleted
                 | GenerationState::Gone
                 | GenerationState::Foreign

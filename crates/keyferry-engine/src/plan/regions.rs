@@ -29,8 +29,8 @@ impl Planner<'_> {
                     GenerationState::Requested | GenerationState::Live => serves = true,
                     // One that was never seen may arrive late; one that was is gone.
                     GenerationState::Doubtful if row.missing_since.is_none() => serves = true,
-                    GenerationState::Doubtful | GenerationState::Blocked => drifted += 1,
-                    GenerationState::Unwanted => unwanted += 1,
+                    GenerationState::Missing | GenerationState::Replaced => drifted += 1,
+                    GenerationState::Blocked | GenerationState::Unwanted => unwanted += 1,
                     _ => {}
                 }
             }
@@ -72,12 +72,12 @@ impl Planner<'_> {
                 self.request_when_open(row, Class::Make, Action::Look { id });
             }
             GenerationState::Live if is_wanted && !self.is_surplus(row) => self.confirm(row),
-            GenerationState::Live if loaded.is_none() && !needs_room => {}
-            GenerationState::Live | GenerationState::Unwanted if !is_busy => {
+            // It stays known for as long as the key is loaded, so that it is not put back unasked.
+            GenerationState::Missing if is_wanted => {}
+            GenerationState::Live | GenerationState::Missing if loaded.is_none() && !needs_room => {}
+            GenerationState::Live | GenerationState::Missing | GenerationState::Unwanted if !is_busy => {
                 self.request_when_open(row, Class::TidyUp, Action::Delete { id });
             }
-            // One that was taken away stays known for as long as it is missed, so that it is not put back unasked.
-            GenerationState::Doubtful if is_wanted && row.missing_since.is_some() => {}
             GenerationState::Doubtful => self.look_when_due(row),
             _ => {}
         }

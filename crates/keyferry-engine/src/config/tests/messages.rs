@@ -499,3 +499,12 @@ fn what_is_fine_becomes_settings() {
         (Some("cn-beijing"), Some("made"))
     );
 }
+
+/// A cloud without hosts of its own names its regions as it likes.
+#[test]
+fn regions_that_are_no_part_of_a_host_are_names() {
+    let fixture = Fixture::new();
+    fixture.write("accounts/lab.toml", "plugin = \"bare\"\nregion = \"RegionOne\"\n[credentials]\nfile = \"~/x\"\n");
+    let state = fixture.read(None);
+    println!("{:?}", state.desired().files);
+}

@@ -60,12 +60,9 @@ impl Engine {
         if let Some(row) = at(&[GenerationState::Live]) {
             return (status(RegionState::Live, Some(row), None), None);
         }
-        let drifted = here().find(|row| {
-            row.missing_since.is_some()
-                && matches!(row.state, GenerationState::Blocked | GenerationState::Doubtful)
-        });
+        let drifted = at(&TAKEN_AWAY);
         let drift = drifted.map(|row| match row.state {
-            GenerationState::Blocked => Drift::Replaced,
+            GenerationState::Replaced => Drift::Replaced,
             _ => Drift::Deleted,
         });
         let retry = self
@@ -121,7 +118,7 @@ impl Engine {
     fn mends(&self, spec: Option<&KeySpec>, rows: &[&Generation], region: Option<&str>) -> bool {
         let taken_away = rows
             .iter()
-            .filter(|row| row.region.as_deref() == region && row.missing_since.is_some())
+            .filter(|row| row.region.as_deref() == region && TAKEN_AWAY.contains(&row.state))
             .count();
         let is_declared = spec.is_some_and(|spec| {
             let account = self.desired.accounts.get(&spec.account);
@@ -132,6 +129,8 @@ impl Engine {
         is_declared && taken_away < crate::plan::MAX_UNWANTED
     }
 }
+
+const TAKEN_AWAY: [GenerationState; 2] = [GenerationState::Missing, GenerationState::Replaced];
 
 /// What is said of a pair that was deleted or replaced.
 fn drift_error(name: &str, row: &Generation, spec: Option<&KeySpec>, mends: bool) -> StatusError {

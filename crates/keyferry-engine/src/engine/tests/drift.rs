@@ -280,7 +280,7 @@ fn a_replaced_pair_is_never_touched_and_the_key_gets_another_name() {
             (KeyState::Loaded, None, None)
         );
         assert_eq!(live(&world), [(2, HOME.to_owned())]);
-        assert_eq!(rows(&world)[0].state, GenerationState::Blocked);
+        assert_eq!(rows(&world)[0].state, GenerationState::Replaced);
         // The user asks for it: nothing is deleted even then.
         daemon.handle.resume(Vec::new()).await.unwrap();
         assert!(daemon.rest().await);
