@@ -7,11 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit;
 
 mod account;
+mod pairs;
 
 use crate::plugin::commands::LibraryCommand;
 pub(crate) use account::{
     AccountCheckArguments, AccountCommand, AccountPolicyArguments, ConfigPlace, InitArguments,
 };
+pub(crate) use pairs::{OrphansArguments, RefreshArguments};
 
 /// The SSH agent that fetches its own keys.
 ///
@@ -45,6 +47,18 @@ pub(crate) enum Command {
     /// sign until they are resumed. For a key that failed, resuming means: try again now.
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
+    /// Look at all pairs of accounts now, instead of within the hour
+    ///
+    /// A pair that was deleted or replaced at the provider shows in `keyferry status`, and is handled as on_drift in the
+    /// key's file says. The loaded key signs on meanwhile.
+    #[command(after_help = exit::HELP)]
+    Refresh(RefreshArguments),
+    /// List pairs that keyferry made and no longer knows, and delete them if asked to
+    ///
+    /// A pair is an orphan when its name tells of this installation and the ledger has no such pair: after the state
+    /// directory was lost, for one. Pairs of other installations are listed and never deleted.
+    #[command(after_help = exit::HELP)]
+    Orphans(OrphansArguments),
     /// Write a first config directory from the profiles that the vendors' own tools have on this machine
     ///
     /// It shows every file that it would write, and asks before it does. What is there already stays as it is.

@@ -3,7 +3,7 @@
 //! One request per connection, answers until the daemon closes; one JSON object a line. It is another socket than
 //! the agent's, which may be forwarded to remote hosts, and it takes no paths and no programs.
 
-use keyferry_engine::snapshot::Snapshot;
+use keyferry_engine::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
 use serde::{Deserialize, Serialize};
 
 use crate::account::report::AccountReport;
@@ -20,6 +20,11 @@ pub(crate) enum Request {
         /// The account; none: all.
         name: Option<String>,
     },
+    /// Delete orphans that a [`Request::Survey`] found.
+    DeleteOrphans {
+        /// As they were found.
+        pairs: Vec<StrayPair>,
+    },
     /// Serve held keys again, and try failed ones now.
     Resume {
         /// Names; empty: all.
@@ -27,6 +32,11 @@ pub(crate) enum Request {
     },
     /// How everything is.
     Status,
+    /// Look at all pairs of accounts now.
+    Survey {
+        /// Names of accounts and keys; empty: all accounts.
+        names: Vec<String>,
+    },
     /// Read the config directory again and wait until every key is settled.
     Wait {
         /// Milliseconds after which to give up.
@@ -40,6 +50,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// Of [`Request::CheckAccounts`].
     AccountsChecked(Vec<AccountReport>),
+    /// Of [`Request::DeleteOrphans`].
+    OrphansDeleted(Vec<OrphanResult>),
     /// Not settled yet; more answers follow.
     Progress(Box<Snapshot>),
     /// What was asked cannot be done, in words.
@@ -48,6 +60,13 @@ pub(crate) enum Answer {
     Resumed(Vec<String>),
     /// Of [`Request::Status`], and of [`Request::Wait`] when every key is settled.
     Status(Box<Snapshot>),
+    /// Of [`Request::Survey`].
+    Surveyed {
+        /// What was found, by account.
+        reports: Vec<SurveyReport>,
+        /// How everything is then.
+        snapshot: Box<Snapshot>,
+    },
     /// Of [`Request::Wait`] when the time is over.
     TimedOut(Box<Snapshot>),
 }

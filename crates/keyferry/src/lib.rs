@@ -21,6 +21,7 @@ mod harden;
 mod init;
 mod key_ring;
 mod logging;
+mod pairs;
 mod paths;
 mod pins;
 mod plugin;
@@ -67,6 +68,8 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Status(arguments) => status::status(&arguments)?,
         Command::Check(arguments) => check::run(&arguments)?,
         Command::Init(arguments) => init::run(&arguments)?,
+        Command::Orphans(arguments) => pairs::orphans(&arguments)?,
+        Command::Refresh(arguments) => pairs::refresh(&arguments)?,
         Command::Resume(arguments) => status::resume(&arguments)?,
         Command::Plugin(PluginCommand::List {
             plugins,

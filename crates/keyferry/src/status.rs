@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
-use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError};
+use keyferry_engine::snapshot::{KeyState, KeyStatus, RegionState, Snapshot, StatusError};
 
 use crate::cli::{ResumeArguments, StatusArguments};
 use crate::control::client::Conversation;
@@ -52,7 +52,14 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
         table::complain(&format!("the time is over; still missing: {missing}"));
         return Ok(Exit::Failed);
     }
-    let failed = arguments.wait.is_some() && snapshot.keys.iter().any(|key| key.state == KeyState::Failed);
+    let has_failed = |key: &KeyStatus| {
+        key.state == KeyState::Failed
+            || key
+                .regions
+                .iter()
+                .any(|region| region.state == RegionState::Failed)
+    };
+    let failed = arguments.wait.is_some() && snapshot.keys.iter().any(has_failed);
     Ok(if failed { Exit::Failed } else { Exit::Fine })
 }
 
@@ -98,7 +105,22 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
     let problems = snapshot
         .keys
         .iter()
-        .filter_map(|key| Some((format!("key {}", key.name), key.error.as_ref()?)))
+        .flat_map(|key| {
+            let own = key
+                .error
+                .as_ref()
+                .map(|error| (format!("key {}", key.name), error));
+            // What is said of the key itself need not be said of its region too.
+            let regions = key.regions.iter().filter_map(|region| {
+                let error = region
+                    .error
+                    .as_ref()
+                    .filter(|error| key.error.as_ref() != Some(*error))?;
+                let place = region.region.as_deref().map(|region| format!(" in {region}"));
+                Some((format!("key {}{}", key.name, place.unwrap_or_default()), error))
+            });
+            own.into_iter().chain(regions)
+        })
         .chain(
             snapshot
                 .accounts

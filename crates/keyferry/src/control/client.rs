@@ -50,7 +50,9 @@ impl Conversation {
             // The daemon says something when the time is over, if not before.
             Request::Wait { timeout_ms } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
             // Two requests to a vendor, each with the courier's own time limit.
-            Request::CheckAccounts { .. } => CLOUD_PATIENCE,
+            Request::CheckAccounts { .. } | Request::DeleteOrphans { .. } | Request::Survey { .. } => {
+                CLOUD_PATIENCE
+            }
             Request::Resume { .. } | Request::Status => PATIENCE,
         };
         stream

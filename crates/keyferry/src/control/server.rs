@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use keyferry_agent::Listener;
 use keyferry_engine::engine::EngineHandle;
-use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError};
+use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError, StrayPair};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -82,6 +82,14 @@ impl Control {
                 };
                 write(&mut writing, &answer).await
             }
+            Request::DeleteOrphans { pairs } => {
+                let answer = self.delete_orphans(pairs).await;
+                write(&mut writing, &answer).await
+            }
+            Request::Survey { names } => {
+                let answer = self.survey(names).await;
+                write(&mut writing, &answer).await
+            }
             Request::Resume { keys } => {
                 let answer = self.resume(keys).await;
                 write(&mut writing, &answer).await
@@ -100,6 +108,47 @@ impl Control {
             Ok(resumed) => Answer::Resumed(resumed),
             Err(error) => Answer::Refused(format!("{error}; `keyferry status` lists the keys")),
         }
+    }
+
+    /// Reads the files again too: whoever asks to look means what is written there now.
+    async fn survey(&self, names: Vec<String>) -> Answer {
+        let (asked, read_again) = oneshot::channel();
+        if self.rescan.send(asked).await.is_ok() {
+            // One that takes longer is not waited for: the accounts known so far are looked at.
+            let _ = timeout(READ_TIME, read_again).await;
+        }
+        let reports = match timeout(CLOUD_TIME, self.engine.survey(names)).await {
+            _ if self.engine_ended.get().is_some() => return self.ended(),
+            Ok(Ok(reports)) => reports,
+            Ok(Err(error)) => return Answer::Refused(format!("{error}; `keyferry status` lists both")),
+            Err(_) => {
+                return Answer::Refused(
+                    "the providers take long to answer, and are still being asked; `keyferry status` shows what is found"
+                        .to_owned(),
+                );
+            }
+        };
+        self.engine.refresh().await;
+        let snapshot = Box::new(self.current());
+        Answer::Surveyed { reports, snapshot }
+    }
+
+    async fn delete_orphans(&self, pairs: Vec<StrayPair>) -> Answer {
+        match timeout(CLOUD_TIME, self.engine.delete_orphans(pairs)).await {
+            _ if self.engine_ended.get().is_some() => self.ended(),
+            Ok(results) => Answer::OrphansDeleted(results),
+            Err(_) => Answer::Refused(
+                "the provider takes long to answer, and the deletions go on; run keyferry orphans again"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    fn ended(&self) -> Answer {
+        let reason = self.engine_ended.get().map_or("the engine ended", String::as_str);
+        Answer::Refused(format!(
+            "{reason}; loaded keys go on serving; start keyferry again when you can do without them for a moment"
+        ))
     }
 
     async fn wait(&self, time: Duration, writing: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
@@ -177,6 +226,8 @@ async fn write(writing: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> s
 }
 
 const MAX_CLIENTS: usize = 64;
+/// Two requests of a courier at their longest; a client waits a little longer.
+const CLOUD_TIME: Duration = Duration::from_secs(130);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 const WRITE_TIME: Duration = Duration::from_secs(10);
