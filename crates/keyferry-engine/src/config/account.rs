@@ -45,7 +45,9 @@ pub(super) fn check(name: &str, text: &Text, catalogue: &mut Catalogue<'_>) -> C
         };
         uses = plugin.map(|(_, plugin)| plugin.to_owned());
         let manifest = plugin.and_then(|(item, plugin)| walk.plugin(&item, plugin, catalogue));
-        let region = root.get("region").and_then(|item| walk.region(&item, manifest.as_deref()));
+        let region = root
+            .get("region")
+            .and_then(|item| walk.region(&item, manifest.as_deref()));
         let insecure_http = root
             .get("insecure_http")
             .and_then(|item| walk.boolean(&item))

@@ -71,6 +71,7 @@ impl Manifests {
             manifest("alibaba-ens", "optional", &["rsa-2048"], &["rsa-3072"]),
             {
                 let mut bare = manifest("bare", "optional", &["ed25519"], &[]);
+                bare.hosts = vec!["api.bare.example".to_owned()];
                 bare.operations
                     .retain(|operation, _| operation.name() == "create");
                 bare

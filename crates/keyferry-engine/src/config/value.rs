@@ -25,7 +25,8 @@ impl<'t> Walk<'t> {
     /// A region: one label of a host name, where the plugin's hosts are made of it; else a name such as `RegionOne`.
     pub(super) fn region(&mut self, item: &Item<'t>, manifest: Option<&Manifest>) -> Option<String> {
         let value = self.string(item)?;
-        let is_label = manifest.is_none_or(|manifest| manifest.hosts.iter().any(|host| host.contains("{region}")));
+        let is_label =
+            manifest.is_none_or(|manifest| manifest.hosts.iter().any(|host| host.contains("{region}")));
         let allowed = |c: char| match is_label {
             true => c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
             false => c.is_ascii_alphanumeric() || "._-".contains(c),

@@ -503,8 +503,22 @@ fn what_is_fine_becomes_settings() {
 /// A cloud without hosts of its own names its regions as it likes.
 #[test]
 fn regions_that_are_no_part_of_a_host_are_names() {
-    let fixture = Fixture::new();
-    fixture.write("accounts/lab.toml", "plugin = \"bare\"\nregion = \"RegionOne\"\n[credentials]\nfile = \"~/x\"\n");
-    let state = fixture.read(None);
-    println!("{:?}", state.desired().files);
+    let directory = Directory::new();
+    let credentials = "\n[credentials]\nfile = \"~/x\"";
+    directory.write(
+        "accounts/lab.toml",
+        &format!("plugin = \"bare\"\nregion = \"RegionOne\"{credentials}"),
+    );
+    directory.write(
+        "accounts/bad.toml",
+        &format!("plugin = \"bare\"\nregion = \"Region/One\"{credentials}"),
+    );
+    let reports = check_directory(&directory.path(), &Manifests::new());
+    assert_eq!(said(&reports, &directory, "accounts/lab.toml"), [""; 0]);
+    assert_eq!(
+        said(&reports, &directory, "accounts/bad.toml"),
+        [
+            "2:10: `region`: `Region/One` contains '/': write letters, digits, `.`, `_` and `-`, as in `RegionOne`",
+        ]
+    );
 }
