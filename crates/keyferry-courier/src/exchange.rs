@@ -221,6 +221,12 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// What a reply leads to that answers a request, were it sent or not.
+    pub(crate) fn answered(&mut self, judged: Judged<'_>, reply: RawReply) -> Result<Received, JobError> {
+        self.received(&judged.request, reply, judged.capture)
+            .map_err(|refusal| self.refused(refusal))
+    }
+
     fn received(
         &mut self,
         request: &EvaluatedRequest,

@@ -13,6 +13,7 @@
 mod capture;
 mod clock;
 mod credentials;
+mod dry_run;
 mod enforce;
 mod exchange;
 mod http;
@@ -28,6 +29,7 @@ mod setup;
 mod step;
 mod wire;
 
+pub use dry_run::{DryOperation, DryReply, DryRun};
 pub use enforce::Rule;
 pub use job::{JobError, JobRequest, JobResult, Permit, Preview, PreviewedRequest};
 pub use parent::{Courier, Environment, Hooks};

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The error names the setting that is wrong.
-    fn new(setup: Setup, line: Arc<Line>) -> Result<Self, String> {
+    pub(crate) fn new(setup: Setup, line: Arc<Line>) -> Result<Self, String> {
         let account = &setup.account;
         let endpoint = account
             .endpoint

@@ -17,7 +17,9 @@ use crate::paths;
 use crate::table::{self, Style, Table};
 
 pub(crate) mod commands;
+mod conformance;
 mod install;
+mod scaffold;
 
 /// `keyferry plugin list`.
 pub(crate) fn list(plugins: &PluginDirectories, config: Option<&Path>, json: bool) -> Result<Exit, Error> {

@@ -20,6 +20,8 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "add"],
     &["plugin", "remove"],
     &["plugin", "pin"],
+    &["plugin", "new"],
+    &["plugin", "check"],
     &["ssh-agent"],
     &["completions"],
     &["manual"],

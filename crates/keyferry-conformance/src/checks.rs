@@ -1,0 +1,518 @@
+//! The checks.
+
+use std::time::{Duration, Instant};
+
+use keyferry_courier::DryReply;
+use keyferry_plugin::contract::{Effect, ErrorKind, OperationKind, Outcome, Step};
+use keyferry_sandbox::{LibraryFacts, Sandbox};
+use serde_json::{Value, json};
+
+use crate::Options;
+use crate::mutate::{self, Dice};
+use crate::recorded::{Case, Expect, Recorded};
+use crate::report::Report;
+use crate::walk::{Answer, End, Walked, Walker};
+
+/// A plugin under test.
+pub(crate) struct Bench<'a> {
+    pub(crate) facts: &'a LibraryFacts,
+    pub(crate) plugin: Sandbox,
+    pub(crate) twin: Sandbox,
+    pub(crate) recorded: &'a Recorded,
+    pub(crate) options: Options,
+}
+
+type Outcomes = Result<String, String>;
+
+impl Bench<'_> {
+    /// What any plugin answers, whatever its operations.
+    pub(crate) fn check_border(&self, report: &mut Report) {
+        let context = json!({"time": "2026-11-22T01:36:49Z", "nonce": "0".repeat(32), "idempotency_token": "0".repeat(32)});
+        let unknown = json!({"operation": {"tomorrows_operation": {}}, "context": context});
+        let answer = self.plugin.step_json(unknown.to_string().as_bytes());
+        report.note(
+            "unknown_operation",
+            match answer {
+                Ok(Step::Fail(fail)) if fail.error.kind == ErrorKind::Unsupported => {
+                    Ok("is answered `unsupported`".to_owned())
+                }
+                Ok(other) => Err(format!(
+                    "an operation that it does not know must be answered with a failure of kind `unsupported`, it \
+                     answered {}",
+                    shown(&other)
+                )),
+                Err(error) => Err(error.to_string()),
+            },
+        );
+        let mut outcome = Ok("are answered".to_owned());
+        for request in ["", "{}", "null", "[]", "{\"operation\":", "\u{0}"] {
+            if let Err(error) = self.plugin.step_json(request.as_bytes()) {
+                outcome = Err(format!("to the request {request:?} it gave no step: {error}"));
+                break;
+            }
+        }
+        report.note("senseless_requests", outcome);
+    }
+
+    /// One operation in every respect.
+    pub(crate) fn check_operation(&self, kind: OperationKind, report: &mut Report) {
+        let cases: Vec<&Case> = self
+            .recorded
+            .cases
+            .iter()
+            .filter(|case| case.operation.kind() == kind)
+            .collect();
+        let mut walkers = Vec::new();
+        for case in cases {
+            let name = format!("{kind}: {}", case.name);
+            match Walker::new(case, self.facts) {
+                Ok(walker) => {
+                    report.note(name, self.as_recorded(&walker));
+                    walkers.push(walker);
+                }
+                Err(error) => report.note(name, Err(format!("the case itself is wrong: {error}"))),
+            }
+        }
+        let good: Vec<&Walker<'_>> = walkers
+            .iter()
+            .filter(|walker| matches!(walker.case.expect, Expect::Done(_)))
+            .collect();
+        self.required(report, kind, "success", !good.is_empty(), "that leads to `done`");
+        for (error, of) in REQUIRED_ERRORS {
+            // A vendor without a known limit has no error for it that anybody could record.
+            let known = *error != ErrorKind::Quota || self.facts.manifest.quota.is_some();
+            if known && of.contains(&kind) {
+                let recorded = walkers.iter().any(|walker| match &walker.case.expect {
+                    Expect::Fail(expected) => expected.kind == *error,
+                    Expect::Done(_) => false,
+                });
+                let what = format!("of the error `{}`", error.name());
+                self.required(report, kind, error.name(), recorded, &what);
+            }
+        }
+        if kind == OperationKind::List {
+            let pages = good.iter().any(|walker| walker.case.replies.len() > 1);
+            self.required(report, kind, "paging", pages, "of two pages or more");
+        }
+        if good.is_empty() {
+            return;
+        }
+        let mut all = |name: &str, check: &dyn Fn(&Walker<'_>) -> Outcomes| {
+            let mut outcome = Ok(String::new());
+            for walker in &good {
+                outcome = check(walker).map_err(|error| format!("{error} (case {:?})", walker.case.name));
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            report.note(format!("{kind}.{name}"), outcome);
+        };
+        all("same_answer", &|walker| self.same_answer(walker));
+        all("under_1_ms", &|walker| self.is_quick(walker));
+        all("newer_keyferry", &|walker| self.ignores_new_fields(walker));
+        if good.iter().any(|walker| !walker.case.replies.is_empty()) {
+            all("lost_reply", &|walker| self.lost(walker));
+            all("refused", &|walker| {
+                self.statuses(walker, &[401, 403], &[ErrorKind::Unauthorized], false)
+            });
+            all("throttled", &|walker| {
+                self.statuses(
+                    walker,
+                    &[429],
+                    &[ErrorKind::Throttled, ErrorKind::Unavailable],
+                    false,
+                )
+            });
+            all("server_error", &|walker| {
+                let kinds = [ErrorKind::Unavailable, ErrorKind::Throttled, ErrorKind::Internal];
+                self.statuses(walker, &[500, 502, 503, 504], &kinds, true)
+            });
+            all("malformed", &|walker| self.malformed(walker));
+            all("truncated", &|walker| self.sound(walker, mutate::truncated));
+            all("wrong_types", &|walker| self.sound(walker, mutate::wrong_types));
+            all("huge", &|walker| self.sound(walker, mutate::huge));
+            all("unknown_fields", &|walker| self.unknown_fields(walker));
+            all("fuzzed", &|walker| self.fuzzed(walker));
+        }
+    }
+
+    /// Notes that a case is missing, unless the author says why.
+    fn required(&self, report: &mut Report, kind: OperationKind, check: &str, recorded: bool, what: &str) {
+        let name = format!("{kind}.{check}");
+        match self.recorded.absent.get(&name) {
+            _ if recorded => report.note(name, Ok("recorded".to_owned())),
+            Some(reason) => report.absent(name, reason),
+            None => report.note(
+                &*name,
+                Err(format!(
+                    "no case {what} is recorded: add one to conformance/*.json, or say under \"absent\" why there is \
+                     none: \"{name}\": \"...\""
+                )),
+            ),
+        }
+    }
+
+    fn as_recorded(&self, walker: &Walker<'_>) -> Outcomes {
+        let walked = self.walk(walker, &walker.answers())?;
+        let case = walker.case;
+        if walked.sent.len() < case.replies.len() {
+            return Err(format!(
+                "it sent {} requests, {} replies are recorded",
+                walked.sent.len(),
+                case.replies.len()
+            ));
+        }
+        match (&case.expect, &walked.end) {
+            (Expect::Done(expected), End::Done(outcome)) => {
+                let found = json!(outcome);
+                let different = difference(expected, &found, "");
+                different.map_or(Ok("as recorded".to_owned()), Err)
+            }
+            (Expect::Fail(expected), End::Fail(error)) => {
+                if error.kind != expected.kind {
+                    return Err(format!(
+                        "it failed with `{}`, expected is `{}`: {}",
+                        error.kind.name(),
+                        expected.kind.name(),
+                        error.message
+                    ));
+                }
+                match expected.effect {
+                    Some(effect) if effect != error.effect => Err(format!(
+                        "its effect is {}, expected is {}",
+                        json!(error.effect),
+                        json!(effect)
+                    )),
+                    _ => Ok("as recorded".to_owned()),
+                }
+            }
+            (_, End::Open(request)) => Err(format!(
+                "it sent one more request than replies are recorded: {} {}",
+                request.method, request.path
+            )),
+            (Expect::Done(_), End::Fail(error)) => Err(format!(
+                "it failed with `{}`: {}",
+                error.kind.name(),
+                error.message
+            )),
+            (Expect::Fail(expected), End::Done(_)) => Err(format!(
+                "it succeeded, expected is the error `{}`",
+                expected.kind.name()
+            )),
+        }
+    }
+
+    fn same_answer(&self, walker: &Walker<'_>) -> Outcomes {
+        let walked = self.walk(walker, &walker.answers())?;
+        for request in &walked.asked {
+            let first = self.plugin.step(request).map_err(words)?;
+            for sandbox in [&self.plugin, &self.twin] {
+                if sandbox.step(request).map_err(words)? != first {
+                    return Err(
+                        "the same question got another answer: a step may depend on nothing but its request \
+                         (no clock, no random numbers, no order of a hash map)"
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+        Ok(format!(
+            "{} questions asked again, in two processes",
+            walked.asked.len()
+        ))
+    }
+
+    fn is_quick(&self, walker: &Walker<'_>) -> Outcomes {
+        let walked = self.walk(walker, &walker.answers())?;
+        let mut slowest = Duration::ZERO;
+        for request in &walked.asked {
+            // The least of many: what the machine does besides is not the plugin's.
+            let mut least = Duration::MAX;
+            for _ in 0..50 {
+                let start = Instant::now();
+                self.plugin.step(request).map_err(words)?;
+                least = least.min(start.elapsed());
+                if least < MAX_STEP_TIME / 2 {
+                    break;
+                }
+            }
+            slowest = slowest.max(least);
+        }
+        if slowest > MAX_STEP_TIME {
+            return Err(format!(
+                "a step took {} µs: check what it does, and a release build",
+                slowest.as_micros()
+            ));
+        }
+        Ok(format!("the slowest step took {} µs", slowest.as_micros()))
+    }
+
+    fn ignores_new_fields(&self, walker: &Walker<'_>) -> Outcomes {
+        fn add(value: &mut Value, depth: usize) {
+            if let Value::Object(members) = value {
+                if depth > 0 {
+                    members.values_mut().for_each(|member| add(member, depth - 1));
+                }
+                members.insert("x_of_a_newer_minor".to_owned(), json!({"a": 1}));
+            }
+        }
+        let walked = self.walk(walker, &walker.answers())?;
+        for request in &walked.asked {
+            let expected = self.plugin.step(request).map_err(words)?;
+            let mut newer = json!(request);
+            for (part, depth) in [("operation", 1), ("context", 0), ("reply", 1)] {
+                match (part, &mut newer[part]) {
+                    // The operation and the reply are named by their only key.
+                    ("operation" | "reply", Value::Object(members)) => {
+                        members.values_mut().for_each(|member| add(member, depth - 1));
+                    }
+                    (_, part) => add(part, depth),
+                }
+            }
+            newer["x_of_a_newer_minor"] = json!([1]);
+            let answer = self
+                .plugin
+                .step_json(newer.to_string().as_bytes())
+                .map_err(words)?;
+            if answer != expected {
+                return Err(format!(
+                    "with fields in the request that it does not know it answered {}: ignore them",
+                    shown(&answer)
+                ));
+            }
+        }
+        Ok("unknown fields of requests are ignored".to_owned())
+    }
+
+    fn lost(&self, walker: &Walker<'_>) -> Outcomes {
+        let recorded = walker.answers();
+        for index in 0..recorded.len() {
+            for sent in [true, false] {
+                let mut answers = recorded[..index].to_vec();
+                answers.push(Answer::Lost(sent));
+                let walked = self.walk(walker, &answers)?;
+                match &walked.end {
+                    End::Done(_) => return Err("it succeeded although no reply came".to_owned()),
+                    End::Open(request)
+                        if walked.sent.get(index).is_some_and(|before| before == &**request) =>
+                    {
+                        return Err(
+                            "it sent the same request again when its reply was lost: fail with `unavailable`, keyferry \
+                             tries again"
+                                .to_owned(),
+                        );
+                    }
+                    End::Open(_) => {}
+                    End::Fail(error) => {
+                        if error.kind != ErrorKind::Unavailable {
+                            return Err(format!(
+                                "a lost reply is `unavailable`, it failed with `{}`",
+                                error.kind.name()
+                            ));
+                        }
+                        let last = index + 1 == recorded.len();
+                        if last && sent && changes(walker) && error.effect != Effect::Unknown {
+                            return Err(EFFECT_UNKNOWN.to_owned());
+                        }
+                        if !sent && index == 0 && error.effect != Effect::None {
+                            return Err("nothing was sent, so the effect is `none`".to_owned());
+                        }
+                    }
+                }
+            }
+        }
+        Ok("is `unavailable`".to_owned())
+    }
+
+    /// These statuses as the last answer, with bodies that no vendor wrote.
+    fn statuses(&self, walker: &Walker<'_>, statuses: &[u16], kinds: &[ErrorKind], open: bool) -> Outcomes {
+        let recorded = walker.answers();
+        let Some((_, before)) = recorded.split_last() else {
+            return Ok("it sends nothing".to_owned());
+        };
+        for &status in statuses {
+            for body in ["", "{}", "<html><body>go away</body></html>"] {
+                let mut answers = before.to_vec();
+                answers.push(Answer::Reply(DryReply {
+                    status,
+                    headers: Vec::new(),
+                    body: body.as_bytes().to_vec(),
+                }));
+                let walked = self.walk(walker, &answers)?;
+                let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+                match walked.end {
+                    End::Done(_) => return Err(format!("it succeeded with status {status}")),
+                    End::Fail(error) if !kinds.contains(&error.kind) => {
+                        return Err(format!(
+                            "status {status} with the body {body:?} is `{}`, it failed with `{}`: {}",
+                            names.join("` or `"),
+                            error.kind.name(),
+                            error.message
+                        ));
+                    }
+                    End::Fail(error) if open && changes(walker) && error.effect != Effect::Unknown => {
+                        return Err(format!("status {status}: {EFFECT_UNKNOWN}"));
+                    }
+                    // It looks for another way.
+                    End::Open(_) | End::Fail(_) => {}
+                }
+            }
+        }
+        Ok(format!("{statuses:?}"))
+    }
+
+    fn malformed(&self, walker: &Walker<'_>) -> Outcomes {
+        self.sound(walker, |reply| {
+            let bodies = mutate::malformed().into_iter();
+            bodies.map(|body| mutate::with_body(reply, body)).collect()
+        })
+    }
+
+    /// Every answer replaced by each of these: no step may break the contract.
+    fn sound(&self, walker: &Walker<'_>, replies: impl Fn(&DryReply) -> Vec<DryReply>) -> Outcomes {
+        let recorded = walker.answers();
+        let mut count = 0;
+        for (index, answer) in recorded.iter().enumerate() {
+            let Answer::Reply(reply) = answer else { continue };
+            for reply in replies(reply) {
+                count += 1;
+                self.sound_with(walker, &recorded, index, reply)?;
+            }
+        }
+        Ok(format!("{count} replies"))
+    }
+
+    fn sound_with(
+        &self,
+        walker: &Walker<'_>,
+        recorded: &[Answer],
+        index: usize,
+        reply: DryReply,
+    ) -> Result<(), String> {
+        let about = || {
+            let text = String::from_utf8_lossy(&reply.body);
+            let short: String = text.chars().take(200).collect();
+            format!("status {} and the body {short:?}", reply.status)
+        };
+        let mut answers = recorded.to_vec();
+        answers[index] = Answer::Reply(reply.clone());
+        let walked = self.walk(walker, &answers);
+        let walked = walked.map_err(|error| format!("with {}: {error}", about()))?;
+        let last = index + 1 == recorded.len();
+        match &walked.end {
+            End::Fail(error)
+                if last
+                    && changes(walker)
+                    && error.kind == ErrorKind::Internal
+                    && error.effect != Effect::Unknown
+                    && walked.sent.len() == recorded.len() =>
+            {
+                Err(format!("with {}: {EFFECT_UNKNOWN}", about()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn unknown_fields(&self, walker: &Walker<'_>) -> Outcomes {
+        let recorded = walker.answers();
+        let expected = self.walk(walker, &recorded)?.end;
+        let changed: Vec<Answer> = recorded
+            .iter()
+            .map(|answer| match answer {
+                Answer::Reply(reply) => {
+                    Answer::Reply(mutate::with_unknown_fields(reply).unwrap_or_else(|| reply.clone()))
+                }
+                lost => lost.clone(),
+            })
+            .collect();
+        match self.walk(walker, &changed)?.end {
+            end if end == expected => Ok("are ignored".to_owned()),
+            End::Fail(error) => Err(format!(
+                "with fields in the reply that it does not know it failed: {}: ignore them",
+                error.message
+            )),
+            _ => Err("fields in the reply that it does not know changed the outcome: ignore them".to_owned()),
+        }
+    }
+
+    fn fuzzed(&self, walker: &Walker<'_>) -> Outcomes {
+        let recorded = walker.answers();
+        let mut dice = Dice::new(self.options.seed);
+        for round in 0..self.options.rounds {
+            let index = dice.roll(recorded.len());
+            if let Some(Answer::Reply(reply)) = recorded.get(index) {
+                let reply = mutate::fuzzed(reply, &mut dice);
+                self.sound_with(walker, &recorded, index, reply)
+                    .map_err(|error| format!("round {round} of seed {}: {error}", self.options.seed))?;
+            }
+        }
+        Ok(format!(
+            "{} rounds of seed {}",
+            self.options.rounds, self.options.seed
+        ))
+    }
+
+    fn walk(&self, walker: &Walker<'_>, answers: &[Answer]) -> Result<Walked, String> {
+        walker.walk(&self.plugin, answers)
+    }
+}
+
+/// Where an outcome differs from what is expected of it, in words. Only what is expected counts.
+fn difference(expected: &Value, found: &Value, at: &str) -> Option<String> {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => expected.iter().find_map(|(name, value)| {
+            let at = format!("{at}/{name}");
+            difference(value, found.get(name).unwrap_or(&Value::Null), &at)
+        }),
+        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
+            let both = expected.iter().zip(found).enumerate();
+            both.into_iter()
+                .find_map(|(index, (expected, found))| difference(expected, found, &format!("{at}/{index}")))
+        }
+        _ if expected == found => None,
+        _ => Some(format!(
+            "expected is {expected} at {at:?} of the outcome, it gave {found}"
+        )),
+    }
+}
+
+/// Whether the operation changes something at the vendor.
+fn changes(walker: &Walker<'_>) -> bool {
+    use OperationKind::{Attach, Create, Delete, Detach, Import};
+
+    matches!(
+        walker.case.operation.kind(),
+        Create | Import | Delete | Attach | Detach
+    )
+}
+
+fn shown(step: &Step) -> String {
+    let text = match step {
+        Step::Done(done) => match &done.outcome {
+            Outcome::Pair(_) => "a pair".to_owned(),
+            outcome => json!(outcome).to_string(),
+        },
+        Step::Fail(fail) => format!("the failure `{}`: {}", fail.error.kind.name(), fail.error.message),
+        other => json!(other).to_string(),
+    };
+    text.chars().take(200).collect()
+}
+
+fn words(error: impl ToString) -> String {
+    error.to_string()
+}
+
+const EFFECT_UNKNOWN: &str = "the request may have taken effect: fail with the effect `unknown`, so that keyferry reads \
+                              back before it goes on";
+const MAX_STEP_TIME: Duration = Duration::from_millis(1);
+
+/// Errors that keyferry acts upon, and the operations of which an author records them.
+const REQUIRED_ERRORS: &[(ErrorKind, &[OperationKind])] = &[
+    (
+        ErrorKind::AlreadyExists,
+        &[OperationKind::Create, OperationKind::Import],
+    ),
+    (ErrorKind::NotFound, &[OperationKind::Get, OperationKind::Delete]),
+    (ErrorKind::Unauthorized, &[OperationKind::List]),
+    (ErrorKind::Quota, &[OperationKind::Create, OperationKind::Import]),
+];
