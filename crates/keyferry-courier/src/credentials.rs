@@ -8,7 +8,7 @@ use keyferry_plugin::contract::{Effect, ErrorKind, ProviderError};
 use serde_json::Value;
 
 use crate::enforce::reach::Reach;
-use crate::job::JobError;
+use crate::job::{JobError, JobResult, Preview};
 use crate::process::Shared;
 use crate::recipe::{Field, Fields};
 use crate::setup::CredentialSource;
@@ -83,12 +83,43 @@ impl Credentials {
     }
 }
 
-/// Obtains them: from where the account says, and by a login where the manifest wants one.
+/// What came of asking for credentials.
+pub(crate) enum Obtained {
+    Credentials(Credentials),
+    /// For a preview: the first request that would have to be sent to obtain them.
+    Shown(JobResult),
+}
+
+/// Credentials for a preview, or the request that would obtain them: nothing is sent.
+pub(crate) fn for_preview(
+    shared: &Shared,
+    region: Option<&str>,
+    preview: &Preview,
+    deadline: Instant,
+) -> Result<Obtained, JobError> {
+    ask(shared, region, Some(preview), deadline)
+}
+
+/// Obtains them.
 fn obtain(shared: &Shared, region: Option<&str>, deadline: Instant) -> Result<Credentials, JobError> {
+    match ask(shared, region, None, deadline)? {
+        Obtained::Credentials(credentials) => Ok(credentials),
+        Obtained::Shown(_) => Err(missing(shared, "they were not obtained".to_owned())),
+    }
+}
+
+/// From where the account says, and by a login where the manifest wants one.
+fn ask(
+    shared: &Shared,
+    region: Option<&str>,
+    preview: Option<&Preview>,
+    deadline: Instant,
+) -> Result<Obtained, JobError> {
     let failed = |message: String| missing(shared, message);
     let raw = match &shared.setup.credentials {
         CredentialSource::Chain { profile } => {
-            return chain::obtain(shared, region, chain::Start::Chain(profile.clone()), deadline);
+            let start = chain::Start::Chain(profile.clone());
+            return chain::obtain(shared, region, start, preview, deadline);
         }
         CredentialSource::Command { argv } => command::obtain(shared, argv, deadline).map_err(failed)?,
         CredentialSource::Environment { fields } => given::environment(shared, fields).map_err(failed)?,
@@ -98,8 +129,8 @@ fn obtain(shared: &Shared, region: Option<&str>, deadline: Instant) -> Result<Cr
     };
     let given = given::complete(raw, shared).map_err(failed)?;
     match shared.setup.library.manifest.login {
-        true => chain::obtain(shared, region, chain::Start::Login(given), deadline),
-        false => Ok(given),
+        true => chain::obtain(shared, region, chain::Start::Login(given), preview, deadline),
+        false => Ok(Obtained::Credentials(given)),
     }
 }
 

@@ -11,7 +11,7 @@ use keyferry_plugin::contract::{
 };
 use serde_json::Value;
 
-use crate::credentials::{Credentials, profiles};
+use crate::credentials::{self, Credentials, Obtained, profiles};
 use crate::enforce::{Refusal, Rule, caps, cleaning, permit};
 use crate::exchange::Exchange;
 use crate::job::{JobError, JobRequest, JobResult};
@@ -36,6 +36,13 @@ impl Job {
         let kind = self.request.operation.kind();
         self.check(shared, kind)?;
         let region = shared.region(&self.request);
+        if let Some(preview) = &self.request.preview {
+            // A request that obtains credentials comes before all others.
+            return match credentials::for_preview(shared, region, preview, deadline)? {
+                Obtained::Shown(request) => Ok(request),
+                Obtained::Credentials(credentials) => self.attempt(shared, &credentials, deadline),
+            };
+        }
         match kind {
             OperationKind::Credentials => {
                 let credentials = shared.vault.renewed(shared, region, deadline)?;
@@ -51,7 +58,7 @@ impl Job {
         let credentials = shared.vault.get(shared, region, deadline)?;
         let result = self.attempt(shared, &credentials, deadline);
         match result {
-            Err(error) if error.is_unauthorized() && self.request.preview.is_none() => {
+            Err(error) if error.is_unauthorized() => {
                 // The same credentials again would only be refused again.
                 match shared.vault.renew(shared, region, &credentials, deadline)? {
                     Some(renewed) => self.attempt(shared, &renewed, deadline),

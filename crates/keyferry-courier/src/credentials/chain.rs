@@ -14,11 +14,12 @@ use serde_json::Value;
 
 use super::result::{self, Held};
 use super::source::Sources;
-use super::{Credentials, command, given, missing, named};
+use super::{Credentials, Obtained, command, given, missing, named};
 use crate::enforce::reach::Reach;
 use crate::enforce::{Refusal, Rule, caps, cleaning};
 use crate::exchange::Exchange;
-use crate::job::{JobError, JobRequest};
+use crate::job::{JobError, JobRequest, JobResult, Preview};
+use crate::preview;
 use crate::process::Shared;
 use crate::recipe::{Field, Fields};
 use crate::step::{Known, Moment, ask};
@@ -36,8 +37,9 @@ pub(super) fn obtain(
     shared: &Shared,
     region: Option<&str>,
     start: Start,
+    preview: Option<&Preview>,
     deadline: Instant,
-) -> Result<Credentials, JobError> {
+) -> Result<Obtained, JobError> {
     let manifest = &shared.setup.library.manifest;
     if !manifest.operations.contains_key(&OperationKind::Credentials) {
         let message = format!(
@@ -53,6 +55,7 @@ pub(super) fn obtain(
     let operation = Operation::Credentials(keyferry_plugin::contract::Credentials { profile });
     let request = JobRequest {
         region: region.map(str::to_owned),
+        preview: preview.cloned(),
         ..JobRequest::new(operation.clone(), crate::step::random_hex())
     };
     let nothing = Fields::new();
@@ -72,8 +75,8 @@ pub(super) fn obtain(
         answered: false,
         trail: Vec::new(),
     };
-    let mut credentials = chain.run()?;
-    if let Some(given) = &given {
+    let mut obtained = chain.run()?;
+    if let (Obtained::Credentials(credentials), Some(given)) = (&mut obtained, &given) {
         credentials.source = format!("login with {}", given.source);
         // What is kept of the given ones lasts no longer than they do.
         credentials.expires_at = match (credentials.expires_at, given.expires_at) {
@@ -81,7 +84,7 @@ pub(super) fn obtain(
             (login, given) => login.or(given),
         };
     }
-    Ok(credentials)
+    Ok(obtained)
 }
 
 /// One run of the operation.
@@ -102,7 +105,7 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    fn run(mut self) -> Result<Credentials, JobError> {
+    fn run(mut self) -> Result<Obtained, JobError> {
         let mut steps = caps::Steps::new(OperationKind::Credentials);
         let (mut state, mut reply) = (Value::Null, None);
         loop {
@@ -120,7 +123,7 @@ impl Chain<'_> {
                 self.request,
                 self.exchange.operation(),
                 known,
-                Moment::of(None),
+                Moment::of(self.request.preview.as_ref()),
                 state,
                 reply.take(),
             );
@@ -140,10 +143,13 @@ impl Chain<'_> {
                     state = step.state;
                 }
                 Step::Http(step) => {
+                    if self.request.preview.is_some() {
+                        return self.show(&step);
+                    }
                     reply = Some(self.http(&step)?);
                     state = step.state;
                 }
-                Step::Done(step) => return self.done(*step),
+                Step::Done(step) => return self.done(*step).map(Obtained::Credentials),
                 Step::Fail(step) => return Err(self.failed(step.error)),
             }
         }
@@ -240,6 +246,27 @@ impl Chain<'_> {
             }
         }
         Ok(received.reply)
+    }
+
+    fn show(&mut self, step: &HttpStep) -> Result<Obtained, JobError> {
+        let values = self.values();
+        let judged = self.exchange.judge(step, &values, &self.reach)?;
+        let mut shown = preview::result(&judged.request, &values);
+        if let JobResult::Preview(request) = &mut shown {
+            // A handle says nothing to who reads it.
+            for (handle, field) in values
+                .iter()
+                .filter_map(|(name, value)| Some((name, value.of.as_ref()?)))
+            {
+                let (handle, field) = (format!("<{handle}>"), format!("<{field}>"));
+                request.url = request.url.replace(&handle, &field);
+                request.body = request.body.replace(&handle, &field);
+                for (_, value) in &mut request.headers {
+                    *value = value.replace(&handle, &field);
+                }
+            }
+        }
+        Ok(Obtained::Shown(shown))
     }
 
     fn wait(&self, wait: Duration) -> Result<(), JobError> {

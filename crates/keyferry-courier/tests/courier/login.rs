@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use keyferry_courier::{Courier, CredentialSource, Hooks, JobError, JobResult, Rule, Setup};
+use keyferry_courier::{Courier, CredentialSource, Hooks, JobError, JobResult, Preview, Rule, Setup};
 use keyferry_hostile::Behaviour;
 use keyferry_plugin::contract::{Credentials, ErrorKind, Operation, Profiles, ProviderError};
 
@@ -526,6 +526,30 @@ async fn profiles_are_told_without_their_secrets() {
             assert!(!format!("{found:?}").contains("sesame-7-long"));
         }
         other => panic!("{other:?}"),
+    }
+    assert!(cloud.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_preview_shows_the_login_and_sends_nothing() {
+    let cloud = Cloud::start(honest);
+    let preview = Preview {
+        now: "2026-11-22T01:36:49Z".to_owned(),
+        nonce: "0".repeat(32),
+    };
+    for setup in [
+        setup(&cloud.endpoint, "login"),
+        given(setup(&cloud.endpoint, "login")),
+    ] {
+        let mut request = job(list());
+        request.preview = Some(preview.clone());
+        match one(setup, hooks(), request).await.unwrap() {
+            JobResult::Preview(shown) => {
+                assert_eq!(shown.url, format!("{}/login", cloud.endpoint));
+                assert_eq!(shown.body, r#"{"auth":{"user":"li","password":"<password>"}}"#);
+            }
+            other => panic!("{other:?}"),
+        }
     }
     assert!(cloud.requests().is_empty());
 }
