@@ -46,6 +46,7 @@ pub fn compare(
         return Comparison::Unknown;
     };
     let mut result = Comparison::Unknown;
+    let mut undecided = false;
     for form in forms {
         let ours = match (form, &reported) {
             (FingerprintForm::Md5, Fingerprint::Hex(text)) if text.len() == 32 => {
@@ -55,7 +56,9 @@ pub fn compare(
                 subject_public_key_info(public).map(|der| md5_hex(&der))
             }
             (FingerprintForm::Sha1Pkcs8, Fingerprint::Hex(text)) if text.len() == 40 => {
-                private.and_then(PrivateKey::pkcs8_sha1)
+                let ours = private.and_then(PrivateKey::pkcs8_sha1);
+                undecided |= private.is_none();
+                ours
             }
             (FingerprintForm::Sha1Spki, Fingerprint::Hex(text)) if text.len() == 40 => {
                 subject_public_key_info(public).map(|der| sha1_hex(&der))
@@ -71,7 +74,11 @@ pub fn compare(
             None => {}
         }
     }
-    result
+    match result {
+        // It may be a sum of the private half, which is not here.
+        Comparison::Mismatch if undecided => Comparison::Unknown,
+        result => result,
+    }
 }
 
 fn md5_hex(data: &[u8]) -> String {
@@ -132,10 +139,11 @@ const P521_HEADER: [u8; 25] = [
 mod tests {
     use super::*;
 
-    const ALL: [FingerprintForm; 4] = [
+    const ALL: [FingerprintForm; 5] = [
         FingerprintForm::Md5,
         FingerprintForm::Md5Spki,
         FingerprintForm::Sha1Pkcs8,
+        FingerprintForm::Sha1Spki,
         FingerprintForm::Sha256,
     ];
 
@@ -190,6 +198,8 @@ mod tests {
                 &key,
                 Comparison::Match,
             );
+            let sha1 = sha1_hex(&subject_public_key_info(public).unwrap());
+            check(&with_colons(&sha1), &ALL, &key, Comparison::Match);
             check(&public.fingerprint(), &ALL, &key, Comparison::Match);
             check(
                 &format!("{}=", public.fingerprint()),
@@ -256,6 +266,19 @@ mod tests {
             compare(&Pair::default(), &ALL, key.public_key(), None),
             Comparison::Unknown
         );
+    }
+
+    #[test]
+    fn without_the_private_half_a_sum_of_it_is_nothing() {
+        let key = PrivateKey::generate(Algorithm::Rsa2048).unwrap();
+        let sum = reports(&key.pkcs8_sha1().unwrap());
+        let compared = |private| compare(&sum, &ALL, key.public_key(), private);
+        assert_eq!(compared(Some(&key)), Comparison::Match);
+        assert_eq!(compared(None), Comparison::Unknown);
+        let other = reports(&"89".repeat(20));
+        let compared = |private| compare(&other, &ALL, key.public_key(), private);
+        assert_eq!(compared(Some(&key)), Comparison::Mismatch);
+        assert_eq!(compared(None), Comparison::Unknown);
     }
 
     #[test]

@@ -357,6 +357,8 @@ pub enum FingerprintForm {
     Md5Spki,
     /// SHA-1 of the DER PKCS#8 private key, hex.
     Sha1Pkcs8,
+    /// SHA-1 of the DER SubjectPublicKeyInfo, hex.
+    Sha1Spki,
     /// SHA-256 of the SSH public key blob, base64.
     Sha256,
 }

@@ -208,7 +208,21 @@ fn codes_have_kinds() {
         &delete(),
         response(403, refusal("UnauthorizedOperation", "No.")),
     );
-    assert!(error.message.contains("ec2:DeleteKeyPair"), "{}", error.message);
+    assert!(error.message.contains("ec2:DeleteKeyPair:"), "{}", error.message);
+    let mut context = context();
+    context.settings.insert("tags".to_owned(), json!({"team": "web"}));
+    let sent = send(AwsEc2, &import(), &context);
+    let reply = response(403, refusal("UnauthorizedOperation", "No."));
+    match step(AwsEc2, &import(), &context, sent.state, Some(reply)) {
+        Step::Fail(fail) => {
+            let message = fail.error.message;
+            assert!(
+                message.contains("ec2:ImportKeyPair, or ec2:CreateTags"),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
