@@ -5,7 +5,7 @@ use keyferry_plugin::contract::{Effect, ErrorKind, ProviderError, Response};
 use keyferry_plugin::error::{ErrorRule, vendor_message};
 use roxmltree::{Document, Node};
 
-use crate::{SESSION_TOKEN, Service};
+use crate::{SESSION_TOKEN, Service, tags};
 
 /// The capture of a `create`.
 pub const PRIVATE_KEY: &str = "private_key";
@@ -100,7 +100,7 @@ impl Service {
             .filter(|message| !message.is_empty())
         {
             Some(message) => message
-                .replace("{permission}", &format!("{}:{action}", self.name))
+                .replace("{permission}", &self.permission(turn, action))
                 .replace("{time}", &turn.context.time),
             None if words.is_empty() => format!("the provider answered {code}"),
             None => words,
@@ -112,6 +112,18 @@ impl Service {
         };
         let effect = if refused { Effect::None } else { effect };
         annotate(error.with_effect(effect), response, request_id)
+    }
+}
+
+impl Service {
+    /// What the action needs; tags that it gives need another permission.
+    fn permission(&self, turn: &Turn<'_>, action: &str) -> String {
+        let service = self.name;
+        let gives_tags = ["Create", "Import"].iter().any(|verb| action.starts_with(verb));
+        match tags(turn).next() {
+            Some(_) if gives_tags => format!("{service}:{action}, or {service}:CreateTags for `tags`"),
+            _ => format!("{service}:{action}"),
+        }
     }
 }
 
