@@ -49,10 +49,13 @@ impl Shared {
             .map(|text| Endpoint::parse(text, account.insecure_http))
             .transpose();
         let endpoint = endpoint.map_err(|error| format!("account {}: {error}", account.name))?;
+        // Where no host is made of it, a region is a name as the vendor chose it, `RegionOne`.
+        let templates = &setup.library.manifest.hosts;
+        let is_of_host = templates.iter().any(|host| host.contains("{region}"));
         if let Some(region) = account
             .region
             .as_deref()
-            .filter(|region| !hosts::is_label(region))
+            .filter(|region| is_of_host && !hosts::is_label(region))
         {
             let region = crate::enforce::cleaning::clean(region, 80);
             return Err(format!(
