@@ -1,6 +1,7 @@
 //! The plugin's `credentials` operation: the vendor's own chain, which reads sources that the manifest lists, and the
 //! login that makes of what was found or given what later operations need.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -114,8 +115,9 @@ impl Chain<'_> {
                 .and_then(|()| caps::check_state(&state))
                 .map_err(|refusal| self.refused(refusal))?;
             self.check_time()?;
+            let names: BTreeSet<String> = self.given.keys().chain(self.captured.keys()).cloned().collect();
             let known = Known {
-                fields: self.given.keys().chain(self.captured.keys()).cloned().collect(),
+                fields: names.into_iter().collect(),
                 session: &Value::Null,
             };
             let step = ask(
@@ -313,6 +315,9 @@ impl Chain<'_> {
         let (fields, session) = self
             .result(set, session)
             .map_err(|refusal| self.refused(refusal))?;
+        for (name, field) in &fields {
+            given::check_value(name, &source, &field.value).map_err(|message| self.missing(message))?;
+        }
         self.check_complete(&fields, &source)?;
         let now = std::time::SystemTime::now();
         Ok(Credentials {

@@ -5,7 +5,6 @@ use keyferry_plugin::manifest::{FieldClass, Manifest};
 use serde_json::Value;
 
 use super::document::Handles;
-use super::given::check_value;
 use crate::enforce::blanking::Blanker;
 use crate::enforce::{Refusal, Rule, cleaning};
 use crate::recipe::{Field, Fields};
@@ -34,14 +33,6 @@ impl Held<'_> {
                 return refuse(format!("wanted to keep `{name}`, which it did not capture"));
             };
             fields.entry(name.clone()).or_insert_with(|| copy(field));
-        }
-        for (name, field) in &fields {
-            check_value(name, "of the login", &field.value).map_err(|message| {
-                Refusal::new(
-                    Rule::CredentialPlace,
-                    format!("gave what is no credential: {message}"),
-                )
-            })?;
         }
         Ok(fields)
     }

@@ -415,6 +415,16 @@ async fn a_profile_of_a_yaml_file_names_where_to_log_in() {
             .starts_with("HOSTILE AKIDPROFILE:")
     );
 
+    let broken = text.replace(SECRET, "\"sesame\\nopen\"");
+    std::fs::write(&file.path, broken).unwrap();
+    let (error, ..) = failing(setup.clone(), file.hooks.clone()).await;
+    assert!(
+        error
+            .message
+            .contains("the field `access_key_secret` (a login) contains a line end"),
+        "{}",
+        error.message
+    );
     std::fs::write(&file.path, "p: {password: sesame\n").unwrap();
     let (error, answered, _) = failing(setup.clone(), file.hooks.clone()).await;
     assert!(
