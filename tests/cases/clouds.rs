@@ -11,6 +11,8 @@ mod forms;
 mod refusals;
 #[path = "clouds/restart.rs"]
 mod restart;
+#[path = "clouds/roles.rs"]
+mod roles;
 #[path = "clouds/scene.rs"]
 mod scene;
 #[path = "clouds/silence.rs"]

@@ -79,7 +79,11 @@ impl Daemon {
         command
             .env_clear()
             .env("HOME", home.root())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            // Whatever machine the tests run on, its metadata service is none of theirs.
+            .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("VOLCENGINE_ECS_METADATA_DISABLED", "true");
         if let Some(level) = &options.log {
             command.env("KEYFERRY_LOG", level);
         }
