@@ -68,7 +68,7 @@ pub enum Rule {
     Reserved,
 }
 
-use OperationKind::{Create, Credentials, Delete, Get, Import, List};
+use OperationKind::{Attach, Create, Credentials, Delete, Detach, Get, Import, List, ListInstances};
 use Rule::{
     Allowed, Answer, Call, Cap, Echo, Host, Outcome, Permit, PrivateKey, Reserved, SecretPlace, Text,
 };
@@ -80,6 +80,10 @@ behaviours! {
     Print = "print", Allowed, Option::None;
     /// The bearer in its own header, with text before it.
     BearerWithText = "bearer_with_text", Allowed, Some(List);
+    /// The private key in a reply of XML, with references for its line ends.
+    PrivateKeyFromXml = "private_key_from_xml", Allowed, Some(Create);
+    /// The private key in a header of the reply.
+    PrivateKeyFromHeader = "private_key_from_header", Allowed, Some(Create);
     /// Tries to write the file of the setting `path`, and fails with what came of it.
     WriteFile = "write_file", Allowed, Option::None;
     /// Panics; the plugin kit makes it an error of kind `internal`.
@@ -205,6 +209,73 @@ behaviours! {
     /// A secret's value decides what the call is.
     ActionFromCredential = "action_from_credential", Call, Some(List);
 
+    /// A body where the call has none.
+    BodyUnlisted = "body_unlisted", Call, Some(List);
+    /// A field of a JSON body that the call does not list.
+    JsonExtraField = "json_extra_field", Call, Some(Attach);
+    /// An empty object in a JSON body where the call lists nothing.
+    JsonEmptyObject = "json_empty_object", Call, Some(Attach);
+    /// A field of a JSON body twice, the second time for another pair.
+    JsonDuplicateKey = "json_duplicate_key", Call, Some(Attach);
+    /// A JSON body for another pair.
+    JsonOtherPair = "json_other_pair", Call, Some(Attach);
+    /// A JSON body that names no pair.
+    JsonUnnamed = "json_unnamed", Call, Some(Attach);
+    /// A field of a JSON body with another value than the call allows.
+    JsonOtherValue = "json_other_value", Call, Some(Attach);
+    /// A form where the call has a JSON body.
+    JsonAsForm = "json_as_form", Call, Some(Attach);
+    /// A form for another pair.
+    FormOtherPair = "form_other_pair", Call, Some(Detach);
+    /// A parameter of a form twice, once with its name escaped.
+    FormDuplicate = "form_duplicate", Call, Some(Detach);
+    /// Two parameters of a form as one, for those who read `;` as `&`.
+    FormSemicolon = "form_semicolon", Call, Some(Detach);
+    /// A form, and a query that says something else.
+    FormAndQuery = "form_and_query", Call, Some(Detach);
+    /// Two segments of a path in place of one.
+    PathTwoSegments = "path_two_segments", Call, Some(ListInstances);
+    /// A path below what no URL has.
+    PathOtherBase = "path_other_base", Call, Some(ListInstances);
+
+    /// The password as a name in a JSON body.
+    BodyPasswordAsKey = "body_password_as_key", SecretPlace, Some(Credentials);
+    /// The password in its place, with text before it.
+    BodyPasswordWithText = "body_password_with_text", SecretPlace, Some(Credentials);
+    /// The password in its place, not as a JSON string.
+    BodyPasswordBare = "body_password_bare", SecretPlace, Some(Credentials);
+    /// The password in its place, percent-encoded in JSON.
+    BodyPasswordPercent = "body_password_percent", SecretPlace, Some(Credentials);
+    /// The password in its place, and its digest in another.
+    BodyPasswordHashed = "body_password_hashed", SecretPlace, Some(Credentials);
+    /// The password in its place, and in another.
+    BodyPasswordInOther = "body_password_in_other", SecretPlace, Some(Credentials);
+    /// The password in its place of a form, and in another.
+    BodyPasswordInForm = "body_password_in_form", SecretPlace, Some(Credentials);
+    /// The password in a header.
+    BodyPasswordInHeader = "body_password_in_header", SecretPlace, Some(Credentials);
+
+    /// A metadata address over TLS.
+    MetadataOverTls = "metadata_over_tls", Host, Some(Credentials);
+    /// A metadata address at another port.
+    MetadataOtherPort = "metadata_other_port", Host, Some(Credentials);
+    /// A login at a host that no answer named.
+    CatalogueOfNobody = "catalogue_of_nobody", Host, Some(Credentials);
+
+    /// A capture of a private key in a login.
+    CaptureKeyInLogin = "capture_key_in_login", PrivateKey, Some(Credentials);
+    /// A capture of a public field in a login.
+    CapturePublicField = "capture_public_field", PrivateKey, Some(Credentials);
+    /// A capture of what is no field in a login.
+    CaptureUnknownField = "capture_unknown_field", PrivateKey, Some(Credentials);
+    /// A capture of the bearer in `list`.
+    CaptureTokenInList = "capture_token_in_list", PrivateKey, Some(List);
+    /// A capture of the bearer in `attach`.
+    CaptureTokenInAttach = "capture_token_in_attach", PrivateKey, Some(Attach);
+    /// `create` whose reply in XML has the private key elsewhere.
+    PrivateKeyElsewhereInXml = "private_key_elsewhere_in_xml", PrivateKey, Some(Create);
+    /// `create` whose private key is in a header, with a capture elsewhere.
+    PrivateKeyLeftInHeader = "private_key_left_in_header", PrivateKey, Some(Create);
     /// A capture of the private key in `list`.
     CaptureInList = "capture_in_list", PrivateKey, Some(List);
     /// A capture of the private key in `import`.
@@ -225,7 +296,9 @@ behaviours! {
     /// Asks the server to repeat the request's headers, and fails with the reply's body as message. The headers hold the
     /// bearer, in its own place, and the signature.
     EchoSecrets = "echo_secrets", Echo, Some(List);
-    /// The same, with the reply's body as a pair's name.
+    /// Captures the bearer from XML in a login, and fails with the reply's body as message, which repeats it.
+    EchoCapturedXml = "echo_captured_xml", Echo, Some(Credentials);
+    /// Like `echo_secrets`, with the reply's body as a pair's name.
     EchoInPair = "echo_in_pair", Echo, Some(List);
 
     /// Deletes another name.
@@ -315,6 +388,8 @@ behaviours! {
     /// Reads a source though the account gave its credentials.
     LoginReadAnyway = "login_read_anyway", Allowed, Some(Credentials);
 
+    /// Answers for an instance that it was not asked to bind.
+    AttachedOther = "attached_other", Outcome, Some(Attach);
     /// Another operation's outcome.
     OtherOutcome = "other_outcome", Outcome, Some(List);
     /// After a create that went well, an error that claims no effect.

@@ -13,11 +13,12 @@
 
 use keyferry_plugin::abi::{self, Buffer, PluginTable};
 use keyferry_plugin::contract::{
-    Create, Credentials, Delete, Import, List, Operation, PairReference, Profiles, StepRequest,
+    Attachment, Create, Credentials, Delete, Import, List, Operation, PairReference, Profiles, StepRequest,
 };
 use keyferry_plugin::{Answer, Provider, Turn, export};
 
 mod behaviour;
+mod bodies;
 mod crash;
 mod login;
 mod provider;
@@ -46,6 +47,18 @@ impl Provider for Hostile {
 
     fn delete(&self, delete: &Delete, turn: &Turn<'_>) -> Answer {
         operate(&Operation::Delete(delete.clone()), turn)
+    }
+
+    fn attach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+        operate(&Operation::Attach(attachment.clone()), turn)
+    }
+
+    fn detach(&self, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
+        operate(&Operation::Detach(attachment.clone()), turn)
+    }
+
+    fn list_instances(&self, pair: &PairReference, turn: &Turn<'_>) -> Answer {
+        operate(&Operation::ListInstances(pair.clone()), turn)
     }
 
     fn credentials(&self, credentials: &Credentials, turn: &Turn<'_>) -> Answer {
@@ -132,6 +145,16 @@ mod tests {
 
     use super::*;
 
+    fn attachment() -> Attachment {
+        Attachment {
+            pair: PairReference {
+                name: "web-1".to_owned(),
+                id: Some("pair-1".to_owned()),
+            },
+            instances: vec!["i-1".to_owned()],
+        }
+    }
+
     fn operation(kind: OperationKind) -> Operation {
         let name = "web-1".to_owned();
         let pair = PairReference {
@@ -149,6 +172,9 @@ mod tests {
             }),
             OperationKind::Get => Operation::Get(pair),
             OperationKind::Delete => Operation::Delete(Delete { pairs: vec![pair] }),
+            OperationKind::Attach => Operation::Attach(attachment()),
+            OperationKind::Detach => Operation::Detach(attachment()),
+            OperationKind::ListInstances => Operation::ListInstances(pair),
             OperationKind::Credentials => Operation::Credentials(Credentials::default()),
             OperationKind::Profiles => Operation::Profiles(Profiles::default()),
             _ => Operation::List(List::default()),

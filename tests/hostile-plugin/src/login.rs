@@ -1,9 +1,9 @@
 //! Logging in, honestly and otherwise.
 //!
-//! `POST {base}/login` with `{"auth": {"user": .., "password": ..}}` answers 200 with `{"token": .., "project": ..,
+//! `POST {base}/login`, at the setting `login_url`, else at the URL that the source of the password names, with `{"auth": {"user": .., "password": ..}}` answers 200 with `{"token": .., "project": ..,
 //! "expires_at": .., "catalog": [{"url": ..}]}`, 401, or 429. The password is the account's, else `HOSTILE_PASSWORD`, else
 //! that of the profile `p` in the file that `HOSTILE_PROFILE` names; where that profile has a `command`, its output has the
-//! access key, and there is no login.
+//! access key, and there is no login. Last, the file `token` holds a token, which goes with the environment's access key.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,14 @@
 //! A tiny provider, as it should be.
 
 use keyferry_plugin::contract::{
-    CredentialSet, CredentialValue, DoneStep, Effect, ErrorKind, HttpStep, Operation, Outcome, Pair,
-    ProviderError, ReadStep, Reply, Response, Step,
+    CredentialSet, CredentialValue, DoneStep, Effect, ErrorKind, HttpStep, InstanceResult, Operation,
+    Outcome, Pair, ProviderError, ReadStep, Reply, Response, Step,
 };
 use keyferry_plugin::recipe::{Capture, Expr, HttpRequest, Place};
 use keyferry_plugin::{Answer, Turn};
 use serde_json::Value;
+
+use crate::bodies;
 
 /// The next step of an operation.
 pub(crate) fn answer(operation: &Operation, turn: &Turn<'_>) -> Answer {
@@ -67,6 +69,9 @@ pub(crate) fn request(operation: &Operation, turn: &Turn<'_>) -> HttpRequest {
                 vec![text("names", &Value::from(names).to_string())],
             )
         }
+        Operation::Attach(_) => ("AttachPair", Vec::new()),
+        Operation::Detach(_) => ("DetachPair", Vec::new()),
+        Operation::ListInstances(_) => ("ListInstances", Vec::new()),
         _ => ("ListPairs", Vec::new()),
     };
     let host = match &turn.context.region {
@@ -86,7 +91,7 @@ pub(crate) fn request(operation: &Operation, turn: &Turn<'_>) -> HttpRequest {
             Expr::Text(turn.context.session.to_string()),
         ));
     }
-    HttpRequest {
+    let honest = HttpRequest {
         method: "POST".to_owned(),
         origin: turn.session("/api").map_or_else(
             || turn.origin(&host),
@@ -96,6 +101,16 @@ pub(crate) fn request(operation: &Operation, turn: &Turn<'_>) -> HttpRequest {
         query,
         headers,
         body: Expr::text(""),
+    };
+    match operation {
+        Operation::Attach(attachment) => bodies::attachment(honest, attachment, false),
+        Operation::Detach(attachment) => bodies::attachment(honest, attachment, true),
+        Operation::ListInstances(pair) => HttpRequest {
+            method: "GET".to_owned(),
+            path: format!("/pairs/{}/instances/all", pair.name),
+            ..honest
+        },
+        _ => honest,
     }
 }
 
@@ -141,6 +156,17 @@ fn outcome(operation: &Operation, response: &Response) -> Result<Outcome, Provid
         return Err(ProviderError::new(kind, message));
     }
     match operation {
+        Operation::Attach(attachment) | Operation::Detach(attachment) => {
+            let results = attachment.instances.iter().map(|instance| InstanceResult {
+                instance: instance.clone(),
+                error: None,
+            });
+            Ok(Outcome::Attached(results.collect()))
+        }
+        Operation::ListInstances(_) => {
+            let instances = serde_json::from_value(body["instances"].clone()).map_err(internal)?;
+            Ok(Outcome::Instances(instances))
+        }
         Operation::Delete(_) => Ok(Outcome::Deleted),
         Operation::List(_) => {
             let pairs: Vec<Pair> = serde_json::from_value(body["pairs"].clone()).map_err(internal)?;

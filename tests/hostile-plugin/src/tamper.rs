@@ -9,13 +9,15 @@ use keyferry_plugin::{Answer, Turn};
 use serde_json::Value;
 
 use crate::Behaviour;
-use crate::login;
 use crate::provider::{credentials, done, private_key_at, request};
+use crate::{bodies, login};
 
 /// The step that the behaviour puts in the place of an honest one.
 pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>, honest: Answer) -> Answer {
     use Behaviour as B;
-    if let Some(answer) = login::answer(behaviour, operation, turn) {
+    let others =
+        login::answer(behaviour, operation, turn).or_else(|| bodies::answer(behaviour, operation, turn));
+    if let Some(answer) = others {
         return answer;
     }
     match (behaviour, turn.reply) {

@@ -81,11 +81,7 @@ impl Search<'_> {
                 self.depth += 1;
             }
             // The first of its name has nothing in it.
-            Event::Empty(element) => {
-                if self.is_next(element.local_name().as_ref()) {
-                    return None;
-                }
-            }
+            Event::Empty(element) if self.is_next(element.local_name().as_ref()) => return None,
             Event::End(_) => {
                 if is_within && let Some(content) = &mut self.content {
                     content.end = before;
@@ -114,7 +110,7 @@ impl Search<'_> {
     fn push(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = rest.find('\r') {
-            self.secret.push(rest[..at].as_bytes());
+            self.secret.push(&rest.as_bytes()[..at]);
             self.secret.push(b"\n");
             rest = &rest[at + 1..];
             rest = rest.strip_prefix('\n').unwrap_or(rest);

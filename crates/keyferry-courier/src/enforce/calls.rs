@@ -19,13 +19,16 @@ use body::Body;
 pub(crate) use body::{CONTENT_TYPE, content_type};
 pub(super) use body::{form, values};
 
+/// Name and value, of a query, a form or a header.
+pub(crate) type Parameter = (String, Zeroizing<Vec<u8>>);
+
 /// A request whose recipes were evaluated.
 pub(crate) struct EvaluatedRequest {
     pub(crate) method: String,
     pub(crate) origin: Origin,
     pub(crate) path: String,
-    pub(crate) query: Vec<(String, Zeroizing<Vec<u8>>)>,
-    pub(crate) headers: Vec<(String, Zeroizing<Vec<u8>>)>,
+    pub(crate) query: Vec<Parameter>,
+    pub(crate) headers: Vec<Parameter>,
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
@@ -206,7 +209,7 @@ fn check_form(request: &EvaluatedRequest) -> Result<(), String> {
     check_unique(&request.query)
 }
 
-fn check_unique(parameters: &[(String, Zeroizing<Vec<u8>>)]) -> Result<(), String> {
+fn check_unique(parameters: &[Parameter]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     match parameters.iter().find(|(name, _)| !seen.insert(name)) {
         Some((name, _)) => Err(format!(
@@ -359,7 +362,7 @@ fn is_one_segment(segment: &str) -> bool {
 fn check_subject(
     call: &Call,
     kind: OperationKind,
-    parameters: &[(String, Zeroizing<Vec<u8>>)],
+    parameters: &[Parameter],
     body: &Body,
 ) -> Result<(), String> {
     let mentions = |placeholder: &str| {

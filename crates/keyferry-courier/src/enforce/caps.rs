@@ -23,7 +23,7 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a reply's body.
 pub(crate) fn max_reply(kind: OperationKind) -> usize {
     match kind {
-        OperationKind::List => 4 * 1024 * 1024,
+        OperationKind::List | OperationKind::ListInstances => 4 * 1024 * 1024,
         _ => 1024 * 1024,
     }
 }
@@ -38,7 +38,7 @@ pub(crate) struct Steps {
 impl Steps {
     pub(crate) fn new(kind: OperationKind) -> Self {
         let most = match kind {
-            OperationKind::List => 2000,
+            OperationKind::List | OperationKind::ListInstances => 2000,
             _ => 64,
         };
         Self { kind, most, taken: 0 }

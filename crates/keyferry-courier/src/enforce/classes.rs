@@ -59,8 +59,11 @@ fn check_body(shown: &[u8], bearers: &BTreeMap<&str, &CredentialField>) -> Resul
             .into_iter()
             .filter_map(crate::json::tokens)
             .collect();
-        let in_json = json.iter().flatten().filter(|(path, value)| {
-            **value == mark && pointers.iter().any(|pointer| crate::json::is_at(path, pointer))
+        let in_json = json.iter().flatten().filter(|value| {
+            *value.text == mark
+                && pointers
+                    .iter()
+                    .any(|pointer| crate::json::is_at(&value.path, pointer))
         });
         let in_place = in_form.count() + in_json.count();
         let percented = format!("%3C{name}%3E").into_bytes();

@@ -221,6 +221,34 @@ pub(crate) fn honest(request: &Request) -> Reply {
     if request.target == "/login" {
         return login(LOGIN_TOKEN, &[]);
     }
+    if request.target == "/form-login" {
+        // Repeated, as it is and escaped.
+        let escaped = LOGIN_TOKEN.replace('=', "&#61;").replace('+', "&#x2B;");
+        return Reply::Json(
+            200,
+            format!(
+                "<Login><Token>{escaped}</Token><Again>{LOGIN_TOKEN}</Again><Again>{escaped}</Again></Login>"
+            ),
+        );
+    }
+    match (request.action(), request.header("x-format")) {
+        ("CreatePair", "xml") => {
+            let key = private_key().replace('\n', "&#xA;");
+            let body = format!("<CreatePair><Pair>web-1</Pair><PrivateKey>{key}</PrivateKey></CreatePair>");
+            return Reply::WithHeaders(200, "Content-Type: text/xml\r\n".to_owned(), body);
+        }
+        ("CreatePair", "header") => {
+            let key: String = private_key()
+                .lines()
+                .filter(|line| !line.starts_with('-'))
+                .collect();
+            return Reply::WithHeaders(200, format!("X-Private-Key: {key}\r\n"), pair("web-1"));
+        }
+        ("ListInstances", _) => {
+            return Reply::Json(200, r#"{"instances":["i-1\u001b[2J","i-2"]}"#.to_owned());
+        }
+        _ => {}
+    }
     let body = match request.action() {
         "CreatePair" => {
             let mut body: serde_json::Value = serde_json::from_str(&pair("web-1")).unwrap();

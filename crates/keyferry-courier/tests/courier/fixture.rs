@@ -12,7 +12,9 @@ use keyferry_courier::{
     Account, Courier, CredentialSource, Hooks, JobError, JobRequest, JobResult, Launch, Limits, Network,
     Setup,
 };
-use keyferry_plugin::contract::{Algorithm, Create, Delete, Import, List, Operation, PairReference};
+use keyferry_plugin::contract::{
+    Algorithm, Attachment, Create, Delete, Import, List, Operation, PairReference,
+};
 use keyferry_sandbox::LibraryFacts;
 use rustix::process::Pid;
 
@@ -185,4 +187,11 @@ pub(crate) fn delete() -> Operation {
     Operation::Delete(Delete {
         pairs: vec![reference()],
     })
+}
+
+pub(crate) fn attachment() -> Attachment {
+    Attachment {
+        pair: reference(),
+        instances: vec!["i-1".to_owned(), "i-2".to_owned()],
+    }
 }

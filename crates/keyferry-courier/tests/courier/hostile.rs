@@ -6,7 +6,7 @@ use keyferry_plugin::contract::{Effect, Operation, OperationKind, Profiles};
 
 use crate::cloud::{Cloud, LOGIN_TOKEN, PUBLIC_KEY, Reply, honest, private_key};
 use crate::fixture::{
-    PATIENCE, SECRET, TOKEN, create, delete, hooks, import, job, list, one, reference, setup,
+    PATIENCE, SECRET, TOKEN, attachment, create, delete, hooks, import, job, list, one, reference, setup,
 };
 
 fn request(kind: OperationKind) -> JobRequest {
@@ -15,6 +15,10 @@ fn request(kind: OperationKind) -> JobRequest {
         OperationKind::Import => import(),
         OperationKind::Get => Operation::Get(reference()),
         OperationKind::Delete => delete(),
+        OperationKind::Attach => Operation::Attach(attachment()),
+        OperationKind::Detach => Operation::Detach(attachment()),
+        OperationKind::ListInstances => Operation::ListInstances(reference()),
+        OperationKind::Credentials => Operation::Credentials(Default::default()),
         OperationKind::Profiles => Operation::Profiles(Profiles::default()),
         _ => list(),
     });
@@ -65,7 +69,9 @@ fn honest_requests(behaviour: Behaviour) -> usize {
         | B::PrivateKeyHashed
         | B::PrivateKeyUncaptured
         | B::PrivateKeyElsewhere
+        | B::PrivateKeyElsewhereInXml
         | B::PrivateKeyInNoHeader
+        | B::PrivateKeyLeftInHeader
         | B::Session => 1,
         B::LoginKeepPassword | B::LoginUrlNeverNamed | B::LoginLargePublic => 1,
         // All steps but the one that reads.
@@ -131,6 +137,109 @@ async fn a_bearer_may_have_text_around_it_in_its_own_place() {
         cloud.requests()[0].header("x-security-token"),
         format!("token {TOKEN}")
     );
+}
+
+#[tokio::test]
+async fn a_private_key_is_captured_where_it_is() {
+    for (behaviour, expected) in [
+        (Behaviour::PrivateKeyFromXml, private_key()),
+        (
+            Behaviour::PrivateKeyFromHeader,
+            private_key()
+                .lines()
+                .filter(|line| !line.starts_with('-'))
+                .collect(),
+        ),
+    ] {
+        let (result, cloud) = run(behaviour).await;
+        assert_eq!(cloud.actions(), ["CreatePair"]);
+        match result.unwrap() {
+            JobResult::Created { private_key, pair } => {
+                assert_eq!(private_key.expose(), expected.as_bytes());
+                assert!(pair.name.contains("web-1"), "{}", pair.name);
+            }
+            other => panic!("{behaviour:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_captured_is_blanked_where_it_is_repeated() {
+    let (result, cloud) = run(Behaviour::EchoCapturedXml).await;
+    let message = result.unwrap_err().to_string();
+    let blank = "&lt;security_token&gt;";
+    let expected =
+        format!("<Login><Token>{blank}</Token><Again>{blank}</Again><Again>{blank}</Again></Login>");
+    assert!(message.contains(&expected), "{message}");
+    assert_eq!(cloud.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn pairs_are_bound_and_released() {
+    for kind in [OperationKind::Attach, OperationKind::Detach] {
+        let cloud = Cloud::start(honest);
+        let result = one(setup(&cloud.endpoint, "none"), hooks(), request(kind)).await;
+        match result.unwrap() {
+            JobResult::Attached(results) => {
+                assert_eq!(results.len(), 2);
+                assert!(results.iter().all(|result| result.error.is_none()));
+            }
+            other => panic!("{other:?}"),
+        }
+        let asked = cloud.requests();
+        let (content_type, body) = match kind {
+            OperationKind::Attach => (
+                "application/json",
+                r#"{"instances":["i-1","i-2"],"pair":{"id":"pair-7","name":"web-1"}}"#,
+            ),
+            _ => (
+                "application/x-www-form-urlencoded",
+                "name=web-1&instance.1=i-1&instance.2=i-2",
+            ),
+        };
+        assert_eq!(asked[0].header("content-type"), content_type);
+        assert_eq!(asked[0].body, body);
+
+        // They change something: what became of a lost reply is open.
+        let cloud = Cloud::start(|_| Reply::Close);
+        let error = one(setup(&cloud.endpoint, "none"), hooks(), request(kind))
+            .await
+            .unwrap_err();
+        assert_eq!(error.effect(), Effect::Unknown, "{error}");
+
+        let mut nothing = request(kind);
+        match &mut nothing.operation {
+            Operation::Attach(attachment) | Operation::Detach(attachment) => attachment.instances.clear(),
+            _ => {}
+        }
+        let error = one(setup(&cloud.endpoint, "none"), hooks(), nothing)
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), format!("{kind} needs an instance"));
+        assert_eq!(error.effect(), Effect::None);
+    }
+    let (result, _cloud) = run(Behaviour::AttachedOther).await;
+    let message = result.unwrap_err().to_string();
+    assert!(
+        message.contains("answered for an instance that it was not asked about"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn the_instances_of_a_pair_are_listed() {
+    let cloud = Cloud::start(honest);
+    let result = one(
+        setup(&cloud.endpoint, "none"),
+        hooks(),
+        request(OperationKind::ListInstances),
+    )
+    .await;
+    match result.unwrap() {
+        JobResult::Instances(instances) => assert_eq!(instances, ["i-1[2J", "i-2"]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cloud.requests()[0].target, "/pairs/web-1/instances/all");
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@ mod credentials;
 mod fixture;
 mod hostile;
 mod jobs;
+mod listing;
 mod login;
 mod metadata;

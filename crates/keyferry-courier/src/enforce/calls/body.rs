@@ -5,17 +5,25 @@ use std::collections::BTreeMap;
 use keyferry_plugin::manifest::{self, Call};
 use zeroize::Zeroizing;
 
-use super::{EvaluatedRequest, Subject};
+use super::{EvaluatedRequest, Parameter, Subject};
 use crate::enforce::cleaning;
 use crate::json::{self, Leaf, Strictness, Token};
+
+/// A value of a JSON body that is no object or list.
+pub(crate) struct Value {
+    /// The way to it.
+    pub(crate) path: Vec<Token>,
+    /// A string without quotes and escapes, or the text of anything else.
+    pub(crate) text: Zeroizing<Vec<u8>>,
+}
 
 /// What a body holds.
 pub(super) enum Body {
     None,
     /// The parameters.
-    Form(Vec<(String, Zeroizing<Vec<u8>>)>),
+    Form(Vec<Parameter>),
     /// Every value that is no object or list, with the way to it.
-    Json(Vec<(Vec<Token>, Zeroizing<Vec<u8>>)>),
+    Json(Vec<Value>),
 }
 
 impl Body {
@@ -60,7 +68,7 @@ impl Body {
     }
 
     /// The parameters, where the body holds them.
-    pub(super) fn parameters(&self) -> Option<&[(String, Zeroizing<Vec<u8>>)]> {
+    pub(super) fn parameters(&self) -> Option<&[Parameter]> {
         match self {
             Self::Form(parameters) => Some(parameters),
             Self::None | Self::Json(_) => None,
@@ -70,7 +78,8 @@ impl Body {
     /// Whether there is a value at this JSON pointer; `*` stands for any index.
     pub(super) fn has(&self, pointer: &str) -> bool {
         let Self::Json(values) = self else { return false };
-        json::tokens(pointer).is_some_and(|tokens| values.iter().any(|(path, _)| json::is_at(path, &tokens)))
+        json::tokens(pointer)
+            .is_some_and(|tokens| values.iter().any(|value| json::is_at(&value.path, &tokens)))
     }
 
     /// Checks that every value stands where the call lists it, with the value that it allows; else how far it got.
@@ -80,7 +89,7 @@ impl Body {
             .iter()
             .filter_map(|(pointer, template)| Some((json::tokens(pointer)?, template)))
             .collect();
-        for (index, (path, value)) in values.iter().enumerate() {
+        for (index, Value { path, text }) in values.iter().enumerate() {
             let mut at_path = listed
                 .iter()
                 .filter(|(tokens, _)| json::is_at(path, tokens))
@@ -89,7 +98,7 @@ impl Body {
                 let message = format!("the body's field `{}` is not listed", shown(path));
                 return Err((index, message));
             }
-            if !at_path.any(|(_, template)| subject.fits(template, value)) {
+            if !at_path.any(|(_, template)| subject.fits(template, text)) {
                 let message = format!(
                     "the body's field `{}` has another value than the call allows",
                     shown(path)
@@ -121,7 +130,7 @@ pub(crate) fn content_type(call: &Call) -> Option<&'static str> {
 
 /// Names and values of a form (`application/x-www-form-urlencoded`), in order; none where a character that means something
 /// stands there unescaped, so that nobody reads it in another way.
-pub(crate) fn form(body: &[u8]) -> Option<Vec<(String, Zeroizing<Vec<u8>>)>> {
+pub(crate) fn form(body: &[u8]) -> Option<Vec<Parameter>> {
     let pair = |pair: &[u8]| {
         let equals = pair.iter().position(|&b| b == b'=')?;
         let name = unescaped(&pair[..equals]).filter(|name| !name.is_empty())?;
@@ -153,20 +162,23 @@ fn unescaped(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// The values of a JSON object with the way to them; none where it is not one that everybody reads alike.
-pub(crate) fn values(body: &[u8]) -> Option<Vec<(Vec<Token>, Zeroizing<Vec<u8>>)>> {
-    let mut found = Vec::new();
+pub(crate) fn values(body: &[u8]) -> Option<Vec<Value>> {
+    let mut found: Vec<Value> = Vec::new();
     json::walk(body, Strictness::Strict, &mut |path, leaf| {
-        let value = match leaf {
+        let text = match leaf {
             // It was looked at.
             Leaf::String(content) => json::unescape(&body[content]).unwrap_or_default(),
             Leaf::Word(word) => Zeroizing::new(body[word].to_vec()),
             Leaf::Empty => Zeroizing::new(b"{}".to_vec()),
         };
-        found.push((path.to_vec(), value));
+        found.push(Value {
+            path: path.to_vec(),
+            text,
+        });
     })?;
     let is_object = body.trim_ascii_start().starts_with(b"{");
     // `{}` alone has no field that could be listed.
-    (is_object && found.iter().all(|(path, _): &(Vec<Token>, _)| !path.is_empty())).then_some(found)
+    (is_object && found.iter().all(|value| !value.path.is_empty())).then_some(found)
 }
 
 fn shown(path: &[Token]) -> String {

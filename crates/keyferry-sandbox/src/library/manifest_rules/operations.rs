@@ -130,10 +130,9 @@ fn check_path(kind: OperationKind, path: &str, hosts: &[String], place: &str) ->
     require(!below_base || has_urls, place, || {
         format!("{path:?} begins with {BASE}, and the hosts have neither {CATALOGUE} nor {SETTING}")
     })?;
-    let others = rest.split('/').filter(|&segment| segment != "*");
+    let mut others = rest.split('/').filter(|&segment| segment != "*");
     others
-        .map(|segment| check_template(kind, segment))
-        .collect::<Result<(), _>>()
+        .try_for_each(|segment| check_template(kind, segment))
         .map_err(|words| problem(place.to_owned(), words))
 }
 
