@@ -7,7 +7,10 @@
 pub mod build;
 pub mod daemon;
 pub mod home;
+pub mod internet;
 pub mod ledger;
+pub mod moto;
+pub mod nova;
 pub mod openssh;
 pub mod processes;
 pub mod python;

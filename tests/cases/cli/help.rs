@@ -25,6 +25,10 @@ const COMMANDS: &[&[&str]] = &[
     &["ssh-agent"],
     &["completions"],
     &["manual"],
+    &["account"],
+    &["account", "check"],
+    &["account", "policy"],
+    &["init"],
 ];
 
 #[test]

@@ -119,16 +119,18 @@ impl From<JobError> for ReportError {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Provider(error) => Self::of_provider(error),
-            JobError::Credentials { error, answered, .. } => Self {
-                // Where no provider said so, it is something on this machine.
-                kind: if answered {
-                    error.kind.name()
-                } else {
-                    "credentials"
+            JobError::Credentials { error, answered, .. } => {
+                let may_pass = matches!(error.kind, ErrorKind::Throttled | ErrorKind::Unavailable);
+                let report = Self::of_provider(*error);
+                match answered || may_pass {
+                    true => report,
+                    // Something on this machine is missing or wrong.
+                    false => Self {
+                        kind: "credentials".to_owned(),
+                        ..report
+                    },
                 }
-                .to_owned(),
-                ..Self::of_provider(*error)
-            },
+            }
             other => Self {
                 kind: match other {
                     JobError::Plugin { .. } | JobError::Refused { .. } => "plugin",
