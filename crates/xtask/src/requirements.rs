@@ -32,6 +32,12 @@ pub(crate) const TRACER: Requirement = Requirement {
     package: "strace",
 };
 
+/// Runs the servers that are written in it: Nova, Keystone, moto.
+pub(crate) const PYTHON: Requirement = Requirement {
+    program: "python3",
+    package: "python3-venv",
+};
+
 /// Looks for programs; installs what is missing where that is allowed (root, with apt-get), else names it.
 pub(crate) fn ensure(requirements: &[Requirement]) -> Result<(), String> {
     let missing = || {
