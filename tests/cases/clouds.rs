@@ -7,6 +7,8 @@ mod credentials;
 mod faults;
 #[path = "clouds/forms.rs"]
 mod forms;
+#[path = "clouds/logins.rs"]
+mod logins;
 #[path = "clouds/refusals.rs"]
 mod refusals;
 #[path = "clouds/restart.rs"]
