@@ -323,24 +323,27 @@ def ask(method, url, body=None, token=None, timeout=60):
 
 
 def populate(auth_url, compute_url, administrator, service_password):
-    """The service's user, and the catalogue. A token of the administrator."""
+    """The service's user, and the catalogue. The id of the role of a project's members."""
     identity = {
         "methods": ["password"],
         "password": {"user": {"name": "admin", "domain": {"id": "default"}, "password": administrator}},
     }
     scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
-    headers, _ = ask("POST", f"{auth_url}/auth/tokens", {"auth": {"identity": identity, "scope": scope}})
-    token = headers["X-Subject-Token"]
+    login = {"auth": {"identity": identity, "scope": scope}}
+
+    def administer(method, path, body=None):
+        # A token for each request: they may last no longer.
+        headers, _ = ask("POST", f"{auth_url}/auth/tokens", login)
+        return ask(method, auth_url + path, body, headers["X-Subject-Token"])[1]
 
     def make(kind, **fields):
-        return ask("POST", f"{auth_url}/{kind}s", {kind: fields}, token)[1][kind]["id"]
+        return administer("POST", f"/{kind}s", {kind: fields})[kind]["id"]
 
-    roles = {role["name"]: role["id"] for role in ask("GET", f"{auth_url}/roles", token=token)[1]["roles"]}
+    roles = {role["name"]: role["id"] for role in administer("GET", "/roles")["roles"]}
     project = make("project", name="service", domain_id="default")
     user = make("user", name="nova", domain_id="default", password=service_password)
     for role in ["admin", "service"]:
-        grant = f"{auth_url}/projects/{project}/users/{user}/roles/{roles[role]}"
-        ask("PUT", grant, token=token)
+        administer("PUT", f"/projects/{project}/users/{user}/roles/{roles[role]}")
     make("region", id=REGIONS[1])
     # Nova itself looks for the internal endpoint of Keystone.
     wanted = [("identity", "internal", REGIONS[0], auth_url)]
@@ -348,7 +351,7 @@ def populate(auth_url, compute_url, administrator, service_password):
     services = {kind: make("service", name=kind, type=kind) for kind in ["identity", "compute"]}
     for kind, interface, region, url in wanted:
         make("endpoint", service_id=services[kind], interface=interface, region_id=region, url=url)
-    return token, roles["member"]
+    return roles["member"]
 
 
 def run(options):
@@ -374,10 +377,8 @@ def run(options):
             service.start(options.max_microversion)
         keystone.await_answer("/v3")
         administrator = (kept / "administrator").read_text()
-        token, member = populate(auth_url, compute_url, administrator, service_password)
+        member = populate(auth_url, compute_url, administrator, service_password)
         _, versions = nova.await_answer("/v2.1/")
-        # One request all the way: Nova asks Keystone about the token.
-        ask("GET", f"{compute_url}/os-keypairs", token=token)
         facts = {
             "auth_url": auth_url,
             "compute_url": compute_url,
