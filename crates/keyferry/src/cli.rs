@@ -214,7 +214,7 @@ pub(crate) enum PluginCommand {
 pub(crate) struct RequestArguments {
     /// The plugin's name
     pub(crate) plugin: String,
-    /// create, import, list, get or delete
+    /// create, import, list, get, delete, attach, detach or list_instances
     #[arg(long, value_name = "OP")]
     pub(crate) operation: String,
     /// Account file, as in accounts/

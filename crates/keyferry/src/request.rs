@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use keyferry_courier::{Courier, Hooks, JobRequest, JobResult, Permit, Preview, PreviewedRequest};
 use keyferry_engine::config;
 use keyferry_engine::desired::{Account, NetworkSettings};
-use keyferry_plugin::contract::{Algorithm, Create, Delete, Import, List, Operation, PairReference};
+use keyferry_plugin::contract::{
+    Algorithm, Attachment, Create, Delete, Import, List, Operation, PairReference,
+};
 use serde_json::json;
 
 use crate::cli::RequestArguments;
@@ -100,6 +102,7 @@ fn preview_of(
 struct Parameters {
     algorithm: Option<String>,
     id: Option<String>,
+    instances: Vec<String>,
     names: Vec<String>,
     page_size: Option<u32>,
     public_key: Option<String>,
@@ -118,31 +121,42 @@ impl Parameters {
             match name {
                 "algorithm" => once(&mut parameters.algorithm)?,
                 "id" => once(&mut parameters.id)?,
+                "instance" => parameters.instances.push(value.to_owned()),
                 "name" => parameters.names.push(value.to_owned()),
                 "page_size" => {
                     let size = value.parse().map_err(|_| usage("is not a whole number"))?;
                     parameters.page_size = Some(size);
                 }
                 "public_key" => once(&mut parameters.public_key)?,
-                _ => return Err(usage("there are name, public_key, id, page_size and algorithm")),
+                _ => {
+                    return Err(usage(
+                        "there are name, public_key, id, instance, page_size and algorithm",
+                    ));
+                }
             }
         }
         Ok(parameters)
     }
 
     fn operation(self, operation: &str, create: Option<Algorithm>) -> Result<Operation, Error> {
-        if !["create", "import", "list", "get", "delete"].contains(&operation) {
+        if !SHOWN.contains(&operation) {
             return Err(Error::Usage(format!(
-                "{operation:?} cannot be shown: there are create, import, list, get and delete"
+                "{operation:?} cannot be shown: there are {}",
+                SHOWN.join(", ")
             )));
         }
         let missing = |name: &str| Error::Usage(format!("{operation} needs --param {name}=..."));
         let given = [
             ("algorithm", self.algorithm.is_some(), "create"),
-            ("id", self.id.is_some(), "get delete"),
+            ("id", self.id.is_some(), "get delete attach detach list_instances"),
+            ("instance", !self.instances.is_empty(), "attach detach"),
             ("page_size", self.page_size.is_some(), "list"),
             ("public_key", self.public_key.is_some(), "import"),
-            ("name", !self.names.is_empty(), "create import get delete"),
+            (
+                "name",
+                !self.names.is_empty(),
+                "create import get delete attach detach list_instances",
+            ),
         ];
         if let Some((name, ..)) = given
             .iter()
@@ -154,6 +168,12 @@ impl Parameters {
             [] => Err(missing("name")),
             [name] => Ok(name.clone()),
             _ => Err(Error::Usage(format!("{operation} takes one name"))),
+        };
+        let one_pair = || {
+            Ok::<_, Error>(PairReference {
+                name: one_name()?,
+                id: self.id.clone(),
+            })
         };
         Ok(match operation {
             "create" => Operation::Create(Create {
@@ -181,10 +201,19 @@ impl Parameters {
             "list" => Operation::List(List {
                 page_size: self.page_size,
             }),
-            "get" => Operation::Get(PairReference {
-                name: one_name()?,
-                id: self.id.clone(),
-            }),
+            "get" => Operation::Get(one_pair()?),
+            "list_instances" => Operation::ListInstances(one_pair()?),
+            "attach" | "detach" if self.instances.is_empty() => return Err(missing("instance")),
+            "attach" | "detach" => {
+                let attachment = Attachment {
+                    pair: one_pair()?,
+                    instances: self.instances,
+                };
+                match operation {
+                    "attach" => Operation::Attach(attachment),
+                    _ => Operation::Detach(attachment),
+                }
+            }
             _ if self.names.is_empty() => return Err(missing("name")),
             _ => {
                 let id = self.id.clone();
@@ -199,6 +228,18 @@ impl Parameters {
         })
     }
 }
+
+/// The operations whose requests can be shown.
+const SHOWN: [&str; 8] = [
+    "create",
+    "import",
+    "list",
+    "get",
+    "delete",
+    "attach",
+    "detach",
+    "list_instances",
+];
 
 /// Whether a text has the form of a line in authorized_keys without options. What the vendor makes of it is not judged here.
 fn looks_like_public_key(line: &str) -> bool {
@@ -284,6 +325,19 @@ mod tests {
             Ok(Operation::Get(pair("a", Some("x")))),
         );
         check(
+            "detach",
+            &["name=a", "instance=i", "instance=j"],
+            Ok(Operation::Detach(Attachment {
+                pair: pair("a", None),
+                instances: vec!["i".into(), "j".into()],
+            })),
+        );
+        check(
+            "list_instances",
+            &["name=a"],
+            Ok(Operation::ListInstances(pair("a", None))),
+        );
+        check(
             "delete",
             &["name=a", "name=b=c"],
             Ok(Operation::Delete(Delete {
@@ -306,6 +360,12 @@ mod tests {
         check("list", &["name=a"], Err("takes no parameter name"));
         check("get", &["name"], Err("NAME=VALUE"));
         check("get", &["colour=red"], Err("there are name"));
-        check("attach", &["name=a"], Err("cannot be shown"));
+        check("attach", &["name=a"], Err("needs --param instance"));
+        check(
+            "list_instances",
+            &["instance=i"],
+            Err("takes no parameter instance"),
+        );
+        check("run_command", &["name=a"], Err("cannot be shown"));
     }
 }

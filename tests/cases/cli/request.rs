@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::program::{Ran, command, keyferry, text};
 
-/// The captured create, import, list and delete of Alibaba's services that are signed as the plugins sign, with permanent
+/// The captured requests for pairs of Alibaba's services that are signed as the plugins sign, with permanent
 /// (`basic`) and temporary (`sts`) credentials.
 fn captured() -> Vec<Vector> {
     let is_meant = |vector: &Vector| {
         vector.service.name().starts_with("alibaba-")
-            && ["create", "import", "list", "delete"].contains(&&*vector.operation)
+            && ["create", "import", "list", "delete", "attach", "detach"].contains(&&*vector.operation)
             && ["basic", "sts"].contains(&&*vector.variant)
             && vector.signing != "HMAC-SHA1"
     };
@@ -121,6 +121,12 @@ fn asked_parameters(vector: &Vector) -> Vec<String> {
             .get("KeyPairNames.1")
             .map(|name| format!("name={name}")),
     );
+    if let Some(instances) = parameters.get("InstanceIds") {
+        let instances: Vec<String> = serde_json::from_str(instances).expect("InstanceIds is a JSON list");
+        asked.extend(instances.iter().map(|id| format!("instance={id}")));
+    }
+    let numbered = (1..).map_while(|n| parameters.get(&format!("InstanceIds.{n}")));
+    asked.extend(numbered.map(|id| format!("instance={id}")));
     asked.extend(
         parameters
             .get("PublicKeyBody")
@@ -201,7 +207,7 @@ fn vectors_are_asked_for_in_the_same_words_and_signed_validly() {
     }
     if vectors::are_our_own() {
         for service in [Service::AlibabaEcs, Service::AlibabaEns, Service::AlibabaSwas] {
-            for operation in ["create", "import", "list", "delete"] {
+            for operation in ["create", "import", "list", "delete", "attach", "detach"] {
                 let wanted = format!("{}-{operation}", service.name());
                 assert!(seen.contains(&wanted), "no vector for {wanted}");
             }
@@ -209,7 +215,7 @@ fn vectors_are_asked_for_in_the_same_words_and_signed_validly() {
     }
 }
 
-/// Method, host and path are compared as they are; so are parameters, but for ECS's list of names, which is JSON text,
+/// Method, host and path are compared as they are; so are parameters, but for lists of names that are JSON text,
 /// and for `list`, which pages and asks for the public keys.
 #[track_caller]
 fn same_parameters(request: &Request, vector: &Vector) {
@@ -220,12 +226,14 @@ fn same_parameters(request: &Request, vector: &Vector) {
         theirs.remove("KeyPairNames.2");
     }
     match (vector.service, &*vector.operation) {
-        (Service::AlibabaEcs, "delete") => {
-            let names = |from: &mut BTreeMap<String, String>| {
-                let text = from.remove("KeyPairNames").expect("ECS deletes a list of names");
-                serde_json::from_str::<Vec<String>>(&text).expect("KeyPairNames is a JSON list")
+        (_, "delete" | "attach" | "detach") => {
+            let lists = |from: &mut BTreeMap<String, String>| {
+                let texts = ["KeyPairNames", "InstanceIds"].map(|name| from.remove(name));
+                texts.map(|text| {
+                    text.map(|text| serde_json::from_str::<Vec<String>>(&text).expect("a list is JSON"))
+                })
             };
-            assert_eq!(names(&mut ours), names(&mut theirs), "{}", vector.id);
+            assert_eq!(lists(&mut ours), lists(&mut theirs), "{}", vector.id);
         }
         (_, "list") => {
             let more = [
@@ -307,7 +315,7 @@ fn wrong_words_are_answered_with_the_right_ones() {
             "alibaba-ecs",
             &["--operation", "craete"][..],
             2,
-            &["create, import, list, get and delete"][..],
+            &["create, import, list, get, delete, attach, detach, list_instances"][..],
         ),
         (
             "alibaba-ecs",
@@ -325,7 +333,7 @@ fn wrong_words_are_answered_with_the_right_ones() {
             "alibaba-ecs",
             &["--operation", "create", "--param", "nmae=a"],
             2,
-            &["name, public_key, id"],
+            &["name, public_key, id, instance"],
         ),
         (
             "alibaba-ecs",
