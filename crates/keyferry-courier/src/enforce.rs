@@ -6,7 +6,7 @@
 //! | b | [`hosts`] | requests go to the manifest's hosts or the account's endpoint |
 //! | b | [`reach`] | or to URLs that its settings, its vendor's files or a login named |
 //! | c | [`calls`] | a request is one of the calls of the operation in progress |
-//! | d | [`captures`] | only `create` captures, and no reply with a private key reaches the plugin |
+//! | d | [`captures`] | `create` captures the private key, `credentials` secret fields, and no reply with a private key reaches the plugin |
 //! | e | [`blanking`] | what derives from a secret is blanked in replies and messages |
 //! | f | [`permit`] | a delete is of the one pair that the permit names |
 //! | g | [`cleaning`] | public keys are rebuilt, names and messages cleaned |

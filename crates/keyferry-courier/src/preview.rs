@@ -13,14 +13,16 @@ pub(crate) fn result(request: &EvaluatedRequest, fields: &Fields) -> JobResult {
         .headers
         .iter()
         .map(|(name, value)| (name.clone(), text(value)));
-    let mut url = http::url(request);
-    for name in fields.keys() {
-        url = url.replace(&format!("%3C{name}%3E"), &format!("<{name}>"));
-    }
+    let named = |mut text: String| {
+        for name in fields.keys() {
+            text = text.replace(&format!("%3C{name}%3E"), &format!("<{name}>"));
+        }
+        text
+    };
     JobResult::Preview(PreviewedRequest {
         method: request.method.clone(),
-        url,
+        url: named(http::url(request)),
         headers: std::iter::once(host).chain(headers).collect(),
-        body: text(&request.body),
+        body: named(text(&request.body)),
     })
 }

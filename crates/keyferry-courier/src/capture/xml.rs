@@ -70,6 +70,8 @@ impl Search<'_> {
         let is_within = self.on_path == self.path.len();
         match event {
             Event::Start(_) | Event::Empty(_) if is_within => return None,
+            // No attribute's value has one (XML 1.0 §3.1): the tag before it has no end.
+            Event::Start(element) | Event::Empty(element) if element.contains('<') => return None,
             Event::Start(element) => {
                 if self.is_next(element.local_name().as_ref()) {
                     self.on_path += 1;
@@ -203,6 +205,29 @@ mod tests {
             assert!(lift(body.as_bytes(), "A/B", "key").is_none(), "{body}");
         }
         assert!(lift(b"<A><B>\xff</B></A>", "A/B", "key").is_none());
+    }
+
+    #[test]
+    fn no_cut_or_change_of_a_document_leaves_the_secret_in_the_rest() {
+        let text = "<?xml version=\"1.0\"?><!-- c --><n:A b='1'><C/><n:B d=\"2\">se&#x63;<![CDATA[ret]]>&amp;</n:B><B>x</B></n:A>";
+        assert_eq!(&**lift(text.as_bytes(), "A/B", "key").unwrap().secret, b"secret&");
+        for end in 0..text.len() {
+            assert!(lift(&text.as_bytes()[..end], "A/B", "key").is_none(), "{end}");
+        }
+        let mut lifted = 0;
+        for at in 0..text.len() {
+            for byte in [b'<', b'>', b'&', b'/', b'"', b' ', b']', b'!', b'?', 0, 0xff] {
+                let mut changed = text.as_bytes().to_vec();
+                changed[at] = byte;
+                if let Some(found) = lift(&changed, "A/B", "key") {
+                    let rest = String::from_utf8_lossy(&found.rest);
+                    let is_other = &**found.secret == b"x";
+                    assert!(is_other || !rest.contains("CDATA"), "{rest}");
+                    lifted += 1;
+                }
+            }
+        }
+        assert!(lifted > 100, "{lifted}");
     }
 
     #[test]

@@ -79,6 +79,21 @@ pub(crate) fn check(
 /// Whether a reply holds a private key: with PEM or PuTTY armour, or as the base64 or hex of PKCS#1, PKCS#8, SEC 1 or
 /// OpenSSH's own form; escaped for JSON, XML or a URL, up to three times.
 pub(crate) fn holds_private_key(reply: &[u8]) -> bool {
+    // In UTF-16, every other byte of ASCII is zero.
+    let is_wide = reply.iter().filter(|&&byte| byte == 0).count() > reply.len() / 4;
+    let narrow = || {
+        Zeroizing::new(
+            reply
+                .iter()
+                .copied()
+                .filter(|&byte| byte != 0)
+                .collect::<Vec<u8>>(),
+        )
+    };
+    holds_narrow_key(reply) || (is_wide && holds_narrow_key(&narrow()))
+}
+
+fn holds_narrow_key(reply: &[u8]) -> bool {
     let mut layer = Zeroizing::new(reply.to_vec());
     for _ in 0..4 {
         if is_armoured(&layer) || is_key_bytes(&layer) || is_encoded(&layer) {

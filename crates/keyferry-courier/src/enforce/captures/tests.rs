@@ -183,6 +183,8 @@ fn a_private_key_is_found_in_every_dress() {
                 .replace(' ', "&#x20;"),
         );
         found(format!("<Body><![CDATA[{armoured}]]></Body>"));
+        let wide: Vec<u8> = armoured.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        found([b"\xfe\xff".as_slice(), &wide].concat());
         found(STANDARD.encode(&armoured));
         for bare in [
             STANDARD.encode(&bytes),
