@@ -26,6 +26,8 @@ pub(crate) enum Making {
     CreateAtEcs,
     CreateAtEns,
     ImportAtEcs,
+    /// Not among [`Making::ALL`]: walked in a short form.
+    ImportInTwoRegions,
 }
 
 impl Making {
@@ -33,7 +35,7 @@ impl Making {
 
     pub(crate) fn service(self) -> Service {
         match self {
-            Self::CreateAtEcs | Self::ImportAtEcs => Service::AlibabaEcs,
+            Self::CreateAtEcs | Self::ImportAtEcs | Self::ImportInTwoRegions => Service::AlibabaEcs,
             Self::CreateAtEns => Service::AlibabaEns,
         }
     }
@@ -42,6 +44,17 @@ impl Making {
         match self {
             Self::CreateAtEcs | Self::CreateAtEns => "account = \"cloud\"\ngenerated_by = \"provider\"\n",
             Self::ImportAtEcs => "account = \"cloud\"\nalgorithm = \"ecdsa-p256\"\n",
+            Self::ImportInTwoRegions => {
+                "account = \"cloud\"\nalgorithm = \"ecdsa-p256\"\nregions = [\"cn-hangzhou\", \"cn-beijing\"]\n"
+            }
+        }
+    }
+
+    /// How many pairs a generation has.
+    fn pairs(self) -> usize {
+        match self {
+            Self::CreateAtEcs | Self::CreateAtEns | Self::ImportAtEcs => 1,
+            Self::ImportInTwoRegions => 2,
         }
     }
 }
@@ -70,6 +83,8 @@ pub(crate) struct World {
     pub(crate) home: Home,
     pub(crate) cloud: CloudSim,
     pub(crate) service: Service,
+    /// How many pairs the key has when everything has come to rest.
+    pairs: usize,
 }
 
 impl World {
@@ -90,10 +105,17 @@ impl World {
         let cloud = CloudSim::start(options).expect("a loopback cloud can be started");
         let home = Home::new();
         home.account("cloud", making.service().name(), cloud.url(making.service()));
+        if making.pairs() > 1 {
+            // One after the other, so that ledger and cloud tell of them in the same order.
+            let path = home.config().join("accounts/cloud.toml");
+            let text = fs::read_to_string(path).expect("the account has a file");
+            home.write("accounts/cloud.toml", &format!("max_concurrent = 1\n{text}"));
+        }
         Self {
             home,
             cloud,
             service: making.service(),
+            pairs: making.pairs(),
         }
     }
 
@@ -131,32 +153,37 @@ impl World {
         requests.filter(|request| request.committed).collect()
     }
 
-    /// The one generation that is live, when it is a later one than number `after` and nothing else is under way.
-    /// Others are gone or, if a request for one may still arrive, doubtful.
+    /// The one generation that is live, with all its pairs, when it is a later one than number `after` and nothing else is
+    /// under way. Others are gone or, if a request for one may still arrive, doubtful.
     pub(crate) fn settled(&self, after: u64) -> Option<Generation> {
         let rows = ledger::generations(&self.home);
         let (live, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.state == "live");
         let done = |row: &Generation| matches!(&*row.state, "deleted" | "absent" | "doubtful");
-        match <[Generation; 1]>::try_from(live) {
-            Ok([live]) if live.n > after && others.iter().all(done) => Some(live),
-            _ => None,
-        }
+        let is_whole = live.len() == self.pairs && live.iter().all(|row| row.blob == live[0].blob);
+        let is_later = live.iter().all(|row| row.n > after);
+        let first = live.into_iter().next()?;
+        (is_whole && is_later && others.iter().all(done)).then_some(first)
     }
 
     /// Waits until everything has come to rest, and checks all that must hold then.
     #[track_caller]
     pub(crate) fn assert_sound(&self, daemon: &Daemon) {
         let status = daemon.wait_loaded(30);
-        let live = wait::until("one generation is live and no other left", DEADLINE, || {
+        wait::until("one generation is live and no other left", DEADLINE, || {
             self.settled(0)
         });
-        // Exactly the pairs that the ledger knows: one, with the public key that is loaded.
+        let rows = ledger::generations(&self.home).into_iter();
+        let live = rows.filter(|row| row.state == "live");
+        // Exactly the pairs that the ledger knows, each with the public key that is loaded.
         let key = find(&status, KEY);
         assert_eq!(key["state"], "loaded");
         let public_key = words(key["public_key"].as_str().unwrap_or_default());
         let pairs = self.cloud.pairs(self.service).into_iter();
-        let pairs: Vec<_> = pairs.map(|pair| (pair.name, words(&pair.public_key))).collect();
-        assert_eq!(pairs, [(live.pair_name, public_key.clone())]);
+        let mut pairs: Vec<_> = pairs.map(|pair| (pair.name, words(&pair.public_key))).collect();
+        pairs.sort();
+        let mut known: Vec<_> = live.map(|row| (row.pair_name, public_key.clone())).collect();
+        known.sort();
+        assert_eq!(pairs, known);
 
         // Nothing was asked of the cloud that the ledger does not know.
         let effects = self.effects();

@@ -191,7 +191,9 @@ impl Store {
         } else if found == 1 {
             transaction.execute_batch(FROM_1)?;
         }
-        transaction.pragma_update(None, "user_version", VERSION)?;
+        if found < VERSION {
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
         transaction.commit()?;
         Ok(Ok(()))
     }
