@@ -1,9 +1,12 @@
 //! Logging in, honestly and otherwise.
 //!
-//! `POST {base}/login`, at the setting `login_url`, else at the URL that the source of the password names, with `{"auth": {"user": .., "password": ..}}` answers 200 with `{"token": .., "project": ..,
-//! "expires_at": .., "catalog": [{"url": ..}]}`, 401, or 429. The password is the account's, else `HOSTILE_PASSWORD`, else
-//! that of the profile `p` in the file that `HOSTILE_PROFILE` names; where that profile has a `command`, its output has the
-//! access key, and there is no login. Last, the file `token` holds a token, which goes with the environment's access key.
+//! `POST {base}/login` with `{"auth": {"user": .., "password": ..}}` answers 200 with `{"token": .., "project": ..,
+//! "expires_at": .., "catalog": [{"url": ..}]}`, 401, or 429. It is at the setting `login_url`, else at the URL beside the
+//! password, else at the endpoint.
+//!
+//! The password is the account's, else `HOSTILE_PASSWORD`, else that of the profile `p` in the file that `HOSTILE_PROFILE`
+//! names. Where that profile has a `command`, its output has the access key, and there is no login. Where it has no password,
+//! the file of the source `token` holds a token, which goes with the environment's access key.
 
 use std::collections::BTreeMap;
 
@@ -101,12 +104,19 @@ fn step(behaviour: Behaviour, turn: &Turn<'_>) -> Answer {
                     "/HOSTILE_PASSWORD",
                     "/HOSTILE_ACCESS_KEY_ID",
                     "/HOSTILE_ACCESS_KEY_SECRET",
+                    "/HOSTILE_URL",
                 ],
             ),
             "profile" if document.content.pointer("/p/command") == Some(&Value::Bool(true)) => {
                 Ok(Step::run("profile", "/p/command", Value::Null))
             }
-            "profile" => found(behaviour, turn, document, ["/p/password", "/p/id", "/p/key"]),
+            "profile" => found(
+                behaviour,
+                turn,
+                document,
+                ["/p/password", "/p/id", "/p/key", "/p/url"],
+            ),
+            "token" => token(turn, document),
             _ => Ok(done(Outcome::Credentials(CredentialSet {
                 fields: [
                     (
@@ -146,23 +156,50 @@ fn step(behaviour: Behaviour, turn: &Turn<'_>) -> Answer {
 }
 
 /// The way on from a document: to the login, or to the next source.
-fn found(behaviour: Behaviour, turn: &Turn<'_>, document: &Document, places: [&str; 3]) -> Answer {
-    let [password, id, key] = places;
+fn found(behaviour: Behaviour, turn: &Turn<'_>, document: &Document, places: [&str; 4]) -> Answer {
+    let [password, id, key, url] = places;
     let handle = |place: &str| match document.secret(place) {
         Some(CredentialValue::Handle(handle)) => Some(handle),
         _ => None,
     };
+    let state = json!({
+        "id": document.text(id),
+        "key": handle(key),
+        "password": handle(password),
+        "url": document.text(url),
+    });
     let Some(password) = handle(password) else {
-        return match document.source.as_str() {
-            "environment" => Ok(Step::read("profile", Value::Null)),
-            _ => Err(ProviderError::new(
-                ErrorKind::Unauthorized,
-                format!("no password found: {}", document.location),
-            )),
-        };
+        return Ok(match document.source.as_str() {
+            "environment" => Step::read("profile", state),
+            _ => Step::read("token", turn.state.clone()),
+        });
     };
-    let state = json!({"id": document.text(id), "key": handle(key), "source": document.location, "password": password});
     Ok(begin(behaviour, turn, password, handle(key), state))
+}
+
+/// A token of a file, with what the environment had.
+fn token(turn: &Turn<'_>, document: &Document) -> Answer {
+    let Some(token) = document.secret("") else {
+        return Err(ProviderError::new(
+            ErrorKind::Unauthorized,
+            format!("neither password nor token found: {}", document.location),
+        ));
+    };
+    let text = |name: &str| turn.state[name].as_str().map(str::to_owned);
+    let fields = [
+        ("access_key_id", text("id").map(CredentialValue::Text)),
+        ("access_key_secret", text("key").map(CredentialValue::Handle)),
+        ("security_token", Some(token)),
+    ];
+    let fields = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Ok(done(Outcome::Credentials(CredentialSet {
+        fields: fields.collect(),
+        source: document.location.clone(),
+        expires_at: None,
+        attempts: Vec::new(),
+    })))
 }
 
 /// The request that logs in, as it should be or bent.
@@ -183,8 +220,10 @@ fn begin(behaviour: Behaviour, turn: &Turn<'_>, password: String, key: Option<St
 }
 
 fn login(turn: &Turn<'_>, user: Expr, password: Expr, state: Value) -> Step {
-    let url = turn.setting("login_url").map(str::to_owned);
-    let url = url.unwrap_or_else(|| turn.origin("api.hostile.example"));
+    let url = turn.setting("login_url").or_else(|| state["url"].as_str());
+    let url = url
+        .map(str::to_owned)
+        .unwrap_or_else(|| turn.origin("api.hostile.example"));
     let start = url.find("://").map_or(0, |scheme| scheme + 3);
     let (origin, base) = match url[start..].find('/') {
         Some(slash) => url.split_at(start + slash),

@@ -275,7 +275,7 @@ async fn credentials_are_renewed_before_they_end() {
     )
     .unwrap();
     let runs = || std::fs::read_to_string(&count).unwrap().lines().count();
-    std::fs::write(&object, lasting(6)).unwrap();
+    std::fs::write(&object, lasting(8)).unwrap();
     let deadline = std::time::Instant::now() + crate::fixture::PATIENCE;
     let mut jobs = 0;
     while jobs == 0 || runs() == 1 {

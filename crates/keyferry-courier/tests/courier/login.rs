@@ -287,7 +287,7 @@ async fn a_login_that_fails_is_told_as_what_it_is() {
 
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_named() {
-    let ahead = SystemTime::now() + Duration::from_secs(14 * 60 + 20);
+    let ahead = SystemTime::now() + Duration::from_secs(14 * 60 + 50);
     let date = http_date(ahead);
     let cloud = Cloud::start(move |_| {
         Reply::WithHeaders(
@@ -306,7 +306,7 @@ async fn a_clock_that_is_wrong_is_named() {
     let error = in_time(own.run(job(list()))).await.unwrap_err();
     assert!(error.to_string().ends_with(&expected), "{error}");
     assert!(
-        (855..=861).contains(&own.clock_behind().unwrap()),
+        (840..=890).contains(&own.clock_behind().unwrap()),
         "{:?}",
         own.clock_behind()
     );
@@ -402,10 +402,7 @@ async fn a_profile_of_a_yaml_file_names_where_to_log_in() {
     );
     let file = profile(&text);
     let mut setup = setup(&cloud.endpoint, "login");
-    setup.account.settings.insert(
-        "login_url".to_owned(),
-        format!("{}/identity/v3", cloud.endpoint).into(),
-    );
+    setup.home = Some(file.path.parent().unwrap().to_owned());
     one(setup.clone(), file.hooks.clone(), job(list())).await.unwrap();
     let requests = cloud.requests();
     assert_eq!(requests[0].target, "/identity/v3/login");
@@ -434,8 +431,89 @@ async fn a_profile_of_a_yaml_file_names_where_to_log_in() {
     );
     std::fs::remove_file(&file.path).unwrap();
     let (error, _, attempts) = failing(setup, file.hooks.clone()).await;
-    assert!(error.message.contains("no password found"), "{}", error.message);
+    assert!(
+        error.message.contains("neither password nor token found"),
+        "{}",
+        error.message
+    );
     assert!(attempts[1].ends_with("profile.yaml: not there"), "{attempts:?}");
+}
+
+#[tokio::test]
+async fn a_variable_names_where_to_log_in() {
+    let identity = Cloud::start(|_| login(LOGIN_TOKEN, &[]));
+    let cloud = Cloud::start(honest);
+    let url = format!("{}/v3/", identity.endpoint);
+    let hooks = environment(&[
+        ("HOSTILE_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("HOSTILE_ACCESS_KEY_SECRET", SECRET),
+        ("HOSTILE_PASSWORD", PASSWORD),
+        ("HOSTILE_URL", &url),
+    ]);
+    one(setup(&cloud.endpoint, "login"), hooks, job(list()))
+        .await
+        .unwrap();
+    assert_eq!(identity.requests()[0].target, "/v3/login");
+    assert_eq!(cloud.requests()[0].header("x-security-token"), LOGIN_TOKEN);
+    // One that is no URL to send to is told where it was named, and nothing is sent.
+    let hooks = environment(&[
+        ("HOSTILE_PASSWORD", PASSWORD),
+        ("HOSTILE_URL", "http://203.0.113.7/v3"),
+    ]);
+    let error = one(setup(&cloud.endpoint, "login"), hooks, job(list()))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, JobError::Refused { rule: Rule::Host, .. }),
+        "{error:?}"
+    );
+    assert_eq!((logins(&cloud), logins(&identity)), (0, 1));
+}
+
+#[tokio::test]
+async fn a_token_file_is_the_first_that_is_there() {
+    let cloud = Cloud::start(honest);
+    let home = tempfile::tempdir().unwrap();
+    let mut setup = setup(&cloud.endpoint, "login");
+    setup.home = Some(home.path().to_owned());
+    let write = |path: &str, token: &str| {
+        let path = home.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, format!("\n {token} \n")).unwrap();
+        path
+    };
+    let mut variables = vec![
+        ("HOSTILE_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("HOSTILE_ACCESS_KEY_SECRET", SECRET),
+    ];
+    let (error, ..) = failing(setup.clone(), environment(&variables)).await;
+    let shown = home.path().display();
+    let expected = format!("{shown}/.hostile/token, {shown}/.config/hostile/token");
+    assert!(error.message.ends_with(&expected), "{}", error.message);
+    write(".config/hostile/token", "token-of-the-alternative");
+    one(setup.clone(), environment(&variables), job(list()))
+        .await
+        .unwrap();
+    write(".hostile/token", "token-of-the-path");
+    one(setup.clone(), environment(&variables), job(list()))
+        .await
+        .unwrap();
+    let named = write("elsewhere", "token-of-the-variable");
+    variables.push(("HOSTILE_TOKEN_FILE", named.to_str().unwrap()));
+    one(setup, environment(&variables), job(list())).await.unwrap();
+    let sent: Vec<_> = cloud
+        .requests()
+        .iter()
+        .map(|request| request.header("x-security-token").to_owned())
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            "token-of-the-alternative",
+            "token-of-the-path",
+            "token-of-the-variable"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -575,6 +653,8 @@ fn which_variables_are_set_can_be_asked() {
         ("HOSTILE_PASSWORD", true),
         ("HOSTILE_PROFILE", false),
         ("HOSTILE_SECURITY_TOKEN", false),
+        ("HOSTILE_TOKEN_FILE", false),
+        ("HOSTILE_URL", false),
     ];
     assert_eq!(
         set,

@@ -1,5 +1,7 @@
 //! An instance's metadata service, at its own address: in a network of the test's own, so that nothing else is disturbed.
 
+#![cfg(target_os = "linux")]
+
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
