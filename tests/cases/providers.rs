@@ -18,7 +18,7 @@ macro_rules! suite {
     ($($vendor:ident: $description:expr;)*) => {
         $(suite!(@cases $vendor, $description,
             pairs: create import list_over_three_pages get_and_delete delete_again,
-            refusals: name_too_long name_with_a_bad_first_character name_that_is_not_ascii duplicate quota wrong_secret
+            refusals: name_too_long name_with_a_bad_first_character name_that_is_not_ascii duplicate quota wrong_secret lack_of_permission
                 expired_token,
             faults: throttled lost_reply_of_create lost_reply_of_import server_error_then_fine
                 credentials_renewed_in_mid_run,

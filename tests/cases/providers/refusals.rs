@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cloud_sim::{Credential, Settings};
+use cloud_sim::{Credential, FaultKind, Refusal, Settings};
 use keyferry_tests::ledger;
 
 use crate::scene::{Scene, permanent};
@@ -87,6 +87,25 @@ pub(crate) fn wrong_secret(vendor: &Vendor) {
         "trying again does not help: {error:#}"
     );
     scene.write_credentials(&permanent());
+    scene.resume();
+    scene.assert_sound();
+}
+
+/// The permission that is missing is named.
+pub(crate) fn lack_of_permission(vendor: &Vendor) {
+    let scene = Scene::new(vendor);
+    let (code, permission) = vendor.lacking;
+    let error = Refusal::new(403, code, "You are not allowed to do this.");
+    let after_commit = false;
+    scene.fault_once(vendor.import, FaultKind::Error { error, after_commit });
+    scene.declare_imported("key");
+    let error = scene.wait_for_error("key", "unauthorized", Some(code));
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(message.contains(permission), "{message}");
+    assert!(
+        error["retry_at"].is_null(),
+        "trying again does not help: {error:#}"
+    );
     scene.resume();
     scene.assert_sound();
 }

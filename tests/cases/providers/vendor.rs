@@ -35,6 +35,8 @@ pub(crate) struct Vendor {
     pub(crate) quota: Option<&'static str>,
     /// Its code for a wrong secret.
     pub(crate) wrong_secret: Option<&'static str>,
+    /// Its code for what the access key may not do (with status 403), and the permission that an import needs.
+    pub(crate) lacking: (&'static str, &'static str),
     /// Its code for a token that has expired.
     pub(crate) expired_token: Option<&'static str>,
 }
@@ -56,6 +58,7 @@ pub(crate) const ALIBABA_ECS: Vendor = Vendor {
     duplicate: Some("KeyPair.AlreadyExist"),
     quota: Some("QuotaExceed.KeyPair"),
     wrong_secret: Some("SignatureDoesNotMatch"),
+    lacking: ("Forbidden.RAM", "ecs:ImportKeyPair"),
     expired_token: Some("InvalidSecurityToken.Expired"),
 };
 
@@ -64,6 +67,7 @@ pub(crate) const ALIBABA_ENS: Vendor = Vendor {
     algorithm: "rsa-2048",
     has_regions: false,
     duplicate: Some("PubKeyNameExisted"),
+    lacking: ("Forbidden.RAM", "ens:ImportKeyPair"),
     ..ALIBABA_ECS
 };
 
@@ -87,6 +91,7 @@ pub(crate) const ALIBABA_SWAS: Vendor = Vendor {
     page: Some(10),
     longest_name: 64,
     duplicate: Some("KeyPairNameAlreadyExist"),
+    lacking: ("Forbidden.RAM", "swas-open:ImportKeyPair"),
     ..ALIBABA_ECS
 };
 
@@ -101,6 +106,7 @@ pub(crate) const AWS_EC2: Vendor = Vendor {
     bad_first: None,
     duplicate: Some("InvalidKeyPair.Duplicate"),
     quota: Some("KeyPairLimitExceeded"),
+    lacking: ("UnauthorizedOperation", "ec2:ImportKeyPair"),
     expired_token: Some("RequestExpired"),
     ..ALIBABA_ECS
 };
@@ -122,6 +128,7 @@ pub(crate) const HUAWEI_ECS: Vendor = Vendor {
     duplicate: None,
     quota: None,
     wrong_secret: None,
+    lacking: ("APIGW.0302", "ecs:serverKeypairs:create"),
     expired_token: None,
     ..ALIBABA_ECS
 };
@@ -133,6 +140,7 @@ pub(crate) const VOLCENGINE_ECS: Vendor = Vendor {
     page: Some(100),
     longest_name: 64,
     duplicate: Some("InvalidKeyPairName.Conflict"),
+    lacking: ("AccessDenied", "ecs:ImportKeyPair"),
     quota: Some("LimitExceeded.MaximumKeyPairs"),
     expired_token: Some("InvalidSecurityToken"),
     ..ALIBABA_ECS
