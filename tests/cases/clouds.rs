@@ -1,6 +1,8 @@
 //! What a cloud may do wrong, and what the user sees of it: every case ends with the cloud holding exactly the pairs
 //! that the ledger knows.
 
+#[path = "clouds/aws.rs"]
+mod aws;
 #[path = "clouds/credentials.rs"]
 mod credentials;
 #[path = "clouds/faults.rs"]
