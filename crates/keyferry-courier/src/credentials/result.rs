@@ -165,13 +165,131 @@ mod tests {
             part(json!({"note": "was password-of-old"})),
             Ok(json!({"note": "was <password>"}))
         );
+        let hex: String = b"gAAAAABsesame-token"
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         for public in [
             json!({"note": "gAAAAABsesame-token"}),
             json!(["x", {"gAAAAABsesame-token": 1}]),
-            json!({"note": "674141414141427365 73616d652d746f6b656e 674141414141427365736e 67414141414142736573616d652d746f6b656e"}),
+            json!({ "note": hex }),
         ] {
             assert_eq!(part(public).unwrap_err().rule, Rule::Capture);
         }
         assert_eq!(part(json!("x".repeat(MAX_PUBLIC))).unwrap_err().rule, Rule::Limit);
+    }
+
+    fn shown(result: Result<Fields, Refusal>) -> Result<Vec<(String, String)>, String> {
+        let text = |field: &Field| String::from_utf8_lossy(field.value.expose()).into_owned();
+        result
+            .map(|fields| {
+                fields
+                    .iter()
+                    .map(|(name, field)| (name.clone(), text(field)))
+                    .collect()
+            })
+            .map_err(|refusal| refusal.message)
+    }
+
+    #[test]
+    fn fields_are_those_that_are_named_and_the_captured_ones_come_first() {
+        let manifest: Manifest =
+            serde_json::from_str(include_str!("../../../../tests/hostile-plugin/manifest.json")).unwrap();
+        let mut handles = Handles::default();
+        handles.keep(Secret::from_text("read-key"), "access_key_secret");
+        let held = Held {
+            manifest: &manifest,
+            handles: &handles,
+            given: &fields(&[("password", "given-password"), ("security_token", "given-token")]),
+            captured: &fields(&[("security_token", "captured-token")]),
+        };
+        let fields_of = |named: &[(&str, CredentialValue)], captures: &[&str]| {
+            let set = CredentialSet {
+                fields: named
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                    .collect(),
+                source: String::new(),
+                expires_at: None,
+                attempts: Vec::new(),
+            };
+            let session = Session {
+                captures: captures.iter().map(|&name| name.to_owned()).collect(),
+                public: Value::Null,
+                urls: Vec::new(),
+                expires_at: None,
+            };
+            shown(held.fields(set, Some(&session)))
+        };
+        let (kept, handle) = (
+            CredentialValue::Kept,
+            CredentialValue::Handle("handle-1".to_owned()),
+        );
+        let text = CredentialValue::Text("AKID".to_owned());
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<_> {
+            pairs
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()
+        };
+        // The password is not named, and goes no further.
+        assert_eq!(
+            fields_of(
+                &[
+                    ("security_token", kept.clone()),
+                    ("access_key_secret", handle.clone()),
+                    ("access_key_id", text.clone())
+                ],
+                &[]
+            ),
+            Ok(pairs(&[
+                ("access_key_id", "AKID"),
+                ("access_key_secret", "read-key"),
+                ("security_token", "captured-token")
+            ]))
+        );
+        assert_eq!(
+            fields_of(&[], &["security_token"]),
+            Ok(pairs(&[("security_token", "captured-token")]))
+        );
+        assert_eq!(
+            fields_of(&[("password", kept.clone())], &[]),
+            Ok(pairs(&[("password", "given-password")]))
+        );
+        for (named, captures, expected) in [
+            (
+                ("access_key_id", kept),
+                &[][..],
+                "which was neither given nor captured",
+            ),
+            (
+                ("access_key_id", handle.clone()),
+                &[],
+                "as the public field `access_key_id`",
+            ),
+            (
+                ("password", handle),
+                &[],
+                "the secret of `access_key_secret` as `password`",
+            ),
+            (
+                ("password", text.clone()),
+                &[],
+                "a text of its own for the secret field",
+            ),
+            (
+                ("root", text.clone()),
+                &[],
+                "which is not one of its credential fields",
+            ),
+            (
+                ("access_key_id", text),
+                &["password"],
+                "wanted to keep `password`, which it did not capture",
+            ),
+        ] {
+            let message = fields_of(&[named], captures).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 }
