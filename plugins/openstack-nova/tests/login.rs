@@ -404,12 +404,29 @@ fn a_refused_login_says_what_to_check() {
         "{}",
         error.message
     );
+    assert!(error.message.contains("with a password"), "{}", error.message);
     assert_eq!(answer(404, json!(null)).kind, ErrorKind::Invalid);
+    assert_eq!(answer(404, fault("Not Found")).kind, ErrorKind::Invalid);
     assert_eq!(answer(300, json!({"versions": {}})).kind, ErrorKind::Invalid);
     assert_eq!(answer(503, json!(null)).kind, ErrorKind::Unavailable);
     assert_eq!(answer(429, json!(null)).kind, ErrorKind::Throttled);
     // A success without a token is none.
     assert_eq!(answer(201, token(&[])).kind, ErrorKind::Internal);
+}
+
+#[test]
+fn a_token_that_has_ended_is_refused() {
+    let context = account(&["token", "project_id"]);
+    let sent = http(step(&credentials(), &context, Value::Null, None));
+    let fault = json!({"error": {"code": 404, "message": "Failed to validate token", "title": "Not Found"}});
+    let answer = response(404, fault, &[]);
+    let error = failure(step(&credentials(), &context, sent.state, Some(answer)));
+    assert_eq!(error.kind, ErrorKind::Unauthorized);
+    assert!(
+        error.message.contains("a token (failed to validate token)"),
+        "{}",
+        error.message
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) const APPLICATION_CREDENTIAL_SECRET: &str = "application_credential_s
 pub(crate) const PASSWORD: &str = "password";
 
 /// A way to log in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Method {
     ApplicationCredential,
     Password,
@@ -42,7 +42,6 @@ pub(crate) enum Method {
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) auth_url: String,
-    pub(crate) method: Method,
     pub(crate) fields: BTreeMap<String, Expr>,
     pub(crate) choice: Choice,
 }
@@ -50,6 +49,7 @@ pub(crate) struct Account {
 /// What counts once the token is there.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Choice {
+    pub(crate) method: Method,
     pub(crate) region: Option<String>,
     /// `public`, `internal` or `admin`.
     pub(crate) interface: String,
@@ -141,6 +141,7 @@ impl Account {
         };
         let interface = option("interface", "interface").unwrap_or_else(|| "public".to_owned());
         let choice = Choice {
+            method,
             region: turn.context.region.clone().or_else(|| option("", "region_name")),
             // The tools take `publicURL` too.
             interface: interface.trim_end_matches("URL").to_ascii_lowercase(),
@@ -155,7 +156,6 @@ impl Account {
         };
         Ok(Self {
             auth_url,
-            method,
             fields,
             choice,
         })

@@ -37,7 +37,12 @@ pub(crate) fn log_in(account: Account) -> Result<Step, ProviderError> {
 fn body(account: &Account) -> Result<Expr, ProviderError> {
     let field = |name: &str| account.fields.get(name).cloned().map(Expr::json_string);
     let needed = |name: &str, names: &str| {
-        field(name).ok_or_else(|| invalid(format!("a login with {} needs {names}", account.method.words())))
+        field(name).ok_or_else(|| {
+            invalid(format!(
+                "a login with {} needs {names}",
+                account.choice.method.words()
+            ))
+        })
     };
     // What is known by id, or else by a name in a domain.
     let known = |what: &str, name: &str, names: &str| match field(&format!("{what}_id")) {
@@ -52,7 +57,7 @@ fn body(account: &Account) -> Result<Expr, ProviderError> {
                 (None, None) => {
                     return Err(invalid(format!(
                         "a login with {} needs {names}",
-                        account.method.words()
+                        account.choice.method.words()
                     )));
                 }
             };
@@ -74,7 +79,7 @@ fn body(account: &Account) -> Result<Expr, ProviderError> {
         )
     };
 
-    let (method, credential) = match account.method {
+    let (method, credential) = match account.choice.method {
         Method::ApplicationCredential => {
             let mut credential = match field("application_credential_id") {
                 Some(id) => vec![("id", id)],
@@ -102,7 +107,7 @@ fn body(account: &Account) -> Result<Expr, ProviderError> {
     let methods = Expr::Text(format!("[\"{method}\"]"));
     let mut auth = vec![("identity", object([("methods", methods), (method, credential)]))];
     // An application credential has its project, and may ask for no other.
-    if account.method != Method::ApplicationCredential {
+    if account.choice.method != Method::ApplicationCredential {
         auth.push(("scope", object([("project", object(project()?))])));
     }
     Ok(object([("auth", object(auth))]))
@@ -140,7 +145,11 @@ pub(crate) fn answer(turn: &Turn<'_>) -> Result<Login, ProviderError> {
     let words = fault(response).words;
     match response.status {
         201 => {}
-        401 | 403 => {
+        // A token that has ended is not found.
+        status
+            if [401, 403].contains(&status)
+                || status == 404 && !words.is_empty() && choice.method == Method::Token =>
+        {
             // The usual words say no more than that.
             let why =
                 Some(words).filter(|words| !words.is_empty() && !words.contains("requires authentication"));
@@ -149,7 +158,8 @@ pub(crate) fn answer(turn: &Turn<'_>) -> Result<Login, ProviderError> {
             return failed(
                 ErrorKind::Unauthorized,
                 format!(
-                    "keystone refused the login{why}: check user, project, their domains and the secret in {source}"
+                    "keystone refused the login with {}{why}: check user, project, their domains and the secret in {source}",
+                    choice.method.words()
                 ),
             );
         }
