@@ -78,8 +78,10 @@ fn create(
         tags: Vec::new(),
     };
     let mut keypair = json!({ "name": name, "user_id": USER });
-    match parameters.get("public_key") {
-        Some(text) => {
+    // The field's presence decides, even where it is empty.
+    let public_key_field = parameters.0.iter().find(|(field, _)| field == "public_key");
+    match public_key_field {
+        Some((_, text)) => {
             let key = public_key(text, &[""]).filter(|_| text.len() <= MAX_PUBLIC_KEY);
             let fingerprint = key.and_then(|key| ECS.fingerprint(&key).ok());
             pair.fingerprint = fingerprint
