@@ -227,7 +227,7 @@ pub(crate) fn check_manifest(manifest: &Manifest, operation: &Operation, step: &
             && call
                 .required
                 .iter()
-                .all(|name| parameters.iter().any(|(other, _)| other == name))
+                .all(|name| parameters.iter().any(|(other, _)| is_named(name, other)))
     });
     assert!(
         listed,
