@@ -23,7 +23,7 @@ use keyferry_plugin::{Answer, Turn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{ACCESS_KEY, SECURITY_TOKEN, metadata, role};
+use crate::{ACCESS_KEY, SECURITY_TOKEN, config, metadata, role};
 
 /// Names of the sources in the manifests.
 pub(crate) const ENVIRONMENT: &str = "environment";
@@ -59,7 +59,7 @@ pub fn credentials(credentials: &Credentials, turn: &Turn<'_>) -> Answer {
             Finding::Absent("left out, since the account names a profile".to_owned())
         }
         ENVIRONMENT => search.environment(document),
-        CONFIG => search.config(document),
+        CONFIG => config::find(document, search.profile.as_deref()),
         OLDER_CREDENTIALS => older(document, "/default/access_key_id", "/default/secret_access_key"),
         _ => older(document, "/ak", "/sk"),
     };
@@ -127,7 +127,7 @@ pub(crate) enum Stage {
 }
 
 /// What a source holds.
-enum Finding {
+pub(crate) enum Finding {
     Absent(String),
     /// The role of the machine itself.
     Instance {
@@ -145,11 +145,11 @@ enum Finding {
     },
 }
 
-struct Key {
-    id: String,
-    secret: CredentialValue,
-    token: Option<CredentialValue>,
-    source: String,
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) secret: CredentialValue,
+    pub(crate) token: Option<CredentialValue>,
+    pub(crate) source: String,
 }
 
 impl Search {
@@ -190,49 +190,6 @@ impl Search {
         let disabled = document.text("/VOLCENGINE_ECS_METADATA_DISABLED");
         self.metadata_disabled = disabled.is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Finding::Absent(reason.to_owned())
-    }
-
-    fn config(&self, document: &Document) -> Finding {
-        if !document.found {
-            return Finding::Absent("no such file".to_owned());
-        }
-        let named = self.profile.as_deref().or_else(|| document.text("/current"));
-        let name = named.unwrap_or("default");
-        if !document.content["profiles"][name].is_object() {
-            return Finding::Absent(format!("no profile {name:?}"));
-        }
-        let place = format!("/profiles/{}", name.replace('~', "~0").replace('/', "~1"));
-        let text = |field: &str| document.text(&format!("{place}/{field}"));
-        let needed = |field: &str| {
-            text(field).ok_or_else(|| Finding::Absent(format!("profile {name:?} has no {field}")))
-        };
-        let source = format!("profile {name:?} of {}", document.location);
-        let mode = text("mode").unwrap_or_default();
-        let found = || match &*mode.to_ascii_lowercase() {
-            "" | "ak" | "ststoken" => Ok(Finding::Key(Key {
-                id: needed("access-key")?.to_owned(),
-                secret: document
-                    .secret(&format!("{place}/secret-key"))
-                    .ok_or_else(|| Finding::Absent(format!("profile {name:?} has no secret-key")))?,
-                token: document.secret(&format!("{place}/session-token")),
-                source: source.clone(),
-            })),
-            "ramrolearn" => Ok(Finding::Role {
-                id: needed("access-key")?.to_owned(),
-                secret: handle(document, &format!("{place}/secret-key"))
-                    .ok_or_else(|| Finding::Absent(format!("profile {name:?} has no secret-key")))?,
-                role_trn: format!("trn:iam::{}:role/{}", needed("account-id")?, needed("role-name")?),
-                source: source.clone(),
-            }),
-            "ecsrole" => Ok(Finding::Instance {
-                role: needed("role-name")?.to_owned(),
-            }),
-            _ => Ok(Finding::Refused(format!(
-                "{source} has mode {mode:?}, which is not in this version, only {MODES}: use a profile of those, or \
-                 `env`, `file` or `command` in the account's [credentials]"
-            ))),
-        };
-        found().unwrap_or_else(|absent| absent)
     }
 
     /// The source after this one.
@@ -324,12 +281,9 @@ fn older(document: &Document, id: &str, secret: &str) -> Finding {
     }
 }
 
-fn handle(document: &Document, pointer: &str) -> Option<String> {
+pub(crate) fn handle(document: &Document, pointer: &str) -> Option<String> {
     match document.secret(pointer)? {
         CredentialValue::Handle(handle) => Some(handle),
         _ => None,
     }
 }
-
-/// The modes of a profile, for messages.
-pub(crate) const MODES: &str = "AK, StsToken, RamRoleArn and EcsRole";

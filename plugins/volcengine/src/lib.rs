@@ -4,6 +4,7 @@
 //! A service's plugin says which host, actions and parameters it has, and what its own error codes mean.
 
 mod call;
+mod config;
 mod credentials;
 mod metadata;
 mod paging;

@@ -4,7 +4,8 @@ use keyferry_plugin::contract::{Document, Outcome, Profile, Step};
 use keyferry_plugin::{Answer, Turn};
 use serde_json::{Value, json};
 
-use crate::credentials::{CONFIG, ENVIRONMENT, MODES};
+use crate::config::MODES;
+use crate::credentials::{CONFIG, ENVIRONMENT};
 
 /// The profiles of the environment and of the command line's file, that file's own default first.
 ///

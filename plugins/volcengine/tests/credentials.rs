@@ -143,6 +143,7 @@ fn config() -> Value {
         "machine": {"mode": "EcsRole", "role-name": "vm"},
         "sso": {"mode": "sso", "sso-session-name": "s"},
         "half": {"mode": "AK", "access-key": "AKLT-half"},
+        "tokenless": {"mode": "StsToken", "access-key": "AKTP", "secret-key": handle("sts-secret")},
         "a/b~c": {"mode": "AK", "access-key": "AKLT-odd", "secret-key": handle("odd-secret")},
     }})
 }
@@ -444,6 +445,10 @@ fn a_profile_that_the_account_names_is_the_only_one() {
     };
     let words = ["environment: left out", "no profile \"nope\""];
     machine("nope").fails(ErrorKind::Unauthorized, &words);
+    machine("tokenless").fails(
+        ErrorKind::Unauthorized,
+        &["profile \"tokenless\" has no session-token"],
+    );
     machine("half").fails(ErrorKind::Unauthorized, &["profile \"half\" has no secret-key"]);
 }
 

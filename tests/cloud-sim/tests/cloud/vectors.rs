@@ -34,6 +34,8 @@ fn vectors_include_every_operation_of_every_sdk() {
         ("alibaba-ens-legacy", plain.to_vec()),
         ("alibaba-swas", [&plain[..], &bound, &of_a_server].concat()),
         ("alibaba-swas-legacy", plain.to_vec()),
+        ("huawei-ecs", [&plain[..], &["show"]].concat()),
+        ("volcengine-ecs", [&plain[..], &bound].concat()),
         ("aws-ec2", [&plain[..], &["show"]].concat()),
     ] {
         for operation in operations {
