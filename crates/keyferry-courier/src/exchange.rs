@@ -16,7 +16,7 @@ use crate::enforce::blanking::Blanker;
 use crate::enforce::calls::{self, CONTENT_TYPE, EvaluatedRequest, Subject};
 use crate::enforce::hosts::{self, Destination, Hosts};
 use crate::enforce::reach::{NamedUrls, Reach};
-use crate::enforce::{Refusal, Rule, captures, classes, cleaning};
+use crate::enforce::{Refusal, Rule, caps, captures, classes, cleaning};
 use crate::http::{RawReply, SendError};
 use crate::job::{JobError, JobRequest};
 use crate::process::Shared;
@@ -324,8 +324,8 @@ impl<'a> Exchange<'a> {
         if !self.time_left().is_zero() {
             return Ok(());
         }
-        let time = self.shared.setup.limits.job_time.as_secs_f32();
         let kind = self.kind();
+        let time = caps::time(kind, self.shared.setup.limits.job_time).as_secs_f32();
         let error = ProviderError::new(
             ErrorKind::Unavailable,
             format!("the {kind} was not finished within {time} s"),

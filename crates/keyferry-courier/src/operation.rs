@@ -32,8 +32,8 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it to its end. It blocks.
     pub(crate) fn run(&self, shared: &Shared) -> Result<JobResult, JobError> {
-        let deadline = Instant::now() + shared.setup.limits.job_time;
         let kind = self.request.operation.kind();
+        let deadline = Instant::now() + caps::time(kind, shared.setup.limits.job_time);
         self.check(shared, kind)?;
         let region = shared.region(&self.request);
         if let Some(preview) = &self.request.preview {

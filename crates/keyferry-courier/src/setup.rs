@@ -111,7 +111,7 @@ pub struct Limits {
     pub connect_time: Duration,
     /// Time for one request, from resolving the name to the last byte of the reply.
     pub request_time: Duration,
-    /// Time for one job, from its first step.
+    /// Time for one job, from its first step. A list, which asks page after page, has five times as much.
     pub job_time: Duration,
     /// Time that the worker waits for a word from a courier that it has just started.
     pub start_time: Duration,

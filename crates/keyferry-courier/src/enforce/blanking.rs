@@ -22,6 +22,8 @@ pub(crate) struct Blanker {
     patterns: Vec<Pattern>,
     /// Patterns by their first two bytes.
     by_start: HashMap<[u8; 2], Vec<usize>>,
+    /// One bit for each two bytes with which a pattern starts: most places of a text are told by it.
+    starts: Vec<u64>,
 }
 
 struct Pattern {
@@ -123,6 +125,12 @@ impl Blanker {
 
     /// The longest pattern with which a text begins, and how many bytes of the text it takes.
     fn pattern_at(&self, text: &[u8]) -> Option<(&Pattern, usize)> {
+        if let [first, second, ..] = text
+            && ![first, second].into_iter().any(|byte| b"\\&".contains(byte))
+            && !self.is_start([*first, *second])
+        {
+            return None;
+        }
         let (first, length) = unit(text)?;
         let (second, _) = unit(&text[length..])?;
         let unescaped = [first, second];
@@ -173,6 +181,13 @@ impl Blanker {
         String::from_utf8_lossy(&self.blank(cleaning::plain(text).as_bytes())).into_owned()
     }
 
+    fn is_start(&self, start: [u8; 2]) -> bool {
+        let index = usize::from(u16::from_be_bytes(start));
+        self.starts
+            .get(index / 64)
+            .is_some_and(|bits| bits & (1 << (index % 64)) != 0)
+    }
+
     fn add_encoded(&mut self, bytes: &[u8], blank: &str) {
         for upper in [false, true] {
             let mut hex = Zeroizing::new(Vec::with_capacity(2 * bytes.len()));
@@ -210,6 +225,9 @@ impl Blanker {
             return;
         }
         same_start.push(self.patterns.len());
+        let index = usize::from(u16::from_be_bytes(start));
+        self.starts.resize(1 << 10, 0);
+        self.starts[index / 64] |= 1 << (index % 64);
         self.patterns.push(Pattern {
             bytes,
             blank: blank.to_owned(),

@@ -28,6 +28,14 @@ pub(crate) fn max_reply(kind: OperationKind) -> usize {
     }
 }
 
+/// The time of an operation, where that of one is `most`: what asks page after page has more.
+pub(crate) fn time(kind: OperationKind, most: Duration) -> Duration {
+    match kind {
+        OperationKind::List | OperationKind::ListInstances => most.saturating_mul(5),
+        _ => most,
+    }
+}
+
 /// Counts the steps of one operation.
 pub(crate) struct Steps {
     kind: OperationKind,

@@ -19,6 +19,11 @@ fn plain() -> Value {
     for (parent, name) in [("operations", "list_instances"), ("settings", "login_url")] {
         json[parent].as_object_mut().unwrap().remove(name);
     }
+    for source in json["sources"].as_object_mut().unwrap().values_mut() {
+        for kind in source.as_object_mut().unwrap().values_mut() {
+            kind.as_object_mut().unwrap().remove("urls");
+        }
+    }
     json
 }
 
