@@ -1,11 +1,11 @@
 //! The RAM role of an ECS instance, from the instance's metadata service.
 //!
-//! The service wants a token of its own first. Where that cannot be had, or is refused, it is asked without one (version 1 of
+//! The service wants a token of its own first. Where that is not given, or refused, it is asked without one (version 1 of
 //! the service), unless `ALIBABA_CLOUD_IMDSV1_DISABLED` is `true`. The token opens nothing but this service of this
 //! instance, which a plugin cannot reach: it is no secret here.
 
 use keyferry_plugin::Turn;
-use keyferry_plugin::contract::{Effect, ErrorKind, HttpStep, ProviderError};
+use keyferry_plugin::contract::{Effect, ErrorKind, HttpStep, ProviderError, Reply};
 use keyferry_plugin::recipe::HttpRequest;
 use keyferry_plugin::signing::percent_encode;
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,9 @@ impl Metadata {
             Ok(response) => response,
             Err(error) => {
                 let may_go_without = !environment.imds_v1_disabled && !matches!(self.token, Token::Without);
-                if !may_go_without {
+                // Where not even a connection comes about, there is no such service of any version.
+                let nobody_is_there = matches!(turn.reply, Some(Reply::TransportError(error)) if !error.sent);
+                if !may_go_without || nobody_is_there {
                     return Err(error);
                 }
                 self.token = Token::Without;

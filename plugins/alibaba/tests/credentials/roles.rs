@@ -1,6 +1,6 @@
 //! Access keys that are issued for a time: by STS, the metadata service, a command, a URL.
 
-use keyferry_plugin::contract::{CredentialSet, CredentialValue, ErrorKind, HttpStep, Reply};
+use keyferry_plugin::contract::{CredentialSet, CredentialValue, ErrorKind, HttpStep, Reply, TransportError};
 use keyferry_plugin::recipe::Expr;
 use serde_json::{Value, json};
 
@@ -59,6 +59,13 @@ fn parameter(step: &HttpStep, name: &str) -> Option<Expr> {
 fn header(step: &HttpStep, name: &str) -> Option<Expr> {
     let found = step.request.headers.iter().find(|(other, _)| other == name);
     found.map(|(_, value)| value.clone())
+}
+
+fn no_answer() -> Reply {
+    Reply::TransportError(TransportError {
+        sent: true,
+        message: "no answer in time".to_owned(),
+    })
 }
 
 #[test]
@@ -376,8 +383,11 @@ fn the_metadata_service_may_be_switched_off_or_have_nothing() {
     machine.network = vec![(TOKEN, answer(200, "t")), (ROLE, served("STS.i"))];
     finds(&machine, "STS.i", "profile \"p\" of ~/.aliyun/config.json");
     // What a profile asks for is not passed over.
-    machine.network = vec![(TOKEN, unreachable_host()), (ROLE, unreachable_host())];
+    machine.network = vec![(TOKEN, unreachable_host())];
     machine.fails(ErrorKind::Unavailable, &["profile \"p\"", "no route to host"]);
+    // A token that is not answered may be kept from a container, whose requests without one arrive.
+    machine.network = vec![(TOKEN, no_answer()), (ROLE, served("STS.i"))];
+    finds(&machine, "STS.i", "profile \"p\" of ~/.aliyun/config.json");
     for (body, words) in [
         (json!({"Code": "Failed"}), "gave no credentials"),
         (json!({"Code": "Success"}), "AccessKeyId"),
