@@ -65,7 +65,8 @@ impl Provider for AwsEc2 {
 
     fn list(&self, _: &List, turn: &Turn<'_>) -> Answer {
         match EC2.answer(turn, "DescribeKeyPairs")? {
-            None => Ok(describe(turn)?.send(turn).into()),
+            // Without public keys: five thousand pairs are to fit into one answer.
+            None => Ok(EC2.call(turn, "DescribeKeyPairs")?.send(turn).into()),
             Some(answer) => Ok(Step::done(Outcome::Pairs(pairs(&answer)?))),
         }
     }
@@ -73,7 +74,12 @@ impl Provider for AwsEc2 {
     fn get(&self, reference: &PairReference, turn: &Turn<'_>) -> Answer {
         let name = &*reference.name;
         let Some(answer) = EC2.answer(turn, "DescribeKeyPairs")? else {
-            return Ok(describe(turn)?.parameter("KeyName.1", name).send(turn).into());
+            return Ok(EC2
+                .call(turn, "DescribeKeyPairs")?
+                .parameter("KeyName.1", name)
+                .parameter("IncludePublicKey", "true")
+                .send(turn)
+                .into());
         };
         match pairs(&answer)?.into_iter().find(|pair| pair.name == name) {
             Some(pair) => Ok(Step::done(Outcome::Pair(pair))),
@@ -135,12 +141,6 @@ impl Provider for AwsEc2 {
     fn profiles(&self, turn: &Turn<'_>) -> Answer {
         keyferry_aws::profiles(turn)
     }
-}
-
-fn describe(turn: &Turn<'_>) -> Result<Call, ProviderError> {
-    Ok(EC2
-        .call(turn, "DescribeKeyPairs")?
-        .parameter("IncludePublicKey", "true"))
 }
 
 /// The pair that was made or imported.

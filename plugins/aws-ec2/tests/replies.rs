@@ -309,10 +309,14 @@ fn the_vendors_wait_is_kept() {
 
 #[test]
 fn five_thousand_pairs_are_read_at_once() {
-    let key = "A".repeat(700);
-    let items: String = (0..5000)
-        .map(|n| format!("<item><keyName>pair-{n}</keyName><publicKey>ssh-rsa {key}</publicKey></item>"))
-        .collect();
+    let fingerprint = "1f:".repeat(20);
+    let item = |n| {
+        format!(
+            "<item><keyPairId>key-{n:017}</keyPairId><keyName>pair-{n}</keyName><keyType>rsa</keyType>\
+             <keyFingerprint>{fingerprint}</keyFingerprint><createTime>2026-01-02T03:04:05.000Z</createTime></item>"
+        )
+    };
+    let items: String = (0..5000).map(item).collect();
     let reply = response(
         200,
         xml("DescribeKeyPairsResponse", &format!("<keySet>{items}</keySet>")),
