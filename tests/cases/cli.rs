@@ -6,6 +6,8 @@ mod c_library;
 mod exit_codes;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/instances.rs"]
+mod instances;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/pins.rs"]

@@ -19,5 +19,7 @@ mod restart;
 mod roles;
 #[path = "clouds/scene.rs"]
 mod scene;
+#[path = "clouds/settings.rs"]
+mod settings;
 #[path = "clouds/silence.rs"]
 mod silence;
