@@ -2,8 +2,9 @@
 
 use crate::desired::{Account, Desired};
 
-/// Requests begun per account and second, where nothing else is said: half of what the strictest vendor that says so allows.
-pub const DEFAULT_PER_SECOND: u32 = 10;
+/// Requests begun per account and second, where nothing else is said: no vendor minds so many for a moment, and who has
+/// hundreds of keys is not kept waiting for a minute. A vendor that minds says so, and the whole account goes slower.
+pub const DEFAULT_PER_SECOND: u32 = 50;
 
 /// How many requests of an account may be begun in a second.
 pub fn max_per_second(desired: &Desired, account: &Account) -> u32 {
