@@ -180,13 +180,14 @@ impl Client {
             .iter()
             .find_map(|(of, agent)| (*of == destination).then_some(agent))
             .ok_or_else(|| Failure::Request("the destination has no agent".to_owned()))?;
-        let mut response = if request.body.is_empty() && matches!(request.method.as_str(), "GET" | "DELETE") {
-            let http = builder.body(()).map_err(not_http)?;
-            agent.run(agent.configure_request(http).timeout_global(Some(time)).build())?
-        } else {
-            let http = builder.body(request.body.as_slice()).map_err(not_http)?;
-            agent.run(agent.configure_request(http).timeout_global(Some(time)).build())?
-        };
+        let mut response =
+            if request.body.is_empty() && matches!(request.method.as_str(), "DELETE" | "GET" | "HEAD") {
+                let http = builder.body(()).map_err(not_http)?;
+                agent.run(agent.configure_request(http).timeout_global(Some(time)).build())?
+            } else {
+                let http = builder.body(request.body.as_slice()).map_err(not_http)?;
+                agent.run(agent.configure_request(http).timeout_global(Some(time)).build())?
+            };
         let cap = caps::max_reply(kind);
         let headers = response
             .headers()

@@ -118,7 +118,8 @@ pub struct Call {
     pub body: Body,
 }
 
-/// What the body of a call is.
+/// What the body of a call is; of `DELETE`, `GET` and `HEAD` there is none. Where the plugin sets no `content-type`, keyferry
+/// does.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Body {

@@ -437,7 +437,7 @@ const PLACEHOLDERS: [(&str, Value); 4] = [
     ("{public_key}", |subject| subject.public_key.as_deref()),
     ("{region}", |subject| subject.region.as_deref()),
 ];
-const METHODS: [&str; 5] = ["DELETE", "GET", "PATCH", "POST", "PUT"];
+const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
 /// Headers that frame a message or belong to a connection (RFC 9110 §7.6.1, RFC 9112), or change what a reply is made of.
 const OWN_HEADERS: [&str; 12] = [
     "connection",

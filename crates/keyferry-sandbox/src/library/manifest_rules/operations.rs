@@ -81,7 +81,7 @@ fn check_call(kind: OperationKind, call: &Call, hosts: &[String], place: &str) -
     }
     let has_none = call.body == Body::None;
     require(
-        has_none || !["GET", "HEAD"].contains(&call.method.as_str()),
+        has_none || !["DELETE", "GET", "HEAD"].contains(&call.method.as_str()),
         format!("{place}.body"),
         || format!("a {} has none", call.method),
     )?;
