@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{build, python, wait};
+use crate::{build, processes, python, wait};
 
 /// Both services. They end when this is dropped, and when this process ends in any other way.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Options {
     pub token_lifetime: u32,
     /// The newest microversion; none: Nova's own.
     pub max_microversion: Option<&'static str>,
+    /// Whether they go on when this process ends, until [`Nova::pid`] is ended.
+    pub stay: bool,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             quota: 100,
             token_lifetime: 3600,
             max_microversion: None,
+            stay: false,
         }
     }
 }
@@ -54,7 +57,7 @@ struct Facts {
     member_role: String,
     regions: Vec<String>,
     max_microversion: String,
-    requests: String,
+    folder: PathBuf,
     processes: Vec<u32>,
 }
 
@@ -88,34 +91,47 @@ impl Nova {
     /// # Panics
     /// When they cannot be installed or do not come up.
     pub fn start(options: Options) -> Self {
+        Self::try_start(options).unwrap_or_else(|message| panic!("no Nova: {message}"))
+    }
+
+    /// As [`Nova::start`], for those who can do without.
+    ///
+    /// # Errors
+    /// Why they cannot be installed or do not come up.
+    pub fn try_start(options: Options) -> Result<Self, String> {
         let folder = build::workspace().join("tests/nova");
-        let environment = python::environment("nova", &folder.join("requirements.txt"));
-        let mut child = Command::new(environment.join("bin/python"))
+        let environment = python::try_environment("nova", &folder.join("requirements.txt"))?;
+        let mut command = Command::new(environment.join("bin/python"));
+        command
             .arg(folder.join("start.py"))
             .args(["--quota", &options.quota.to_string()])
             .args(["--token-lifetime", &options.token_lifetime.to_string()])
-            .args(["--max-microversion", options.max_microversion.unwrap_or_default()])
-            // It serves as long as this pipe is open.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Python can be started");
+            .args(["--max-microversion", options.max_microversion.unwrap_or_default()]);
+        if options.stay {
+            command.arg("--stay");
+        }
+        // Unless it stays, it serves as long as this pipe is open.
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| format!("cannot start Python: {error}"))?;
         let mut line = String::new();
         let output = child.stdout.take().expect("stdout is a pipe");
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("what it says can be read");
-        let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no Nova: {line}"));
+        let read = BufReader::new(output).read_line(&mut line);
+        let facts = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+        let Some(facts) = facts else {
+            drop(child.stdin.take());
+            let _ = child.wait();
+            return Err(line);
+        };
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .proxy(None);
-        Self {
+        Ok(Self {
             child,
             facts,
             agent: config.build().new_agent(),
             users: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Where Keystone is.
@@ -141,6 +157,11 @@ impl Nova {
     /// The program that runs both, which `kill` ends.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where their databases and logs are.
+    pub fn folder(&self) -> &Path {
+        &self.facts.folder
     }
 
     /// Whether one of the two services still runs.
@@ -339,12 +360,10 @@ impl Nova {
 
 impl Drop for Nova {
     fn drop(&mut self) {
-        // The end of its standard input ends it, and it ends the services and removes its folder.
-        drop(self.child.stdin.take());
+        // It ends the services, and removes its folder.
+        processes::terminate(self.child.id());
         let _ = self.child.wait();
         // One that was killed left it.
-        if let Some(folder) = Path::new(&self.facts.requests).parent() {
-            let _ = fs::remove_dir_all(folder);
-        }
+        let _ = fs::remove_dir_all(&self.facts.folder);
     }
 }

@@ -219,6 +219,23 @@ impl Sshd {
         arguments
     }
 
+    /// Logs in with the one key of an agent that a public half names, and runs a command: an agent may hold more keys than
+    /// sshd lets a client try.
+    ///
+    /// # Panics
+    /// When ssh is not installed.
+    pub fn login_with(&self, socket: &Path, public_half: &Path, command: &str) -> Output {
+        Command::new("ssh")
+            .args(["-o", "IdentitiesOnly=yes", "-i"])
+            .arg(public_half)
+            .args(self.ssh_arguments())
+            .arg(command)
+            .env("SSH_AUTH_SOCK", socket)
+            .stdin(Stdio::null())
+            .output()
+            .expect("ssh can be started (Debian: openssh-client)")
+    }
+
     /// Logs in with the keys of an agent and runs a command.
     ///
     /// # Panics

@@ -19,13 +19,17 @@ use crate::build;
 /// # Panics
 /// When it cannot be made; the message says what is missing, and what pip said.
 pub fn environment(name: &str, requirements: &Path) -> PathBuf {
-    match make(name, requirements) {
+    match try_environment(name, requirements) {
         Ok(folder) => folder,
         Err(message) => panic!("no Python environment for {name}: {message}"),
     }
 }
 
-fn make(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+/// As [`environment`], for those who can do without.
+///
+/// # Errors
+/// What is missing, and what pip said.
+pub fn try_environment(name: &str, requirements: &Path) -> Result<PathBuf, String> {
     let lock = fs::read(requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
     let folder = build::cache().join(format!("python-{name}-{}", short_hash(&lock)));
     let guard = folder.with_extension("lock");

@@ -1,6 +1,6 @@
-"""A genuine Nova and a genuine Keystone on loopback, for as long as standard input stays open.
+"""A genuine Nova and a genuine Keystone on loopback, until SIGTERM or the end of standard input.
 
-    python start.py [--quota N] [--token-lifetime SECONDS] [--max-microversion 2.N]
+    python start.py [--quota N] [--token-lifetime SECONDS] [--max-microversion 2.N] [--stay]
 
 runs in the virtual environment of requirements.txt. Everything is in a temporary folder that goes at the end; a copy of the
 empty databases is kept beside the environment, since making them takes longer than all the rest. When both services
@@ -8,17 +8,18 @@ answer, one line of JSON says where they are and who may log in; if they do not 
 
 Both are their projects' own WSGI applications. What is not as in production: waitress serves them, SQLite keeps their data,
 there is no message broker and no token cache, and with --max-microversion Nova says that it is older than it is.
-Every request is noted in requests.log: service, method, path, status, microversion, user agent.
 """
 
 import argparse
 import base64
 import fcntl
 import hashlib
+import inspect
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -139,7 +140,8 @@ def clean_environment(**more):
 
 def empty_databases():
     """The folder of databases with their schema and Keystone's administrator, made once."""
-    edition = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    recipe = NOVA_CONF + KEYSTONE_CONF + inspect.getsource(make_databases)
+    edition = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     kept = Path(sys.prefix) / f"databases-{edition}"
     with open(kept.with_suffix(".lock"), "w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -225,9 +227,8 @@ def serve(service, folder, descriptor, max_microversion):
 
     # Keystone's connections to SQLite do not pass from thread to thread.
     threads = 8 if service == "nova" else 1
-    log = open(folder / "requests.log", "a", buffering=1)
     waitress.serve(
-        noting(service, application, log),
+        application,
         sockets=[socket.socket(fileno=descriptor)],
         threads=threads,
         ident=None,
@@ -238,25 +239,6 @@ def serve(service, folder, descriptor, max_microversion):
 def end_with_parent():
     os.read(0, 1)
     os._exit(0)
-
-
-def noting(service, application, log):
-    """The application; each request becomes one line of the log."""
-
-    def noted(environ, start_response):
-        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).replace(" ", "%20")
-        query = environ.get("QUERY_STRING")
-        words = [service, environ["REQUEST_METHOD"], f"{path}?{query}" if query else path]
-        asked = environ.get("HTTP_X_OPENSTACK_NOVA_API_VERSION", "-")
-        agent = environ.get("HTTP_USER_AGENT", "-").split(" ")[0]
-
-        def start(status, *rest):
-            log.write(" ".join([*words, status.split(" ")[0], asked, agent]) + "\n")
-            return start_response(status, *rest)
-
-        return application(environ, start)
-
-    return noted
 
 
 class Service:
@@ -386,10 +368,12 @@ def run(options):
             "member_role": member,
             "regions": REGIONS,
             "max_microversion": versions["version"]["version"],
-            "requests": str(folder / "requests.log"),
+            "folder": str(folder),
             "processes": [service.process.pid for service in services],
         }
         print(json.dumps(facts), flush=True)
+        if options.stay:
+            signal.pause()
         # Until whoever started this closes it, or ends.
         sys.stdin.buffer.read()
     finally:
@@ -406,10 +390,12 @@ def main():
     parser.add_argument("--serve", choices=SERVICES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--descriptor", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--stay", action="store_true", help="serve until SIGTERM, whatever becomes of standard input")
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.folder, options.descriptor, options.max_microversion)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         run(options)
     except Failure as failure:

@@ -32,7 +32,8 @@ fn keys_log_in() {
         let line = pair["public_key"].as_str().unwrap();
         assert!(line.starts_with(kind), "{line}");
         let sshd = Sshd::start(&format!("{line}\n"));
-        let login = sshd.login(&home.agent_socket(), "echo reached");
+        let public_half = home.path(&format!("state/public/{key}.pub"));
+        let login = sshd.login_with(&home.agent_socket(), &public_half, "echo reached");
         assert_eq!(
             String::from_utf8_lossy(&login.stdout),
             "reached\n",
