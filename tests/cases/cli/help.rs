@@ -9,10 +9,16 @@ use crate::program::{command, keyferry};
 /// Every command, as one types it.
 const COMMANDS: &[&[&str]] = &[
     &[],
+    &["account"],
+    &["account", "check"],
+    &["account", "policy"],
     &["daemon"],
     &["status"],
     &["check"],
     &["resume"],
+    &["refresh"],
+    &["orphans"],
+    &["init"],
     &["plugin"],
     &["plugin", "list"],
     &["plugin", "info"],
@@ -25,10 +31,6 @@ const COMMANDS: &[&[&str]] = &[
     &["ssh-agent"],
     &["completions"],
     &["manual"],
-    &["account"],
-    &["account", "check"],
-    &["account", "policy"],
-    &["init"],
 ];
 
 #[test]

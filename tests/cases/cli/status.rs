@@ -20,7 +20,10 @@ const KEY_FIELDS: &[&str] = &[
     "fingerprint",
     "public_key",
     "error",
+    "drift",
+    "regions",
 ];
+const REGION_FIELDS: &[&str] = &["region", "state", "pair_name", "error"];
 const ERROR_FIELDS: &[&str] = &["kind", "code", "message", "request_id", "remedy", "retry_at"];
 
 fn start(cloud: &CloudSim) -> (Home, Daemon) {
@@ -69,11 +72,22 @@ fn the_json_has_every_field_and_null_where_there_is_nothing() {
     };
     for key in list("keys") {
         has_exactly(&key, KEY_FIELDS);
+        for region in key["regions"].as_array().expect("regions is a list") {
+            has_exactly(region, REGION_FIELDS);
+        }
     }
     for account in list("accounts") {
         has_exactly(
             &account,
-            &["name", "plugin", "region", "endpoint", "insecure_http", "error"],
+            &[
+                "name",
+                "plugin",
+                "region",
+                "endpoint",
+                "insecure_http",
+                "error",
+                "checked_at",
+            ],
         );
     }
     for plugin in list("plugins") {
@@ -137,7 +151,7 @@ fn the_json_has_every_field_and_null_where_there_is_nothing() {
     assert_eq!(
         ecs,
         &json!({"name": "ecs", "plugin": "alibaba-ecs", "region": "cn-hangzhou",
-            "endpoint": cloud.url(Service::AlibabaEcs), "insecure_http": false, "error": null})
+            "endpoint": cloud.url(Service::AlibabaEcs), "insecure_http": false, "error": null, "checked_at": null})
     );
     let plugins = list("plugins");
     let plugin = plugins

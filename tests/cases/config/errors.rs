@@ -223,9 +223,9 @@ fn a_wrong_account_or_settings_file_stays_as_it_was_and_new_keys_go_on() {
             &["did you mean `alibaba-ecs`?"][..],
         ),
         (
-            account.replace("alibaba-ecs", "aws-ec2"),
+            account.replace("alibaba-ecs", "nobodys-cloud"),
             "plugin",
-            &["`aws-ec2` is in none of the plugin directories"],
+            &["`nobodys-cloud` is in none of the plugin directories"],
         ),
         (
             account.replace("endpoint", "end_point"),
