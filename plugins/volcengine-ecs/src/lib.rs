@@ -242,10 +242,15 @@ fn bind(action: &str, attachment: &Attachment, turn: &Turn<'_>) -> Answer {
             .send(turn));
     };
     let details = answered.details("InstanceId")?;
-    let result = |(instance, error)| InstanceResult { instance, error };
-    Ok(Step::done(Outcome::Attached(
-        details.into_iter().map(result).collect(),
-    )))
+    let result = |instance: &String| InstanceResult {
+        instance: instance.clone(),
+        error: match details.iter().find(|(id, _)| id == instance) {
+            Some((_, error)) => error.clone(),
+            None => Some(answered.garbled(format!("the answer does not speak of {instance:?}"))),
+        },
+    };
+    let results = attachment.instances.iter().map(result).collect();
+    Ok(Step::done(Outcome::Attached(results)))
 }
 
 fn at_most(count: usize, what: &str) -> Result<(), ProviderError> {

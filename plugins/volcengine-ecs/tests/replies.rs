@@ -370,6 +370,25 @@ fn each_instance_has_a_result_of_its_own() {
 }
 
 #[test]
+fn an_instance_that_the_answer_leaves_out_is_unknown() {
+    let body = result(json!({"OperationDetails": [
+        {"InstanceId": "i-2", "Error": null},
+        {"InstanceId": "i-9", "Error": null},
+    ]}));
+    let Step::Done(done) = finish(VolcengineEcs, &attach(), response(200, body)) else {
+        panic!("not done")
+    };
+    let Outcome::Attached(results) = done.outcome else {
+        panic!("no results")
+    };
+    let told: Vec<&str> = results.iter().map(|result| result.instance.as_str()).collect();
+    assert_eq!(told, ["i-1", "i-2"]);
+    let error = results[0].error.as_ref().expect("nothing is known of it");
+    assert_eq!((error.kind, error.effect), (ErrorKind::Internal, Effect::Unknown));
+    assert!(results[1].error.is_none());
+}
+
+#[test]
 fn instances_are_counted_over_pages() {
     let list = Operation::ListInstances(web());
     let first = send(VolcengineEcs, &list, &context());
