@@ -146,11 +146,16 @@ fn described(facts: &LibraryFacts, pin: &str) -> String {
     let mut calls = Vec::new();
     for (operation, rules) in &manifest.operations {
         for call in &rules.calls {
-            let target: Vec<String> = call
+            // What tells calls of one path apart: headers, and parameters of one value.
+            let headers = call
                 .headers
                 .iter()
-                .map(|(name, value)| format!("{name}: {value}"))
-                .collect();
+                .map(|(name, value)| format!("{name}: {value}"));
+            let fixed = call.required.iter().filter_map(|name| {
+                let value = call.parameters.get(name)?;
+                (value != "*" && !value.contains('{')).then(|| format!("{name}={value}"))
+            });
+            let target: Vec<String> = headers.chain(fixed).collect();
             calls.push(format!(
                 "{operation:<12} {} {} {}",
                 call.method,
