@@ -8,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 use keyferry_agent::{Agent, Event, Limits, Listener, Options, serve};
 use keyferry_engine::config;
 use keyferry_engine::engine::{Engine, EngineHandle, Parts, SystemClock};
+use keyferry_engine::error::EngineError;
 use keyferry_engine::ledger::Ledger;
 use keyferry_engine::watch as config_watch;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::catalogue::Catalogue;
 use crate::cli::DaemonArguments;
@@ -111,32 +113,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         let reloading = tokio::spawn(rescan_on_hangup(rescan));
 
         ready(&agent_socket);
-        let mut end = std::pin::pin!(end);
-        let mut result = tokio::select! {
-            () = &mut end => Ok(Exit::Fine),
-            ended = &mut engine_ended => {
-                let reason = match ended {
-                    Ok(Ok(())) => "the engine ended by itself".to_owned(),
-                    Ok(Err(error)) => format!("the engine ended: {error}"),
-                    Err(error) => format!("the engine crashed: {error}"),
-                };
-                Err(reason)
-            }
-            ended = &mut served => Err(agent_ended(ended)),
-        };
-        // Without the engine nothing new is made, but the keys that are loaded exist nowhere else: they go on serving.
-        if let Err(reason) = &result
-            && !served.is_finished()
-        {
-            tracing::error!(
-                "{reason}; the keys that are loaded go on serving, nothing new is made: start keyferry again"
-            );
-            let _ = engine_reason.set(reason.clone());
-            tokio::select! {
-                () = &mut end => {}
-                ended = &mut served => result = Err(agent_ended(ended)),
-            }
-        }
+        let result = until_the_end(end, &mut engine_ended, &mut served, &engine_reason).await;
 
         service_manager::notify("STOPPING=1");
         tracing::info!("ending: the keys go with this process");
@@ -154,6 +131,34 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
     runtime.shutdown_background();
     agent_runtime.shutdown_background();
     outcome
+}
+
+/// Waits for the end: the user's word, or that of the agent. Without the engine nothing new is made, but the keys that are
+/// loaded exist nowhere else: they go on serving, and `reason` says why nothing more happens. The error says what ended first.
+async fn until_the_end(
+    end: impl Future<Output = ()>,
+    engine: &mut JoinHandle<Result<(), EngineError>>,
+    agent: &mut JoinHandle<()>,
+    reason: &OnceLock<String>,
+) -> Result<Exit, String> {
+    let mut end = std::pin::pin!(end);
+    let why = tokio::select! {
+        () = &mut end => return Ok(Exit::Fine),
+        ended = &mut *agent => return Err(agent_ended(ended)),
+        ended = engine => match ended {
+            Ok(Ok(())) => "the engine ended by itself".to_owned(),
+            Ok(Err(error)) => format!("the engine ended: {error}"),
+            Err(error) => format!("the engine crashed: {error}"),
+        },
+    };
+    tracing::error!(
+        "{why}; the keys that are loaded go on serving, nothing new is made: start keyferry again"
+    );
+    let _ = reason.set(why.clone());
+    tokio::select! {
+        () = &mut end => Err(why),
+        ended = agent => Err(agent_ended(ended)),
+    }
 }
 
 fn agent_ended(ended: Result<(), tokio::task::JoinError>) -> String {
@@ -210,3 +215,6 @@ async fn rescan_on_hangup(rescan: mpsc::Sender<oneshot::Sender<()>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

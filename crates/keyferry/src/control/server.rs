@@ -112,6 +112,9 @@ impl Control {
 
     /// Reads the files again too: whoever asks to look means what is written there now.
     async fn survey(&self, names: Vec<String>) -> Answer {
+        if self.engine_ended.get().is_some() {
+            return self.ended();
+        }
         let (asked, read_again) = oneshot::channel();
         if self.rescan.send(asked).await.is_ok() {
             // One that takes longer is not waited for: the accounts known so far are looked at.
