@@ -40,7 +40,7 @@ impl Internet {
         let urls = Service::ALL.map(|service| (service, cloud.url(service).to_owned()));
         let issuer = Arc::new(Authority::new());
         let (asked, stopping) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let internet = Self {
+        Self {
             port,
             authority: issuer.certificate(),
             asked: Arc::clone(&asked),
@@ -60,8 +60,7 @@ impl Internet {
                     });
                 }
             })),
-        };
-        internet
+        }
     }
 
     /// Writes the certificate authority to a file, and says what keyferry.toml needs of it.
