@@ -164,9 +164,11 @@ fn iam_at_a_url_of_its_own() {
     let (home, cloud) = (Home::new(), keyferry_tests::cloud());
     // Nothing answers at the endpoint's own port but the service; IAM is at the other cloud.
     let iam = keyferry_tests::cloud();
-    let account = "[settings]\ndescription = \"made by keyferry\"\nproject = \"web\"\n\
-         tags = { team = \"web\", cost = \"7\" }\n\
-         [credentials]\nenv = { access_key_id = \"MY_USER\", access_key_secret = \"MY_PASSWORD\" }\n";
+    let account = format!(
+        "plugin = \"huawei-ecs\"\nregion = \"cn-north-4\"\nendpoint = \"{}\"\n[settings]\niam_endpoint = \"{}/\"\n",
+        cloud.url(Service::HuaweiEcs),
+        iam.url(Service::HuaweiEcs),
+    );
     let credentials = json!({"access_key_id": ACCESS_KEY, "access_key_secret": SECRET_KEY}).to_string();
     let path = home.path("secret.json");
     write(&path, &credentials, 0o600);
@@ -235,10 +237,9 @@ fn a_role_of_the_vendors_command_line_is_assumed() {
 
 #[test]
 fn the_settings_of_an_account_are_those_of_its_pairs() {
-    let account = format!(
-        "[settings]\ndescription = \"made by keyferry\"\nproject = \"web\"\ntags = {{ team = \"web\", cost = \"7\" }}\n\
-         [credentials]\nenv = {{ access_key_id = \"MY_USER\", access_key_secret = \"MY_PASSWORD\" }}\n"
-    );
+    let account = "[settings]\ndescription = \"made by keyferry\"\nproject = \"web\"\n\
+         tags = { team = \"web\", cost = \"7\" }\n\
+         [credentials]\nenv = { access_key_id = \"MY_USER\", access_key_secret = \"MY_PASSWORD\" }\n";
     let bench = Bench::start(Service::VolcengineEcs, "cn-beijing", account, |_| {});
     bench.assert_loaded();
     let pair = bench.cloud.pairs(Service::VolcengineEcs).remove(0);
