@@ -165,9 +165,19 @@ fn each_server_has_its_own_result() {
         assert_eq!(error.message, "failed");
     }
     let short = json!({"RequestId": "CAFE", "Results": [{"InstanceId": "one", "Success": "true"}]});
-    let error = fail(AlibabaSwas, &attach(), response(200, short));
+    let Outcome::Attached(results) = done(finish(AlibabaSwas, &attach(), response(200, short))) else {
+        panic!("not attached")
+    };
+    assert_eq!(results[0].error, None);
+    let error = results[1].error.as_ref().expect("the second one is left out");
     assert_eq!((error.kind, error.effect), (ErrorKind::Internal, Effect::Unknown));
-    assert!(error.message.contains("\"two\""), "{}", error.message);
+    assert_eq!(error.request_id.as_deref(), Some("CAFE"));
+    let error = fail(
+        AlibabaSwas,
+        &attach(),
+        response(200, json!({"RequestId": "CAFE"})),
+    );
+    assert_eq!((error.kind, error.effect), (ErrorKind::Internal, Effect::Unknown));
 }
 
 #[test]

@@ -179,10 +179,11 @@ impl Answered<'_> {
         Ok((self.blame(ids)?, next))
     }
 
-    /// What became of each of these instances in this answer to `AttachKeyPair` or `DetachKeyPair`.
+    /// What became of each of these instances in this answer to `AttachKeyPair` or `DetachKeyPair`; of one that it leaves out
+    /// that is unknown.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when it does not speak of every one of them.
+    /// [`ErrorKind::Internal`] when it lists no results.
     pub(crate) fn instances(
         &self,
         product: &Product,
@@ -191,22 +192,24 @@ impl Answered<'_> {
         instances: &[String],
     ) -> Result<Vec<InstanceResult>, ProviderError> {
         let results = self.blame(list_of(&self.body, "Results", "Result"))?;
-        let result_of = |instance: &String| {
-            let result = results.iter().find(|result| result["InstanceId"] == **instance);
-            let result =
-                result.ok_or_else(|| internal(format!("the answer does not speak of {instance:?}")))?;
-            let error = (!succeeded(result)).then(|| {
-                let code = word(&result["Code"]).unwrap_or_default();
-                let message = text(result, "Message").ok().flatten();
-                let error = product.judge(turn, action, &code, message, self.response);
-                annotate(error, self.response, text(&self.body, "RequestId").ok().flatten())
-            });
-            Ok(InstanceResult {
-                instance: instance.clone(),
-                error,
-            })
+        let request_id = text(&self.body, "RequestId").ok().flatten();
+        let error_of = |instance: &String| {
+            let Some(result) = results.iter().find(|result| result["InstanceId"] == **instance) else {
+                let words = "the answer does not speak of this instance".to_owned();
+                return Some(internal(words).with_effect(Effect::Unknown));
+            };
+            if succeeded(result) {
+                return None;
+            }
+            let code = word(&result["Code"]).unwrap_or_default();
+            let message = text(result, "Message").ok().flatten();
+            Some(product.judge(turn, action, &code, message, self.response))
         };
-        self.blame(instances.iter().map(result_of).collect())
+        let result = |instance: &String| InstanceResult {
+            instance: instance.clone(),
+            error: error_of(instance).map(|error| annotate(error, self.response, request_id)),
+        };
+        Ok(instances.iter().map(result).collect())
     }
 
     /// Gives an error about this answer its request id and effect.
