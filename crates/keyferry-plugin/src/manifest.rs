@@ -243,7 +243,9 @@ pub struct CredentialField {
     #[serde(default)]
     pub optional: bool,
     /// For [`FieldClass::Bearer`]: the places where its bare value may be sent, as `header:NAME`, `query:NAME`, `form:NAME` or
-    /// `json:POINTER`, one for each signing scheme or way to log in.
+    /// `json:POINTER`, one for each signing scheme or way to log in. In a header or the query, literal text may stand around
+    /// it; in a body it is a whole value, as [`percent`](crate::recipe::Expr::percent) of it in a form and as
+    /// [`json_string`](crate::recipe::Expr::json_string) of it in JSON, a part of its own of the body's recipe.
     #[serde(default)]
     pub places: Vec<String>,
 }
