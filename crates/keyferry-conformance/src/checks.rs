@@ -98,13 +98,13 @@ impl Bench<'_> {
             return;
         }
         let mut all = |name: &str, check: &dyn Fn(&Walker<'_>) -> Outcomes| {
-            let mut outcome = Ok(String::new());
-            for walker in &good {
-                outcome = check(walker).map_err(|error| format!("{error} (case {:?})", walker.case.name));
-                if outcome.is_err() {
-                    break;
-                }
-            }
+            let outcomes = good.iter().map(|walker| {
+                check(walker).map_err(|error| format!("{error} (case {:?})", walker.case.name))
+            });
+            // What the first case led to stands for all.
+            let outcome = outcomes
+                .collect::<Result<Vec<_>, _>>()
+                .map(|mut messages| messages.swap_remove(0));
             report.note(format!("{kind}.{name}"), outcome);
         };
         all("same_answer", &|walker| self.same_answer(walker));
@@ -113,15 +113,12 @@ impl Bench<'_> {
         if good.iter().any(|walker| !walker.case.replies.is_empty()) {
             all("lost_reply", &|walker| self.lost(walker));
             all("refused", &|walker| {
-                self.statuses(walker, &[401, 403], &[ErrorKind::Unauthorized], false)
+                let kinds = [ErrorKind::Unauthorized, ErrorKind::Internal];
+                self.statuses(walker, &[401, 403], &kinds, false)
             });
             all("throttled", &|walker| {
-                self.statuses(
-                    walker,
-                    &[429],
-                    &[ErrorKind::Throttled, ErrorKind::Unavailable],
-                    false,
-                )
+                let kinds = [ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::Internal];
+                self.statuses(walker, &[429], &kinds, false)
             });
             all("server_error", &|walker| {
                 let kinds = [ErrorKind::Unavailable, ErrorKind::Throttled, ErrorKind::Internal];
@@ -163,6 +160,7 @@ impl Bench<'_> {
             ));
         }
         match (&case.expect, &walked.end) {
+            (_, End::Withheld(words)) => Err(words.clone()),
             (Expect::Done(expected), End::Done(outcome)) => {
                 let found = json!(outcome);
                 let different = difference(expected, &found, "");
@@ -302,7 +300,7 @@ impl Bench<'_> {
                                 .to_owned(),
                         );
                     }
-                    End::Open(_) => {}
+                    End::Open(_) | End::Withheld(_) => {}
                     End::Fail(error) => {
                         if error.kind != ErrorKind::Unavailable {
                             return Err(format!(
@@ -324,7 +322,7 @@ impl Bench<'_> {
         Ok("is `unavailable`".to_owned())
     }
 
-    /// These statuses as the last answer, with bodies that no vendor wrote.
+    /// These statuses as the last answer, with bodies that no vendor wrote: a gateway on the way did.
     fn statuses(&self, walker: &Walker<'_>, statuses: &[u16], kinds: &[ErrorKind], open: bool) -> Outcomes {
         let recorded = walker.answers();
         let Some((_, before)) = recorded.split_last() else {
@@ -354,7 +352,7 @@ impl Bench<'_> {
                         return Err(format!("status {status}: {EFFECT_UNKNOWN}"));
                     }
                     // It looks for another way.
-                    End::Open(_) | End::Fail(_) => {}
+                    End::Open(_) | End::Fail(_) | End::Withheld(_) => {}
                 }
             }
         }
@@ -513,6 +511,7 @@ const REQUIRED_ERRORS: &[(ErrorKind, &[OperationKind])] = &[
         &[OperationKind::Create, OperationKind::Import],
     ),
     (ErrorKind::NotFound, &[OperationKind::Get, OperationKind::Delete]),
+    (ErrorKind::Throttled, &[OperationKind::List]),
     (ErrorKind::Unauthorized, &[OperationKind::List]),
     (ErrorKind::Quota, &[OperationKind::Create, OperationKind::Import]),
 ];

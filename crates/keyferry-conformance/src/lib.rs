@@ -4,6 +4,7 @@
 //! [recorded replies](recorded) and from what becomes of them when they are cut, twisted and blown up. Nothing is sent.
 
 use std::path::Path;
+use std::time::Duration;
 
 use keyferry_plugin::contract::OperationKind;
 use keyferry_sandbox::{Launch, LibraryFacts, Limits, Sandbox, SandboxError};
@@ -59,7 +60,14 @@ pub fn check(
         None => Recorded::default(),
     };
     // A second process: what is the same in both depends on nothing but the question.
-    let start = || Sandbox::start(launch.clone(), facts.clone(), Limits::default());
+    // How long a step may take is a check of its own; here a busy machine must not end one.
+    let limits = Limits {
+        cpu_time: Duration::from_secs(600),
+        start_time: Duration::from_secs(30),
+        step_time: Duration::from_secs(30),
+        ..Limits::default()
+    };
+    let start = || Sandbox::start(launch.clone(), facts.clone(), limits);
     let bench = checks::Bench {
         facts,
         plugin: start()?,

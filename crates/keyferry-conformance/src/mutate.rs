@@ -66,15 +66,11 @@ pub(crate) fn wrong_types(reply: &DryReply) -> Vec<DryReply> {
     collect(&body, String::new(), &mut places);
     let values = [
         Value::Null,
-        json!(true),
         json!(-1),
         json!(1e308),
-        json!(u64::MAX),
         json!(""),
         json!("\u{0}\n\"'<&%"),
-        json!([]),
         json!([[]]),
-        json!({}),
         json!({"a": [null]}),
     ];
     let mut replies = Vec::new();
@@ -144,7 +140,7 @@ pub(crate) fn with_unknown_fields(reply: &DryReply) -> Option<DryReply> {
 /// Replies many times as long as any vendor's.
 pub(crate) fn huge(reply: &DryReply) -> Vec<DryReply> {
     let mut replies = vec![
-        with_body(reply, vec![b'x'; 4 * HUGE]),
+        with_body(reply, vec![b'x'; 32 * HUGE]),
         with_body(reply, format!("\"{}\"", "x".repeat(HUGE)).into_bytes()),
         with_body(reply, format!("[{}0]", "0,".repeat(HUGE / 2)).into_bytes()),
         with_body(
@@ -164,7 +160,7 @@ pub(crate) fn huge(reply: &DryReply) -> Vec<DryReply> {
             match changed.pointer_mut(place) {
                 Some(Value::String(text)) => *text = "y".repeat(HUGE),
                 Some(Value::Array(items)) if !items.is_empty() => {
-                    *items = items.iter().cycle().take(1000).cloned().collect();
+                    *items = items.iter().cycle().take(200).cloned().collect();
                 }
                 _ => continue,
             }
@@ -230,7 +226,7 @@ fn collect(value: &Value, at: String, places: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            for (index, item) in items.iter().enumerate().take(3) {
+            for (index, item) in items.iter().enumerate().take(2) {
                 visit(format!("{at}/{index}"), item);
             }
         }
@@ -238,7 +234,7 @@ fn collect(value: &Value, at: String, places: &mut Vec<String>) {
     }
 }
 
-const HUGE: usize = 64 * 1024;
+const HUGE: usize = 16 * 1024;
 const STATUSES: [u16; 16] = [
     200, 201, 202, 204, 206, 301, 400, 401, 403, 404, 409, 413, 429, 500, 503, 599,
 ];
@@ -276,7 +272,7 @@ mod tests {
             .into_iter()
             .map(|reply| String::from_utf8(reply.body).unwrap())
             .collect();
-        for expected in ["{}", r#"{"a":{}}"#, r#"{"a":{"b/c":null}}"#, r#"{"a":[]}"#] {
+        for expected in ["{}", r#"{"a":{}}"#, r#"{"a":{"b/c":null}}"#, r#"{"a":[[]]}"#] {
             assert!(
                 bodies.iter().any(|body| body == expected),
                 "{expected}: {bodies:#?}"

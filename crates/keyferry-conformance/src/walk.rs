@@ -30,6 +30,8 @@ pub(crate) enum End {
     Fail(ProviderError),
     /// The plugin asked for more than there was.
     Open(Box<HttpRequest>),
+    /// The reply held a secret where nobody captures it, so the courier kept it back, and said so.
+    Withheld(String),
 }
 
 /// What a walk went through.
@@ -58,7 +60,7 @@ impl<'a> Walker<'a> {
     pub(crate) fn new(case: &'a Case, facts: &'a LibraryFacts) -> Result<Self, String> {
         let manifest = &facts.manifest;
         let given = case.given.clone().unwrap_or_else(|| match case.operation.kind() {
-            OperationKind::Credentials => Vec::new(),
+            OperationKind::Credentials | OperationKind::Profiles => Vec::new(),
             _ => {
                 let fields = manifest.credentials.iter();
                 let needed = fields.filter(|(_, field)| !field.optional);
@@ -149,7 +151,16 @@ impl<'a> Walker<'a> {
                         Some(Answer::Reply(reply)) => Some(reply.clone()),
                         _ => None,
                     };
-                    let seen = dry.step(&step, dry_reply).map_err(|error| error.to_string())?;
+                    // Judged by itself first: what a broken reply holds is not the plugin's doing.
+                    dry.step(&step, None).map_err(|error| error.to_string())?;
+                    let seen = match dry_reply.map(|reply| dry.step(&step, Some(reply))) {
+                        None => None,
+                        Some(Ok(seen)) => seen,
+                        Some(Err(error)) => {
+                            walked.end = End::Withheld(error.to_string());
+                            return Ok(walked);
+                        }
+                    };
                     reply = match (seen, answer) {
                         (Some(seen), _) => {
                             if let Reply::Response(response) = &seen {
@@ -244,9 +255,9 @@ impl<'a> Walker<'a> {
         kind: OperationKind,
         handles: &mut usize,
     ) -> Result<Reply, String> {
-        if kind != OperationKind::Credentials {
+        if !matches!(kind, OperationKind::Credentials | OperationKind::Profiles) {
             return Err(format!(
-                "it wanted to read {name:?} during {kind}, which credentials alone may"
+                "it wanted to read {name:?} during {kind}, which credentials and profiles alone may"
             ));
         }
         let Some(source) = self.manifest.sources.get(name) else {
@@ -294,6 +305,7 @@ impl<'a> Walker<'a> {
             }
             (Operation::Delete(_), Outcome::Deleted)
             | (Operation::ListInstances(_), Outcome::Instances(_))
+            | (Operation::Profiles(_), Outcome::Profiles(_))
             | (Operation::RunCommand(_), Outcome::Output(_)) => Ok(()),
             (Operation::Attach(asked) | Operation::Detach(asked), Outcome::Attached(results)) => {
                 match results

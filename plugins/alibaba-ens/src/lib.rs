@@ -101,7 +101,9 @@ const ENS: Product = Product {
                 InUse,
                 "the pair is bound to an instance: detach it first",
             ),
-            ErrorRule::new("InvalidKeyPair*.NotFound", NotFound, ""),
+            ErrorRule::new("InvalidKeyPair.NotFound", NotFound, ""),
+            ErrorRule::new("InvalidKeyPairId.NotFound", NotFound, ""),
+            ErrorRule::new("InvalidKeyPairName.NotFound", NotFound, ""),
             ErrorRule::new("InvalidParameter*", Invalid, ""),
             ErrorRule::new("MissingParameter", Invalid, ""),
             // Something behind the API failed; what it did before is not known.

@@ -87,12 +87,14 @@ impl Compute {
                 greatest,
                 pinned,
             }),
-            (status @ 500.., _, _) => {
+            (status @ (401 | 403 | 429 | 500..), _, _) => {
+                let kind = match status {
+                    401 | 403 => ErrorKind::Unauthorized,
+                    429 => ErrorKind::Throttled,
+                    _ => ErrorKind::Unavailable,
+                };
                 let message = format!("nova answered with status {status}");
-                Err(annotate(
-                    ProviderError::new(ErrorKind::Unavailable, message),
-                    response,
-                ))
+                Err(annotate(ProviderError::new(kind, message), response))
             }
             (status, _, _) => {
                 let words = fault(response).words;
