@@ -29,6 +29,21 @@ pub(crate) fn lift(body: &[u8], pointer: &str, name: &str) -> Option<Lifted> {
     Some(Lifted { secret, rest })
 }
 
+/// Whether a body is JSON to its end and has no string at a JSON pointer, or an empty one: what [`lift`] did not find there is
+/// not in it.
+pub(crate) fn is_without(body: &[u8], pointer: &str) -> bool {
+    let Some(tokens) = json::tokens(pointer) else {
+        return false;
+    };
+    let mut is_there = false;
+    let whole = json::walk(body, Strictness::Lenient, &mut |path, leaf| {
+        if let Leaf::String(content) = leaf {
+            is_there |= !content.is_empty() && json::is_at(path, &tokens);
+        }
+    });
+    whole.is_some() && !is_there
+}
+
 /// A body with this in place of some of its parts.
 fn without(body: &[u8], parts: &[Range<usize>], blank: &str) -> Zeroizing<Vec<u8>> {
     let mut rest = WipedBuffer::default();
@@ -111,6 +126,29 @@ mod tests {
             "two",
             r#"{"Key":"<private_key>","Key":"<private_key>"}"#,
         );
+    }
+
+    #[test]
+    fn a_body_that_may_hide_it_is_known() {
+        for body in [
+            r#"{}"#,
+            r#"{"Key":""}"#,
+            r#"{"Key":7}"#,
+            r#"{"Other":{"Key":"x"}}"#,
+            "[]",
+        ] {
+            assert!(is_without(body.as_bytes(), "/Key"), "{body}");
+        }
+        for body in [
+            "",
+            r#"{"Key":"x"}"#,
+            r#"{"Key":"\ud83d"}"#,
+            r#"{"Other":"x""#,
+            r#"{"Other":"x"} trailing"#,
+            "<Key>x</Key>",
+        ] {
+            assert!(!is_without(body.as_bytes(), "/Key"), "{body}");
+        }
     }
 
     #[test]

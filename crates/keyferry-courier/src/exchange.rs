@@ -260,6 +260,24 @@ impl<'a> Exchange<'a> {
             captured.extend(secret.map(|secret| (name.clone(), secret)));
         }
         self.has_private_key |= captured.iter().any(|(name, _)| name == captures::PRIVATE_KEY);
+        let is_success = (200..300).contains(&status);
+        if self.kind() == OperationKind::Credentials
+            && is_success
+            && capture.iter().any(|capture| may_hide(capture, &captured, &body))
+        {
+            // The secret may stand anywhere in what cannot be read to its end.
+            body = Zeroizing::default();
+        }
+        if let Some((name, _)) = captured
+            .iter()
+            .find(|(name, secret)| name != captures::PRIVATE_KEY && secret.len() > caps::MAX_SECRET)
+        {
+            let message = format!(
+                "was not given a reply: its `{name}` has more than {} bytes",
+                caps::MAX_SECRET
+            );
+            return Err(Refusal::new(Rule::Limit, message));
+        }
         let repeats = |text: &[u8]| {
             captured.iter().any(|(name, key)| {
                 name == captures::PRIVATE_KEY
@@ -354,6 +372,18 @@ impl<'a> Exchange<'a> {
     /// A broken line, as the job's error.
     pub(crate) fn refused(&self, refusal: Refusal) -> JobError {
         refused(self.shared, refusal, self.effect())
+    }
+}
+
+/// Whether the body of an answer may still hold what was to be lifted out of it: it cannot be read to its end, or not at that
+/// place.
+fn may_hide(capture: &Capture, captured: &[(String, Zeroizing<Vec<u8>>)], body: &[u8]) -> bool {
+    let is_captured = captured.iter().any(|(name, _)| *name == capture.name);
+    match &capture.place {
+        _ if is_captured => false,
+        Place::JsonPointer(pointer) => !capture::is_without(body, pointer),
+        Place::XmlPath(_) => true,
+        Place::Header(_) => false,
     }
 }
 

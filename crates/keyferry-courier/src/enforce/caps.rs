@@ -9,6 +9,8 @@ use super::{Refusal, Rule};
 
 /// Secrets lifted out of one reply.
 pub(crate) const MAX_CAPTURES: usize = 4;
+/// Bytes of a secret that is lifted out of a login's reply: each is looked for in many forms.
+pub(crate) const MAX_SECRET: usize = 64 * 1024;
 /// Pairs that one `list` may find.
 pub(crate) const MAX_PAIRS: usize = 100_000;
 /// Instances that may name one pair.
