@@ -34,8 +34,20 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, &'static str> {
     match shlex::split(line) {
         None => Err("has a quote without its end"),
         Some(words) if words.first().is_none_or(String::is_empty) => Err("names no program"),
+        // No shell would set it; and the name of the program is shown, while the variable may hold a password.
+        Some(words) if words.first().is_some_and(|word| is_assignment(word)) => {
+            Err("begins with a variable, which only a shell sets: put it into a script")
+        }
         Some(words) => Ok(words),
     }
+}
+
+/// Whether a word is `NAME=VALUE`, as a shell understands it before a command.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    })
 }
 
 /// What a command printed.
@@ -205,6 +217,7 @@ mod tests {
             split("tool $HOME *.txt ; rm -rf / && `x`").unwrap(),
             "tool|$HOME|*.txt|;|rm|-rf|/|&&|`x`"
         );
+        assert_eq!(split("./a=b --x=y").unwrap(), "./a=b|--x=y");
         for line in [
             "",
             "  ",
@@ -212,6 +225,7 @@ mod tests {
             "''",
             "a\nb",
             "a\0b",
+            "TOKEN=sesame tool",
             &"x".repeat(MAX_LINE + 1),
         ] {
             words(line).unwrap_err();

@@ -7,8 +7,8 @@ use keyferry_plugin::Step;
 use keyferry_plugin::contract::{Effect, Operation, OperationKind, Outcome, Profile, Profiles, Reply};
 use serde_json::Value;
 
-use super::missing;
 use super::source::Sources;
+use super::{missing, result};
 use crate::enforce::blanking::Blanker;
 use crate::enforce::{Refusal, Rule, caps, cleaning};
 use crate::job::{JobError, JobRequest};
@@ -93,13 +93,7 @@ fn shown(profile: Profile, blanker: &Blanker) -> Profile {
         settings: profile
             .settings
             .into_iter()
-            .map(|(name, value)| {
-                let value = match value {
-                    Value::String(text) => Value::String(clean(text)),
-                    other => other,
-                };
-                (clean(name), value)
-            })
+            .map(|(name, value)| (clean(name), result::shown(value, blanker)))
             .collect(),
         unusable: profile.unusable.map(clean),
     }

@@ -106,7 +106,8 @@ pub(super) fn public_part(public: Value, captured: &Fields, blanker: &Blanker) -
     Ok(shown)
 }
 
-fn shown(value: Value, blanker: &Blanker) -> Value {
+/// All texts of a value without secrets, and cleaned.
+pub(super) fn shown(value: Value, blanker: &Blanker) -> Value {
     match value {
         Value::String(text) => Value::String(blanker.shown(&text, MAX_PUBLIC)),
         Value::Array(items) => items.into_iter().map(|item| shown(item, blanker)).collect(),

@@ -79,9 +79,13 @@ impl Tree {
                 let Some(value) = self.anchors.get(&anchor) else {
                     return Err("names an anchor that is not there yet");
                 };
-                let (nodes, bytes) = size(&value.0);
-                // Counted before it is copied: some lines of anchors could stand for more than fits into memory.
+                // Looked at before it is copied: some lines of anchors could stand for more than fits into memory, and nest
+                // more deeply than what they are written in.
+                let ((nodes, bytes), depth) = (size(&value.0), depth(&value.0));
                 self.count(nodes, bytes)?;
+                if self.open.len() + depth > MAX_DEPTH {
+                    return Err("nests too deeply");
+                }
                 let copy = self.anchors.get(&anchor).map(|value| WipedValue(value.0.clone()));
                 self.add(copy.unwrap_or(WipedValue(Value::Null)), 0, false)
             }
@@ -175,6 +179,17 @@ fn size(value: &Value) -> (usize, usize) {
     }
 }
 
+/// How many sequences and mappings stand within each other.
+fn depth(value: &Value) -> usize {
+    let below = |depths: &mut dyn Iterator<Item = usize>| 1 + depths.max().unwrap_or(0);
+    match value {
+        Value::Array(items) => below(&mut items.iter().map(depth)),
+        Value::Object(members) => below(&mut members.values().map(depth)),
+        _ => 0,
+    }
+}
+
+/// Sequences and mappings within each other, with those that aliases stand for.
 const MAX_DEPTH: usize = 64;
 /// Scalars, sequences and mappings, with those that aliases stand for.
 const MAX_NODES: usize = 50_000;
@@ -239,6 +254,11 @@ mod tests {
         let text = format!("a: &a {long}\nb: [{}]\n", vec!["*a"; 100].join(", "));
         check_error(&text, "stands for more than is read");
         check_error("a: &a [sesame, *a]\n", "anchor");
+        let mut text = "a0: &a0 [sesame]\n".to_owned();
+        for level in 1..80 {
+            text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        }
+        check_error(&text, "nests too deeply (line 64");
     }
 
     #[test]
