@@ -275,15 +275,15 @@ impl Run<'_> {
                 }
                 Step::Run(_) => {
                     return Err(self.refused(Refusal::new(
-                        Rule::Version,
-                        "wanted to run a command: not in this version",
+                        Rule::Call,
+                        format!("wanted to run a command during {kind}, which credentials alone may"),
                     )));
                 }
                 Step::Done(step) => {
                     if step.session.is_some() {
                         return Err(self.refused(Refusal::new(
-                            Rule::Version,
-                            "wanted to keep a session: not in this version",
+                            Rule::Call,
+                            format!("wanted to keep a session after {kind}, which credentials alone may"),
                         )));
                     }
                     if let Outcome::Pairs(pairs) = &step.outcome {

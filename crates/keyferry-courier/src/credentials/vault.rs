@@ -73,7 +73,7 @@ impl Vault {
         Ok((!renewed.has_values_of(refused)).then_some(renewed))
     }
 
-    /// New credentials.
+    /// New credentials. Where there are none to be had, those that are still good are kept.
     pub(crate) fn renewed(
         &self,
         shared: &Shared,
@@ -82,7 +82,10 @@ impl Vault {
     ) -> Result<Arc<Credentials>, JobError> {
         let place = self.place(shared, region);
         let mut state = lock(&place);
-        obtain_into(&mut state, shared, region, deadline)
+        let before = state.current.clone();
+        obtain_into(&mut state, shared, region, deadline).inspect_err(|_| {
+            state.current = before.filter(|credentials| credentials.is_fresh());
+        })
     }
 
     fn place(&self, shared: &Shared, region: Option<&str>) -> Arc<Mutex<State>> {
