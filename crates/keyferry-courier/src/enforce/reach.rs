@@ -227,7 +227,8 @@ impl NamedUrls {
         if kind != OperationKind::Credentials || !(200..300).contains(&status) {
             return;
         }
-        if let Ok(body) = serde_json::from_slice::<Value>(body) {
+        // The text that the plugin sees.
+        if let Ok(body) = serde_json::from_str::<Value>(&String::from_utf8_lossy(body)) {
             self.note_value(by, &body);
         }
     }
@@ -455,6 +456,9 @@ mod tests {
         named.note(OperationKind::List, &origin, 200, body);
         named.note(KIND, &origin, 200, b"https://nova.example");
         assert!(named.urls.is_empty());
+        named.note(KIND, &origin, 200, b"{\"bad \xff\": \"https://nova.example\"}");
+        assert_eq!(named.urls.len(), 1);
+        let mut named = NamedUrls::default();
         let many = serde_json::json!(vec!["https://nova.example"; 2 * MAX_NAMED]).to_string();
         named.note(KIND, &origin, 200, many.as_bytes());
         assert_eq!(named.urls.len(), MAX_NAMED);
