@@ -51,6 +51,10 @@ sqlite_synchronous = false
 connection = sqlite:///{folder}/nova.sqlite
 sqlite_synchronous = false
 
+[api]
+# So that a few pairs make several pages.
+max_limit = 3
+
 [quota]
 key_pairs = {quota}
 

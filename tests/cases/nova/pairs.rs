@@ -1,9 +1,12 @@
 //! What becomes of pairs: made, imported, read back, deleted, refused.
 
+use std::time::Duration;
+
 use keyferry_tests::daemon::Daemon;
 use keyferry_tests::home::Home;
-use keyferry_tests::ledger;
 use keyferry_tests::openssh::Sshd;
+use keyferry_tests::{ledger, wait};
+use serde_json::Value;
 
 use crate::relay::Relay;
 use crate::scene::{NOVA, OLDER, account, assert_pairs, created, imported, password, wait_for_error};
@@ -119,6 +122,69 @@ fn quota() {
     assert!(daemon.keyferry(&["resume"]).status.success());
     daemon.wait_loaded(60);
     assert_pairs(&home, &OLDER, &user, &foreign);
+}
+
+/// The list is read page by page; only what is ours and unknown is deleted.
+#[test]
+fn orphans() {
+    let user = NOVA.user();
+    let nova = Relay::start(NOVA.compute_url());
+    let home = Home::new();
+    let settings = format!("compute_endpoint_override = \"{}\"", nova.url());
+    account(&home, "cloud", NOVA.auth_url(), &password(&user), &settings);
+    imported(&home, "web", "cloud");
+    let daemon = Daemon::start(&home);
+    daemon.wait_loaded(60);
+    let mut foreign: Vec<_> = ["a", "b c", "d", "x", "y", "z"]
+        .map(|name| NOVA.plant(&user, name))
+        .into();
+    foreign.push(NOVA.plant(&user, "keyferry-web-abcdef-1"));
+    let orphan = ledger::pair_name(&home, "web", 7);
+    NOVA.plant(&user, &orphan);
+    let ask = |arguments: &[&str]| -> Value {
+        let output = daemon.keyferry(&[&["orphans", "--json"], arguments].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    };
+    let deleted = ask(&["--delete", "--yes"]);
+    assert_eq!(deleted["deleted"][0]["name"], orphan, "{deleted:#}");
+    assert_eq!(
+        deleted["deleted"].as_array().map(Vec::len),
+        Some(1),
+        "{deleted:#}"
+    );
+    assert_eq!(
+        deleted["others"][0]["name"], "keyferry-web-abcdef-1",
+        "{deleted:#}"
+    );
+    assert_pairs(&home, &NOVA, &user, &foreign);
+    // Nova's operator allows three pairs per page here.
+    let pages = nova
+        .exchanges()
+        .into_iter()
+        .filter(|exchange| exchange.path.contains("marker="));
+    assert!(
+        pages.clone().count() >= 2 && pages.clone().any(|page| page.path.contains("marker=d")),
+        "{:?}",
+        pages.collect::<Vec<_>>()
+    );
+}
+
+/// A pair that somebody deleted at Nova is noticed and made anew.
+#[test]
+fn a_pair_that_vanished() {
+    let user = NOVA.user();
+    let home = Home::new();
+    account(&home, "cloud", NOVA.auth_url(), &password(&user), "");
+    home.key("web", "account = \"cloud\"\non_drift = \"recreate\"\n");
+    let daemon = Daemon::start(&home);
+    daemon.wait_loaded(60);
+    NOVA.delete(&user, &ledger::pair_name(&home, "web", 1));
+    assert!(daemon.keyferry(&["refresh"]).status.success());
+    wait::until("the pair is made anew", Duration::from_secs(60), || {
+        (ledger::states(&home, "web").last()? == "live" && NOVA.pairs(&user).len() == 1).then_some(())
+    });
+    daemon.wait_loaded(60);
+    assert_pairs(&home, &NOVA, &user, &[]);
 }
 
 /// A key that Nova cannot read: told once, with Nova's own code.
