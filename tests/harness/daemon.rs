@@ -22,6 +22,13 @@ pub struct Daemon {
     runtime: PathBuf,
 }
 
+/// Whatever machine the tests run on, its metadata service is none of theirs.
+pub const NO_METADATA: [(&str, &str); 3] = [
+    ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
+    ("AWS_EC2_METADATA_DISABLED", "true"),
+    ("VOLCENGINE_ECS_METADATA_DISABLED", "true"),
+];
+
 /// How to start a daemon.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -80,10 +87,7 @@ impl Daemon {
             .env_clear()
             .env("HOME", home.root())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            // Whatever machine the tests run on, its metadata service is none of theirs.
-            .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("VOLCENGINE_ECS_METADATA_DISABLED", "true");
+            .envs(NO_METADATA);
         if let Some(level) = &options.log {
             command.env("KEYFERRY_LOG", level);
         }

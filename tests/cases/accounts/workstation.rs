@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use keyferry_tests::build::built;
+use keyferry_tests::daemon::NO_METADATA;
 use keyferry_tests::home::{ACCESS_KEY, Home, SECRET_KEY};
 
 /// Below the home: its path and its text.
@@ -61,6 +62,7 @@ pub(crate) fn keyferry(home: &Home, arguments: &[&str], variables: &[(&str, &str
         .env_clear()
         .env("HOME", home.root())
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(NO_METADATA)
         .envs(variables.iter().copied())
         .output();
     output.expect("keyferry can be started")
