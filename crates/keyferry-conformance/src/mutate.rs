@@ -140,7 +140,7 @@ pub(crate) fn with_unknown_fields(reply: &DryReply) -> Option<DryReply> {
 /// Replies many times as long as any vendor's.
 pub(crate) fn huge(reply: &DryReply) -> Vec<DryReply> {
     let mut replies = vec![
-        with_body(reply, vec![b'x'; 32 * HUGE]),
+        with_body(reply, vec![b'x'; 8 * HUGE]),
         with_body(reply, format!("\"{}\"", "x".repeat(HUGE)).into_bytes()),
         with_body(reply, format!("[{}0]", "0,".repeat(HUGE / 2)).into_bytes()),
         with_body(
