@@ -177,7 +177,7 @@ impl Failure {
             ErrorKind::Throttled => (
                 Pace::Soon,
                 true,
-                format!("nothing: keyferry tries again; if it stays, lower max_concurrent in {file}"),
+                format!("nothing: keyferry tries again; if it stays, lower max_per_second in {file}"),
             ),
             ErrorKind::Unauthorized => (
                 Pace::Never,

@@ -101,13 +101,15 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn rows()(rows in proptest::collection::vec((0usize..5, any::<[bool; 4]>()), 0..5)) -> Vec<(GenerationState, [bool; 4])> {
+    fn rows()(rows in proptest::collection::vec((0usize..7, any::<[bool; 5]>()), 0..5)) -> Vec<(GenerationState, [bool; 5])> {
         let open = [
             GenerationState::Requested,
             GenerationState::Live,
             GenerationState::Unwanted,
             GenerationState::Doubtful,
             GenerationState::Blocked,
+            GenerationState::Missing,
+            GenerationState::Replaced,
         ];
         rows.into_iter().map(|(state, flags)| (open[state], flags)).collect()
     }
@@ -115,7 +117,7 @@ prop_compose! {
 
 prop_compose! {
     fn world()(
-        keys in proptest::collection::vec((key_spec(), rows(), any::<[bool; 6]>(), 0u64..3), KEYS.len()),
+        keys in proptest::collection::vec((key_spec(), rows(), any::<[bool; 7]>(), 0u64..3), KEYS.len()),
         limit in 1usize..4,
         has_account in prop::bool::weighted(0.9),
     ) -> World {
@@ -123,21 +125,30 @@ prop_compose! {
         if has_account {
             world.desired.accounts.insert("account".to_owned(), account("account", Some(limit)));
         }
-        for (name, (wanted, rows, [held, ready, generating, fails, for_room, loads], delay)) in KEYS.into_iter().zip(keys) {
+        for (name, (wanted, rows, [held, ready, generating, fails, for_room, loads, reports], delay)) in KEYS.into_iter().zip(keys) {
             let key = name.to_owned();
             if let Some((generated_by, present)) = wanted {
-                world.desired.keys.insert(key.clone(), spec(name, generated_by, present));
+                let mut spec = KeySpec::clone(&spec(name, generated_by, present));
+                spec.on_drift = if reports { OnDrift::Report } else { OnDrift::Recreate };
+                world.desired.keys.insert(key.clone(), Arc::new(spec));
             }
             let last_n = rows.len() as u64;
             let row = KeyRow { name: key.clone(), last_n, held_at: held.then_some(1) };
             world.ledger.keys.insert(key.clone(), row);
             let mut loaded = None;
-            for ((state, [busy, in_hand, absent, due]), n) in rows.into_iter().zip(1..) {
+            for ((state, [busy, in_hand, absent, due, copy]), n) in rows.into_iter().zip(1..) {
                 let id = (key.clone(), n);
-                world.ledger.generations.insert(id.clone(), generation(name, n, state));
-                if in_hand {
+                let mut row = generation(name, n, state);
+                row.copy_of = (copy && n > 1).then_some(n - 1);
+                // What is missing once was there.
+                row.missing_since = (state == GenerationState::Missing).then_some(1);
+                let is_copy = row.copy_of.is_some();
+                world.ledger.generations.insert(id.clone(), row);
+                // Pairs are looked at when their private half has gone to the agent.
+                let was_loaded = [GenerationState::Missing, GenerationState::Replaced].contains(&state);
+                if in_hand && !is_copy && !was_loaded {
                     world.observed.halves.insert(id.clone());
-                } else if loads && state == GenerationState::Live {
+                } else if loads && !is_copy && [GenerationState::Live, GenerationState::Missing, GenerationState::Replaced].contains(&state) {
                     loaded = Some(n);
                 }
                 if absent {
@@ -193,16 +204,25 @@ proptest! {
                     *making.entry(key).or_default() += 1;
                     prop_assert!(present && !held && !observed.loaded.contains_key(key));
                     let other = ledger.of_key(key).any(|row| {
-                        row.state == GenerationState::Requested
+                        (row.state == GenerationState::Requested && row.copy_of.is_none())
                             || (row.state == GenerationState::Live && observed.halves.contains(&row.id()))
                     });
                     prop_assert!(!other, "two live creates of {key}");
-                    prop_assert!(ledger.of_key(key).filter(|row| row.state == GenerationState::Unwanted).count() < MAX_UNWANTED);
+                    let unwanted = ledger.originals(key).filter(|row| row.state == GenerationState::Unwanted);
+                    prop_assert!(unwanted.count() < MAX_UNWANTED);
                 }
                 Action::Generate { .. } => prop_assert!(present && !held && !observed.loaded.contains_key(key)),
                 Action::Copy { .. } => {
                     requests += 1;
                     prop_assert!(present && !held && observed.loaded.contains_key(key));
+                    let n = observed.loaded[key];
+                    let serves = [GenerationState::Live, GenerationState::Requested];
+                    let other = ledger.of_key(key).any(|row| row.holds(n) && serves.contains(&row.state));
+                    prop_assert!(!other, "{key} is registered twice");
+                    let taken_away = [GenerationState::Missing, GenerationState::Replaced];
+                    let taken_away = ledger.of_key(key).filter(|row| row.holds(n) && taken_away.contains(&row.state));
+                    prop_assert!((1..MAX_UNWANTED).contains(&taken_away.count()));
+                    prop_assert_eq!(desired.keys[key].on_drift, OnDrift::Recreate);
                 }
                 Action::Survey { account } => {
                     requests += 1;
@@ -218,7 +238,14 @@ proptest! {
                     prop_assert!(observed.loaded.get(key) != Some(&id.1), "deletes the loaded pair");
                     match row.state {
                         GenerationState::Unwanted => {}
-                        GenerationState::Live => {
+                        GenerationState::Live | GenerationState::Missing => {
+                            let others = ledger.of_key(key);
+                            let first = others.filter(|other| {
+                                other.state == GenerationState::Live && other.holds(row.copy_of.unwrap_or(row.n))
+                            });
+                            let is_first = first.map(|other| other.n).min() == Some(row.n);
+                            let is_serving = observed.loaded.get(key).is_some_and(|&n| row.holds(n));
+                            prop_assert!(!(is_serving && is_first), "deletes a pair that serves");
                             prop_assert!(!observed.halves.contains(id));
                             prop_assert!(observed.loaded.contains_key(key) || !held);
                         }

@@ -507,11 +507,11 @@ fn regions_that_are_no_part_of_a_host_are_names() {
     let credentials = "\n[credentials]\nfile = \"~/x\"";
     directory.write(
         "accounts/lab.toml",
-        &format!("plugin = \"bare\"\nregion = \"RegionOne\"{credentials}"),
+        format!("plugin = \"bare\"\nregion = \"RegionOne\"{credentials}"),
     );
     directory.write(
         "accounts/bad.toml",
-        &format!("plugin = \"bare\"\nregion = \"Region/One\"{credentials}"),
+        format!("plugin = \"bare\"\nregion = \"Region/One\"{credentials}"),
     );
     let reports = check_directory(&directory.path(), &Manifests::new());
     assert_eq!(said(&reports, &directory, "accounts/lab.toml"), [""; 0]);
