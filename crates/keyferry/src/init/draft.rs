@@ -49,7 +49,7 @@ impl Draft {
             text.push_str("\n[settings]\n");
             for (setting, value) in &offer.profile.settings {
                 // JSON's scalars are TOML's; tables are written inline.
-                text.push_str(&format!("{setting} = {}\n", inline(value)));
+                text.push_str(&format!("{} = {}\n", key(setting), inline(value)));
             }
         }
         if let Some(profile) = &offer.profile.name {
@@ -175,6 +175,15 @@ fn quoted(text: &str) -> String {
         .replace('\u{7f}', "\\u007f")
 }
 
+/// A key of TOML, quoted where it is not a bare one: the name is the plugin's word.
+fn key(name: &str) -> String {
+    let is_bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    match !name.is_empty() && name.bytes().all(is_bare) {
+        true => name.to_owned(),
+        false => quoted(name),
+    }
+}
+
 fn inline(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Object(fields) => {
@@ -182,6 +191,10 @@ fn inline(value: &serde_json::Value) -> String {
                 .iter()
                 .map(|(name, value)| format!("{} = {}", quoted(name), inline(value)));
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+        }
+        serde_json::Value::Array(items) => {
+            let items = items.iter().map(inline);
+            format!("[{}]", items.collect::<Vec<_>>().join(", "))
         }
         serde_json::Value::String(text) => quoted(text),
         other => other.to_string(),
@@ -215,9 +228,19 @@ mod tests {
 
     #[test]
     fn texts_are_toml() {
-        let value = serde_json::json!({"team": "we \"b\"\\", "n": 7, "on": true});
-        let text = format!("a = {}\nb = {}", quoted("x\ty\u{7f}é\"\n"), inline(&value));
+        let value = serde_json::json!({"team": "we \"b\"\\", "n": 7, "on": true, "of": [{"x": "\u{7f}"}]});
+        let odd = "c = 1 # \"\n[d]";
+        let text = format!(
+            "a = {}\nb = {}\n{} = 1\n{} = 2",
+            quoted("x\ty\u{7f}é\"\n"),
+            inline(&value),
+            key("auth_url"),
+            key(odd)
+        );
         let read: toml::Table = text.parse().expect("TOML");
+        assert_eq!(read["b"]["of"][0]["x"].as_str(), Some("\u{7f}"));
+        assert_eq!(read["auth_url"].as_integer(), Some(1));
+        assert_eq!(read[odd].as_integer(), Some(2));
         assert_eq!(read["a"].as_str(), Some("x\ty\u{7f}é\"\n"));
         assert_eq!(read["b"]["team"].as_str(), Some("we \"b\"\\"));
     }
