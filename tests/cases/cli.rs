@@ -1,6 +1,7 @@
 //! The command line: exit codes, what programs read and what people read, sockets and signals.
 
 #[path = "../../crates/keyferry-sandbox/tests/sandbox/c_library.rs"]
+#[expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 mod c_library;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
@@ -25,4 +26,5 @@ mod sockets;
 #[path = "cli/status.rs"]
 mod status;
 #[path = "cli/wrong_plugins.rs"]
+#[expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 mod wrong_plugins;
