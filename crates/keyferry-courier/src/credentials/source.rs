@@ -11,7 +11,7 @@ use super::document::{Handles, Listed, Named, filtered, texts};
 use super::object::{WipedValue, expand, parse_json, read};
 use super::{ini, missing, yaml};
 use crate::enforce::blanking::Blanker;
-use crate::enforce::{Refusal, Rule, cleaning};
+use crate::enforce::{Refusal, Rule, captures, cleaning};
 use crate::job::JobError;
 use crate::process::Shared;
 use crate::recipe::{Field, Fields};
@@ -159,6 +159,10 @@ impl Sources {
         // Files saved by an editor of Windows begin with a mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let text = || std::str::from_utf8(bytes).map_err(|_| format!("{location} is not UTF-8"));
+        // Of a plugin that names the file of a key for that of a token, nothing leaves this process.
+        if file.format == FileFormat::Text && captures::holds_private_key(bytes) {
+            return Err(format!("{location} holds a private key, which is no token"));
+        }
         let value = match file.format {
             FileFormat::Ini => ini::parse(text()?),
             FileFormat::Json => parse_json(bytes, &location)?,
