@@ -258,7 +258,11 @@ fn request(region: Option<String>, job: Job) -> JobRequest {
             idempotency_token,
             None,
         ),
-        Job::Delete { pair, permit } => {
+        Job::Delete {
+            pair,
+            permit,
+            idempotency_token,
+        } => {
             let permit = keyferry_courier::Permit {
                 name: pair.name.clone(),
                 id: permit.id,
@@ -266,7 +270,7 @@ fn request(region: Option<String>, job: Job) -> JobRequest {
             };
             (
                 Operation::Delete(Delete { pairs: vec![pair] }),
-                String::new(),
+                idempotency_token,
                 Some(permit),
             )
         }

@@ -217,6 +217,7 @@ impl Engine {
         generation.state = GenerationState::Unwanted;
         generation.delete_asked_at = Some(self.clock.now().wall_ms());
         let effect = self.intent(EffectKind::Delete, &generation);
+        let idempotency_token = self.token_of(&effect);
         let step = Step::Effect(effect.id, EffectKind::Delete);
         let write = Write {
             generations: vec![generation.clone()],
@@ -236,6 +237,7 @@ impl Engine {
             Job::Delete {
                 pair: reference(&generation),
                 permit,
+                idempotency_token,
             },
             step,
         );
@@ -405,19 +407,30 @@ impl Engine {
 
     /// The same for every attempt at one generation, and for no other.
     pub(super) fn token(&self, generation: &Generation, kind: EffectKind) -> String {
-        let text = format!(
+        hex_digest(&format!(
             "{}\n{}\n{}\n{}",
             self.view.installation,
             generation.key,
             generation.n,
             kind.name()
-        );
-        let sum = digest(&SHA256, text.as_bytes());
-        sum.as_ref()[..16]
-            .iter()
-            .map(|octet| format!("{octet:02x}"))
-            .collect()
+        ))
     }
+
+    /// For this attempt alone.
+    fn token_of(&self, effect: &Effect) -> String {
+        let Effect { id, key, n, kind, .. } = effect;
+        let installation = &self.view.installation;
+        hex_digest(&format!("{installation}\n{key}\n{n}\n{}\n{id}", kind.name()))
+    }
+}
+
+/// 32 hex digits that stand for a text.
+fn hex_digest(text: &str) -> String {
+    let sum = digest(&SHA256, text.as_bytes());
+    sum.as_ref()[..16]
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
 }
 
 /// What failed when a pair could not be registered.

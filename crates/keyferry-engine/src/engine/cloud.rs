@@ -45,6 +45,9 @@ pub enum Job {
         pair: PairReference,
         /// What the ledger knows of it: the courier allows the deletion of this pair and no other.
         permit: Permit,
+        /// 32 lower-case hex digits, others for every attempt: a provider answers what it knows by its token without
+        /// deleting a pair that is there again.
+        idempotency_token: String,
     },
     /// Describe a pair.
     Get(PairReference),

@@ -377,7 +377,7 @@ impl State {
                     here.map(|((_, name), entry)| entry.describe(name)).collect(),
                 ))
             }
-            Job::Delete { pair, permit } => {
+            Job::Delete { pair, permit, .. } => {
                 let place = self.place(&pair.name);
                 let Some(entry) = self.pairs.get(&place) else {
                     return Err(refused(ErrorKind::NotFound, Effect::None));
