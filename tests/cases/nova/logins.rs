@@ -80,6 +80,8 @@ fn the_tools_own_files() {
 
     // Of two clouds none is chosen by chance.
     let daemon = Daemon::start(&home);
+    let (code, _) = daemon.wait(60);
+    assert_eq!(code, 1);
     wait_for_error(
         &daemon,
         "by-variable",
