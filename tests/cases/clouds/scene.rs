@@ -193,5 +193,6 @@ fn listed(status: &Value, key: &str) -> Option<Value> {
 /// As the vendors write them: the 32 hexadecimal digits of a UUID, with its hyphens or without.
 fn is_request_id(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    (lengths == [8, 4, 4, 4, 12] || lengths == [32]) && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+    (lengths == [8, 4, 4, 4, 12] || lengths == [32])
+        && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
 }

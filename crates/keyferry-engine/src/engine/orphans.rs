@@ -37,12 +37,9 @@ impl Engine {
             let known = self.strays(&stray.account);
             let found = known.iter().find(|(known, _)| stray.is_ours && *known == stray);
             let pair = found.map(|(_, pair)| pair.clone());
-            // Since it was found it may have become known again, or be on its way out already.
-            let has_row = self
-                .view
-                .generations
-                .values()
-                .any(|known| known.pair_name == stray.name && known.region == stray.region);
+            // Since it was found it may have become known again, or be on its way out already; or it is named twice.
+            let mut rows = self.view.generations.values().chain(&write.generations);
+            let has_row = rows.any(|row| row.pair_name == stray.name && row.region == stray.region);
             match pair.filter(|_| !has_row) {
                 Some(pair) => {
                     row.last_n += 1;
