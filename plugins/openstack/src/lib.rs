@@ -98,23 +98,38 @@ pub fn profiles(turn: &Turn<'_>) -> Answer {
 /// Origin and path of a URL, the path without a slash at its end.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] when it is not an `https` or `http` URL, or has a query or fragment.
+/// [`ErrorKind::Invalid`] when it is not a plain `https` or `http` URL: no user, no query, no fragment, no `..`.
 fn split_url(url: &str) -> Result<(&str, &str), ProviderError> {
     let rest = url
         .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    let invalid = || {
-        ProviderError::new(
-            ErrorKind::Invalid,
-            format!("{url:?} is not a URL like https://cloud.example.com:5000/v3"),
-        )
+        .or_else(|| url.strip_prefix("http://"))
+        .unwrap_or_default();
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let path = path.trim_end_matches('/');
+    let (name, port) = match host.rsplit_once(':') {
+        // Not the last colon of an address in brackets.
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(0_u16)),
+        _ => (host, 1),
     };
-    let rest = rest
-        .filter(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#']))
-        .ok_or_else(invalid)?;
-    let host_end = url.len() - rest.len() + rest.find('/').unwrap_or(rest.len());
-    let (origin, path) = url.split_at(host_end);
-    Ok((origin, path.trim_end_matches('/')))
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[:]".contains(c);
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:@".contains(c);
+    let is_plain = !name.is_empty()
+        && name.split('.').all(|label| !label.is_empty())
+        && port != 0
+        && name.chars().all(is_host)
+        && path.chars().all(is_path)
+        && !path.contains("//")
+        && path.split('/').all(|segment| ![".", ".."].contains(&segment));
+    if is_plain {
+        Ok((&url[..url.len() - rest.len() + host.len()], path))
+    } else {
+        // What stands before an @ may be a password.
+        let shown = url.rsplit('@').next().unwrap_or_default();
+        Err(ProviderError::new(
+            ErrorKind::Invalid,
+            format!("{shown:?} is not a URL like https://cloud.example.com:5000/v3"),
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -142,8 +157,36 @@ mod tests {
             "https://",
             "https:///v3",
             "https://c.example/v3?a=b",
+            "https://c.example/ v3",
+            "https://c.example/a//b",
+            "https://c.example/a/../b",
+            "https://me@c.example/",
+            "https://c.example:port/",
+            "https://c..example/",
         ] {
             assert!(split_url(url).is_err(), "{url}");
+        }
+        assert_eq!(
+            split_url("https://c.example/a@b/v3"),
+            Ok(("https://c.example", "/a@b/v3"))
+        );
+    }
+
+    #[test]
+    fn a_url_with_a_password_is_refused_and_not_shown() {
+        for url in [
+            "https://li:hunter2@c.example:5000/v3",
+            "https://li:hunter2@c.example/v2.0",
+            "https://li:hunter2@c.example/v3?a=b",
+            "https://li:hun/hunter2@c.example/v3?a=b",
+            "https://li:#hunter2@c.example/v3",
+            "li:hunter2@c.example/v3",
+            "ftp://li:hunter2@c.example/",
+        ] {
+            let error = split_url(url).expect_err(url);
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            assert!(!error.message.contains("hunter2"), "{}", error.message);
+            assert!(error.message.contains("user and password"), "{}", error.message);
         }
     }
 }
