@@ -9,33 +9,47 @@ use crate::run::say;
 pub(crate) struct Requirement {
     program: &'static str,
     package: &'static str,
+    /// Arguments with which it must succeed, where being there is not enough.
+    works: &'static [&'static str],
 }
 
 /// A C compiler for aws-lc and SQLite, and for the plugin written in C.
 pub(crate) const COMPILER: Requirement = Requirement {
     program: "cc",
     package: "gcc",
+    works: &[],
 };
 /// ssh, ssh-add and ssh-keygen.
 pub(crate) const CLIENT: Requirement = Requirement {
     program: "ssh-add",
     package: "openssh-client",
+    works: &[],
 };
 /// The server that logins go to.
 pub(crate) const SERVER: Requirement = Requirement {
     program: "sshd",
     package: "openssh-server",
+    works: &[],
 };
 /// Shows every system call: how the tests look for keys in files.
 pub(crate) const TRACER: Requirement = Requirement {
     program: "strace",
     package: "strace",
+    works: &[],
 };
 
 /// Runs the servers that are written in it: Nova, Keystone, moto.
 pub(crate) const PYTHON: Requirement = Requirement {
     program: "python3",
     package: "python3-venv",
+    works: &["-c", "import ensurepip, venv"],
+};
+
+/// Gives a test's own network the addresses of metadata services.
+pub(crate) const NETWORK: Requirement = Requirement {
+    program: "ip",
+    package: "iproute2",
+    works: &[],
 };
 
 /// Looks for programs; installs what is missing where that is allowed (root, with apt-get), else names it.
@@ -43,7 +57,7 @@ pub(crate) fn ensure(requirements: &[Requirement]) -> Result<(), String> {
     let missing = || {
         requirements
             .iter()
-            .filter(|requirement| !is_there(requirement.program))
+            .filter(|requirement| !requirement.is_met())
             .collect::<Vec<_>>()
     };
     let wanted = missing();
@@ -83,6 +97,19 @@ pub(crate) fn ensure(requirements: &[Requirement]) -> Result<(), String> {
         names.join(", "),
         packages.join(" ")
     ))
+}
+
+impl Requirement {
+    fn is_met(&self) -> bool {
+        is_there(self.program)
+            && (self.works.is_empty()
+                || Command::new(self.program)
+                    .args(self.works)
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status()
+                    .is_ok_and(|status| status.success()))
+    }
 }
 
 fn is_there(program: &str) -> bool {
