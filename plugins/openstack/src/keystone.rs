@@ -16,10 +16,7 @@ pub(crate) fn log_in(account: Account) -> Result<Step, ProviderError> {
     let path = match path.rsplit('/').next() {
         Some("v3") => path.to_owned(),
         Some("v2.0") => {
-            let message = format!(
-                "auth_url {:?} is of Keystone's API 2.0: only 3 is in this version",
-                account.auth_url
-            );
+            let message = "auth_url is of Keystone's API 2.0: only 3 is in this version";
             return Err(ProviderError::new(ErrorKind::Unsupported, message));
         }
         _ => format!("{path}/v3"),

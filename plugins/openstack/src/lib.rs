@@ -124,10 +124,13 @@ fn split_url(url: &str) -> Result<(&str, &str), ProviderError> {
         Ok((&url[..url.len() - rest.len() + host.len()], path))
     } else {
         // What stands before an @ may be a password.
-        let shown = url.rsplit('@').next().unwrap_or_default();
+        let (shown, hint) = match url.rsplit_once('@') {
+            Some((_, shown)) => (shown, ", without user and password before an @"),
+            None => (url, ""),
+        };
         Err(ProviderError::new(
             ErrorKind::Invalid,
-            format!("{shown:?} is not a URL like https://cloud.example.com:5000/v3"),
+            format!("{shown:?} is not a URL like https://cloud.example.com:5000/v3{hint}"),
         ))
     }
 }
