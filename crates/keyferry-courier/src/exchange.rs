@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use keyferry_plugin::contract::{
     Effect, ErrorKind, HttpStep, Operation, OperationKind, ProviderError, Reply, Response, TransportError,
+    WaitStep,
 };
 use keyferry_plugin::recipe::{Capture, Expr, HttpRequest, Place};
 use zeroize::Zeroizing;
@@ -327,6 +328,24 @@ impl<'a> Exchange<'a> {
         })
     }
 
+    /// Waits as long as a step says, as long as `go_on` finds that somebody still waits for the operation.
+    pub(crate) fn wait(
+        &self,
+        step: &WaitStep,
+        go_on: impl Fn() -> Result<(), JobError>,
+    ) -> Result<Reply, JobError> {
+        let wait = caps::check_wait(step.ms).map_err(|refusal| self.refused(refusal))?;
+        let until = Instant::now() + wait;
+        loop {
+            go_on()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Reply::Waited);
+            }
+            std::thread::sleep(left.min(LOOK_UP));
+        }
+    }
+
     /// When the operation's time is over.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
@@ -395,5 +414,7 @@ fn changes(kind: OperationKind) -> bool {
     )
 }
 
+/// So often, whoever waits looks whether it is still worth it.
+const LOOK_UP: Duration = Duration::from_millis(50);
 /// A metadata service answers at once, or there is none.
 const METADATA_TIME: Duration = Duration::from_secs(5);

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use keyferry_plugin::contract::{
     Effect, ErrorKind, InstanceResult, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError,
-    Reply, Step,
+    Step,
 };
 use serde_json::Value;
 
@@ -260,9 +260,7 @@ impl Run<'_> {
                     state = step.state;
                 }
                 Step::Wait(step) => {
-                    let wait = caps::check_wait(step.ms).map_err(|refusal| self.refused(refusal))?;
-                    self.wait(wait)?;
-                    reply = Some(Reply::Waited);
+                    reply = Some(self.exchange.wait(&step, || self.check_time())?);
                     state = step.state;
                 }
                 Step::Read(_) => {
@@ -349,18 +347,6 @@ impl Run<'_> {
             return Err(self.refused(Refusal::new(Rule::Limit, message)));
         }
         Ok(())
-    }
-
-    fn wait(&self, wait: Duration) -> Result<(), JobError> {
-        let until = Instant::now() + wait;
-        loop {
-            self.check_time()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(Duration::from_millis(50)));
-        }
     }
 
     fn check_time(&self) -> Result<(), JobError> {

@@ -139,9 +139,7 @@ impl Chain<'_> {
                     state = step.state;
                 }
                 Step::Wait(step) => {
-                    let wait = caps::check_wait(step.ms).map_err(|refusal| self.refused(refusal))?;
-                    self.wait(wait)?;
-                    reply = Some(Reply::Waited);
+                    reply = Some(self.exchange.wait(&step, || self.check_time())?);
                     state = step.state;
                 }
                 Step::Http(step) => {
@@ -269,18 +267,6 @@ impl Chain<'_> {
             }
         }
         Ok(Obtained::Shown(shown))
-    }
-
-    fn wait(&self, wait: Duration) -> Result<(), JobError> {
-        let until = Instant::now() + wait;
-        loop {
-            self.check_time()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(Duration::from_millis(50)));
-        }
     }
 
     fn done(mut self, step: DoneStep) -> Result<Credentials, JobError> {
