@@ -17,8 +17,8 @@ const ORIGIN: &str = "http://169.254.169.254";
 const TOKEN_PATH: &str = "/meta-data/latest/api/token";
 const KEY_PATH: &str = "/openstack/latest/securitykey";
 
-/// Seconds that the token is good for.
-const TOKEN_LIFETIME: &str = "21600";
+/// Seconds that the token is good for: the requests of one login.
+const TOKEN_LIFETIME: &str = "60";
 
 /// What lasts from step to step of the chain.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -443,6 +443,10 @@ fn the_instance_is_asked_last() {
         "PUT http://169.254.169.254/meta-data/latest/api/token"
     );
     assert_eq!(
+        header(&sent[0], "x-metadata-token-ttl-seconds").as_deref(),
+        Some("60")
+    );
+    assert_eq!(
         target(&sent[1]),
         "GET http://169.254.169.254/openstack/latest/securitykey"
     );

@@ -13,8 +13,8 @@ const ORIGIN: &str = "http://100.96.0.96";
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLES_PATH: &str = "/volcstack/latest/iam/security_credentials";
 
-/// Seconds that the token is good for.
-const TOKEN_LIFETIME: &str = "21600";
+/// Seconds that the token is good for: the requests of one login.
+const TOKEN_LIFETIME: &str = "60";
 
 /// Asks for the token.
 pub(crate) fn ask(search: Search) -> Step {

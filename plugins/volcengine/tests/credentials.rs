@@ -315,6 +315,11 @@ fn the_instance_is_asked_last() {
             ("GET", origin, &*format!("{roles}/vm%2Frole")),
         ]
     );
+    let lifetime = (
+        "x-volc-ecs-metadata-token-ttl-seconds".to_owned(),
+        Expr::text("60"),
+    );
+    assert_eq!(sent[0].request.headers, [lifetime]);
     let token = ("x-volc-ecs-metadata-token".to_owned(), Expr::text("token-1"));
     assert!(
         sent[1..]
