@@ -46,6 +46,13 @@ impl Response {
             .map(|(_, value)| value.trim())
     }
 
+    /// How many milliseconds the vendor asks us to wait by `retry-after` in seconds (RFC 9110 §10.2.3); none where it does
+    /// not ask, says 0, or names a date: a plugin has no clock.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        let seconds: u64 = self.header("retry-after")?.parse().ok()?;
+        seconds.checked_mul(1000).filter(|&wait| wait > 0)
+    }
+
     /// Whether this secret was lifted out of the reply.
     pub fn has_captured(&self, name: &str) -> bool {
         self.captured.iter().any(|captured| captured == name)
@@ -133,6 +140,34 @@ mod tests {
             [Ok(Some(7)), Ok(Some(7)), Ok(None), Ok(None)]
         );
         assert_eq!([read("c"), read("d"), read("f")], [Err(ErrorKind::Internal); 3]);
+    }
+
+    #[test]
+    fn a_vendor_asks_to_wait_in_seconds() {
+        let wait = |headers: &[(&str, &str)]| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let response = Response {
+                status: 429,
+                headers: headers.collect(),
+                body: String::new(),
+                captured: Vec::new(),
+            };
+            response.retry_after_ms()
+        };
+        assert_eq!(wait(&[("retry-after", " 7 ")]), Some(7000));
+        assert_eq!(wait(&[]), None);
+        for nothing in [
+            "",
+            "0",
+            "-1",
+            "1.5",
+            "Sun, 22 Nov 2026 01:36:49 GMT",
+            "18446744073709551615",
+        ] {
+            assert_eq!(wait(&[("retry-after", nothing)]), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -274,11 +274,15 @@ fn annotate(error: ProviderError, response: &Response, request_id: Option<&str>)
     }
 }
 
-/// How long the vendor asks us to wait: its own header in milliseconds, else the standard one in seconds (RFC 9110 §10.2.3).
+/// How long the vendor asks us to wait: its own header in milliseconds, else the standard one.
 fn milliseconds(response: &Response) -> Option<u64> {
-    let number = |name| response.header(name)?.parse::<u64>().ok();
-    let wait = number("x-acs-retry-after").or_else(|| number("retry-after")?.checked_mul(1000));
-    wait.filter(|&wait| wait > 0)
+    let own = response
+        .header("x-acs-retry-after")
+        .and_then(|wait| wait.parse().ok());
+    match own {
+        Some(wait) => Some(wait).filter(|&wait| wait > 0),
+        None => response.retry_after_ms(),
+    }
 }
 
 fn internal(message: String) -> ProviderError {

@@ -199,15 +199,9 @@ impl Refusal {
 
 fn annotate(error: ProviderError, response: &Response, request_id: Option<String>) -> ProviderError {
     let in_header = || response.header("x-amzn-requestid").map(str::to_owned);
-    // RFC 9110 §10.2.3, in seconds.
-    let seconds = response
-        .header("retry-after")
-        .and_then(|seconds| seconds.parse::<u64>().ok());
     ProviderError {
         request_id: request_id.or_else(in_header).filter(|id| !id.is_empty()),
-        retry_after_ms: seconds
-            .and_then(|seconds| seconds.checked_mul(1000))
-            .filter(|&wait| wait > 0),
+        retry_after_ms: response.retry_after_ms(),
         ..error
     }
 }

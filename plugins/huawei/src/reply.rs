@@ -107,10 +107,9 @@ impl Answered<'_> {
     fn annotate(&self, error: ProviderError) -> ProviderError {
         let header = |name| self.response.header(name).filter(|text| !text.is_empty());
         let request_id = header("x-request-id").or_else(|| self.body["request_id"].as_str());
-        let seconds = |text: &str| text.parse::<u64>().ok()?.checked_mul(1000);
         ProviderError {
             request_id: request_id.map(str::to_owned),
-            retry_after_ms: header("retry-after").and_then(seconds),
+            retry_after_ms: self.response.retry_after_ms(),
             ..error
         }
     }

@@ -32,18 +32,13 @@ pub fn fault(response: &Response) -> Fault {
 
 /// Gives an error about a response its code, its request id and how long it asks us to wait.
 pub fn annotate(error: ProviderError, response: &Response) -> ProviderError {
-    let seconds = response
-        .header("retry-after")
-        .and_then(|wait| wait.parse::<u64>().ok());
     let request_id = response
         .header("x-openstack-request-id")
         .filter(|id| !id.is_empty());
     ProviderError {
         code: fault(response).code.or(error.code),
         request_id: request_id.map(str::to_owned),
-        retry_after_ms: seconds
-            .and_then(|wait| wait.checked_mul(1000))
-            .filter(|&wait| wait > 0),
+        retry_after_ms: response.retry_after_ms(),
         ..error
     }
 }

@@ -137,10 +137,9 @@ impl Answered<'_> {
     }
 
     fn annotate(&self, error: ProviderError) -> ProviderError {
-        let seconds = |text: &str| text.parse::<u64>().ok()?.checked_mul(1000);
         ProviderError {
             request_id: self.request_id.clone(),
-            retry_after_ms: self.response.header("retry-after").and_then(seconds),
+            retry_after_ms: self.response.retry_after_ms(),
             ..error
         }
     }
