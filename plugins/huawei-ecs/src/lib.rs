@@ -59,8 +59,7 @@ impl Provider for HuaweiEcs {
             Ok(Some(answered)) => answered,
             Ok(None) => return Ok(this.ask(turn, limit)?.send(turn)),
             // A service without this microversion lists all at once.
-            Err(error) if is_unknown_microversion(turn) && !this.whole => {
-                let _ = error;
+            Err(_) if is_unknown_microversion(turn) && !this.whole => {
                 return Ok(Page { whole: true, ..this }.ask(turn, limit)?.send(turn));
             }
             Err(error) => return Err(error),
