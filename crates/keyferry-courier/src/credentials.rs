@@ -20,6 +20,7 @@ mod given;
 mod ini;
 mod object;
 mod profiles;
+mod protected;
 mod result;
 mod source;
 mod vault;

@@ -67,6 +67,18 @@ pub const METADATA_HOSTS: [&str; 5] = [
     "100.96.0.96",
 ];
 
+/// Places below which no file of a [`FileSource`] may lie, whatever named its path: those of keys, of keyferry's own files,
+/// and of what is no file.
+pub const PROTECTED_PLACES: [&str; 7] = [
+    "~/.ssh",
+    "~/.gnupg",
+    "~/.local/state/keyferry",
+    "~/.config/keyferry",
+    "/proc",
+    "/dev",
+    "/sys",
+];
+
 /// Whether an account needs a region.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -290,8 +302,8 @@ pub struct EnvironmentSource {
     pub secret: BTreeMap<String, String>,
 }
 
-/// A file. Only the listed fields reach the plugin, those of `secret` as handles, each good for its own credential field
-/// alone; an empty secret counts as missing.
+/// A file, outside of [`PROTECTED_PLACES`]. Only the listed fields reach the plugin, those of `secret` as handles, each good
+/// for its own credential field alone; an empty secret counts as missing, and one of several lines is refused.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Handles, Listed, Named, filtered, texts};
 use super::object::{WipedValue, expand, parse_json, read};
-use super::{ini, missing, yaml};
+use super::{ini, missing, protected, yaml};
 use crate::enforce::blanking::Blanker;
 use crate::enforce::{Refusal, Rule, captures, cleaning};
 use crate::job::JobError;
@@ -244,7 +244,11 @@ fn found(shared: &Shared, file: &FileSource) -> Result<Result<PathBuf, String>, 
     for candidate in candidates {
         let path = expand(Path::new(candidate), home)?;
         match path.metadata() {
-            Ok(_) => return Ok(Ok(path)),
+            Ok(_) => {
+                let variable = file.path_variable.as_deref().filter(|_| named.is_some());
+                protected::check(&path, home, variable)?;
+                return Ok(Ok(path));
+            }
             Err(error)
                 if matches!(
                     error.kind(),

@@ -11,3 +11,4 @@ mod jobs;
 mod listing;
 mod login;
 mod metadata;
+mod sources;

@@ -444,6 +444,38 @@ fn credentials_have_places_as_their_class_says() {
 }
 
 #[test]
+fn sources_do_not_lie_where_keys_and_devices_do() {
+    let file = |paths: [&str; 2]| json!({"file": {"path": paths[0], "alternatives": [paths[1]], "format": "json", "public": ["/a"]}});
+    let place = "sources.environment";
+    for path in [
+        "~/.ssh/config",
+        "~/.ssh",
+        "~/.gnupg/private-keys-v1.d/key",
+        "~/.local/state/keyferry/ledger.json",
+        "~/.config/keyferry/accounts/a.toml",
+        "/home/li/.ssh/id_ed25519",
+        "/root/.config/keyferry/config.toml",
+        "/proc/self/environ",
+        "/dev/shm/token",
+        "/sys/kernel/notes",
+    ] {
+        for (paths, part) in [([path, "/a"], "path"), (["/a", path], "alternatives[0]")] {
+            let at = format!("{place}.{part}");
+            check(
+                "/sources/environment",
+                file(paths),
+                &at,
+                "no plugin may read what lies below",
+            );
+        }
+    }
+    accept(
+        "/sources/environment",
+        file(["~/.sshx/.config/other/keyferry", "/var/proc/device/a"]),
+    );
+}
+
+#[test]
 fn sources_are_variables_and_files() {
     let place = "sources.environment";
     let variables =

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use keyferry_plugin::manifest::{CredentialField, FieldClass, FileFormat, FileSource, Manifest, Source};
+use keyferry_plugin::manifest::{
+    CredentialField, FieldClass, FileFormat, FileSource, Manifest, PROTECTED_PLACES, Source,
+};
 
 use super::operations::is_parameter;
 use super::{Checked, is_header, is_line, is_snake_case, is_variable, not_snake_case, require};
@@ -117,8 +119,22 @@ fn check_file(file: &FileSource, place: &str) -> Checked {
         require(good, format!("{place}.{part}"), || {
             format!("{path:?} is not a path from `/` or `~/` without `..`")
         })?;
+        let protected = PROTECTED_PLACES.into_iter().find(|place| is_below(path, place));
+        require(protected.is_none(), format!("{place}.{part}"), || {
+            let protected = protected.unwrap_or_default();
+            format!("is {path:?}, and no plugin may read what lies below {protected}")
+        })?;
     }
     Ok(())
+}
+
+/// Whether a path is this place or below it; of a place in the home directory, in anybody's.
+fn is_below(path: &str, place: &str) -> bool {
+    let path = format!("{path}/");
+    match place.strip_prefix('~') {
+        Some(place) => path.contains(&format!("{place}/")),
+        None => path.starts_with(&format!("{place}/")),
+    }
 }
 
 /// A JSON pointer (RFC 6901) below the root, on one line; `*` may be a token.
