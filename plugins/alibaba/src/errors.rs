@@ -24,7 +24,8 @@ pub(crate) const COMMON_ERRORS: &[ErrorRule] = {
             "InvalidTimeStamp*",
             Unavailable,
             "check this machine's clock: the request was signed at {time}, the provider's time differs",
-        ),
+        )
+        .without_effect(),
         ErrorRule::new(
             "SignatureDoesNotMatch",
             Unauthorized,
@@ -64,3 +65,6 @@ pub(crate) const COMMON_ERRORS: &[ErrorRule] = {
         ErrorRule::new("Forbidden*", Unauthorized, ""),
     ]
 };
+
+/// Of a code that no other rule knows, in an answer that asks us to wait.
+pub(crate) const ASKED_TO_WAIT: ErrorRule = ErrorRule::new("*", ErrorKind::Throttled, "");

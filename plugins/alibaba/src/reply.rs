@@ -4,12 +4,12 @@ use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{
     Effect, ErrorKind, InstanceResult, Outcome, Pair, ProviderError, Response, Step,
 };
-use keyferry_plugin::error::vendor_message;
+use keyferry_plugin::error::Refusal;
 use keyferry_plugin::reply::{items, text};
 use serde_json::Value;
 
 use crate::Product;
-use crate::errors::COMMON_ERRORS;
+use crate::errors::{ASKED_TO_WAIT, COMMON_ERRORS};
 
 /// The capture of a `create`.
 pub const PRIVATE_KEY: &str = "private_key";
@@ -65,30 +65,13 @@ impl Product {
         effect: Effect,
     ) -> ProviderError {
         let field = |name| body.and_then(|body| text(body, name).ok().flatten());
-        let status = response.status;
         let Some(code) = field("Code").map(str::trim).filter(|code| !code.is_empty()) else {
-            let (kind, message) = match status {
-                429 => (ErrorKind::Throttled, "too many requests".to_owned()),
-                500.. => (
-                    ErrorKind::Unavailable,
-                    format!("the provider answered with status {status}"),
-                ),
-                _ => (
-                    ErrorKind::Internal,
-                    format!("the answer, with status {status}, is not the provider's own form"),
-                ),
-            };
-            return annotate(
-                ProviderError::new(kind, message).with_effect(effect),
-                response,
-                None,
-            );
+            let error = ProviderError::of_status(response.status).with_effect(effect);
+            return annotate(error, response, None);
         };
 
-        let error = self.judge(turn, action, code, field("Message"), response);
-        let refused = status < 500 && error.kind != ErrorKind::Unavailable || is_about_clock(code);
-        let effect = if refused { Effect::None } else { effect };
-        annotate(error.with_effect(effect), response, field("RequestId"))
+        let error = self.judge(turn, action, code, field("Message"), response, effect);
+        annotate(error, response, field("RequestId"))
     }
 
     /// What a code of the vendor means, with its own words or better ones.
@@ -99,40 +82,27 @@ impl Product {
         code: &str,
         message: Option<&str>,
         response: &Response,
+        effect: Effect,
     ) -> ProviderError {
-        let words = message.map(vendor_message).unwrap_or_default();
-        let asked_to_wait = milliseconds(response).is_some();
-        let rule = self
-            .errors
-            .iter()
-            .chain(COMMON_ERRORS)
-            .find(|rule| rule.matches(code));
-        let kind = match (rule, response.status) {
-            // Older answers tell of a name that is taken in words only.
-            _ if code.starts_with("InvalidKeyPairName") && words.contains("already exist") => {
-                ErrorKind::AlreadyExists
-            }
-            (Some(rule), _) => rule.kind,
-            (None, _) if asked_to_wait => ErrorKind::Throttled,
-            (None, 401 | 403) => ErrorKind::Unauthorized,
-            (None, 429) => ErrorKind::Throttled,
-            (None, 500..) => ErrorKind::Unavailable,
-            (None, _) => ErrorKind::Invalid,
+        let message = message.unwrap_or_default();
+        let refusal = Refusal {
+            status: response.status,
+            code,
+            message,
+            effect,
+            permission: &format!("{}:{action}", self.name),
+            time: &turn.context.time,
         };
-        let message = match rule
-            .map(|rule| rule.message)
-            .filter(|message| !message.is_empty())
-        {
-            Some(message) => message
-                .replace("{permission}", &format!("{}:{action}", self.name))
-                .replace("{time}", &turn.context.time),
-            None if words.is_empty() => format!("the provider answered {code}"),
-            None => words,
-        };
-        ProviderError {
-            code: Some(code.to_owned()),
-            ..ProviderError::new(kind, message)
+        let asked_to_wait = milliseconds(response).is_some().then_some(&ASKED_TO_WAIT);
+        let error = refusal.error(self.errors.iter().chain(COMMON_ERRORS).chain(asked_to_wait));
+        // Older answers tell of a name that is taken in words only.
+        if code.starts_with("InvalidKeyPairName") && message.contains("already exist") {
+            return ProviderError {
+                kind: ErrorKind::AlreadyExists,
+                ..error
+            };
         }
+        error
     }
 }
 
@@ -203,7 +173,7 @@ impl Answered<'_> {
             }
             let code = word(&result["Code"]).unwrap_or_default();
             let message = text(result, "Message").ok().flatten();
-            Some(product.judge(turn, action, &code, message, self.response))
+            Some(product.judge(turn, action, &code, message, self.response, Effect::None))
         };
         let result = |instance: &String| InstanceResult {
             instance: instance.clone(),
@@ -287,8 +257,4 @@ fn milliseconds(response: &Response) -> Option<u64> {
 
 fn internal(message: String) -> ProviderError {
     ProviderError::new(ErrorKind::Internal, message)
-}
-
-fn is_about_clock(code: &str) -> bool {
-    code.starts_with("InvalidTimeStamp")
 }

@@ -183,6 +183,7 @@ fn codes_have_kinds() {
         (403, "NobodyKnowsThis", Unauthorized),
         (400, "ExpiredToken", Unauthorized),
         (400, "RequestExpired", Unavailable),
+        (400, "RequestTimeout", Unavailable),
         (400, "Throttling", Throttled),
         (503, "RequestLimitExceeded", Throttled),
         (400, "LimitExceededException", Throttled),
@@ -193,7 +194,7 @@ fn codes_have_kinds() {
     ] {
         let error = fail(AwsEc2, &create(), response(status, refusal(code, "Some words.")));
         assert_eq!(error.kind, kind, "{code}");
-        let effect = if kind == Unavailable && status >= 500 {
+        let effect = if kind == Unavailable && code != "RequestExpired" {
             Effect::Unknown
         } else {
             Effect::None

@@ -2,7 +2,7 @@
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{Effect, ErrorKind, ProviderError, Response};
-use keyferry_plugin::error::{ErrorRule, vendor_message};
+use keyferry_plugin::error::{ErrorRule, Refusal};
 use roxmltree::{Document, Node};
 
 use crate::{SESSION_TOKEN, Service, tags};
@@ -61,61 +61,28 @@ impl Service {
         document: Option<&Document<'_>>,
         effect: Effect,
     ) -> ProviderError {
-        let status = response.status;
-        let refusal = document.and_then(|document| Refusal::read(Element(document.root_element())));
-        let Some(refusal) = refusal else {
-            let (kind, message) = match status {
-                429 => (ErrorKind::Throttled, "too many requests".to_owned()),
-                500.. => (
-                    ErrorKind::Unavailable,
-                    format!("the provider answered with status {status}"),
-                ),
-                _ => (
-                    ErrorKind::Internal,
-                    format!("the answer, with status {status}, is not the provider's own form"),
-                ),
-            };
-            let error = ProviderError::new(kind, message).with_effect(effect);
+        let refused = document.and_then(|document| Refused::read(Element(document.root_element())));
+        let Some(refused) = refused else {
+            let error = ProviderError::of_status(response.status).with_effect(effect);
             return annotate(error, response, None);
         };
 
-        let Refusal {
-            code,
-            words,
-            request_id,
-        } = refusal;
-        let rules = || self.errors.iter().chain(COMMON_ERRORS);
-        let rule = rules().find(|rule| rule.matches(&code));
-        let kind = match (rule, status) {
-            // EC2 says the same of a token that has ended and of a clock that is wrong.
-            _ if code == "RequestExpired" && turn.has_credential(SESSION_TOKEN) => ErrorKind::Unauthorized,
-            (Some(rule), _) => rule.kind,
-            (None, 401 | 403) => ErrorKind::Unauthorized,
-            (None, 429) => ErrorKind::Throttled,
-            (None, 500..) => ErrorKind::Unavailable,
-            (None, _) => ErrorKind::Invalid,
+        let refusal = Refusal {
+            status: response.status,
+            code: refused.code,
+            message: refused.message,
+            effect,
+            permission: &self.permission(turn, action),
+            time: &turn.context.time,
         };
-        let message = match rule
-            .map(|rule| rule.message)
-            .filter(|message| !message.is_empty())
-        {
-            Some(message) => message
-                .replace("{permission}", &self.permission(turn, action))
-                .replace("{time}", &turn.context.time),
-            None if words.is_empty() => format!("the provider answered {code}"),
-            None => words,
-        };
-        let refused = status < 500 || kind == ErrorKind::Throttled;
-        let error = ProviderError {
-            code: Some(code),
-            ..ProviderError::new(kind, message)
-        };
-        let effect = if refused { Effect::None } else { effect };
-        annotate(error.with_effect(effect), response, request_id)
+        let mut error = refusal.error(self.errors.iter().chain(COMMON_ERRORS));
+        // EC2 says the same of a token that has ended and of a clock that is wrong.
+        if refused.code == EXPIRED && turn.has_credential(SESSION_TOKEN) {
+            error.kind = ErrorKind::Unauthorized;
+        }
+        annotate(error, response, refused.request_id.map(str::to_owned))
     }
-}
 
-impl Service {
     /// What the action needs; tags that it gives need another permission.
     fn permission(&self, turn: &Turn<'_>, action: &str) -> String {
         let service = self.name;
@@ -179,20 +146,19 @@ impl<'e> Element<'e> {
 }
 
 /// An error's XML: `Response/Errors/Error` of EC2, `ErrorResponse/Error` of the others.
-struct Refusal {
-    code: String,
-    words: String,
-    request_id: Option<String>,
+struct Refused<'e> {
+    code: &'e str,
+    message: &'e str,
+    request_id: Option<&'e str>,
 }
 
-impl Refusal {
-    fn read(root: Element<'_>) -> Option<Self> {
+impl<'e> Refused<'e> {
+    fn read(root: Element<'e>) -> Option<Self> {
         let error = root.child("Errors").unwrap_or(root).child("Error")?;
-        let id = root.text("RequestID").or_else(|| root.text("RequestId"));
         Some(Self {
-            code: error.text("Code")?.to_owned(),
-            words: error.text("Message").map(vendor_message).unwrap_or_default(),
-            request_id: id.map(str::to_owned),
+            code: error.text("Code")?,
+            message: error.text("Message").unwrap_or_default(),
+            request_id: root.text("RequestID").or_else(|| root.text("RequestId")),
         })
     }
 }
@@ -206,10 +172,16 @@ fn annotate(error: ProviderError, response: &Response, request_id: Option<String
     }
 }
 
+/// A request that is too old, or whose token is.
+const EXPIRED: &str = "RequestExpired";
+
 /// Codes that every service has. `Unavailable` is what may go better by itself, and may have taken effect.
 const COMMON_ERRORS: &[ErrorRule] = {
     use ErrorKind::*;
-    const THROTTLED: &str = "too many requests";
+    // Nothing is done, although some of them come with status 503.
+    const fn throttled(code: &'static str) -> ErrorRule {
+        ErrorRule::new(code, Throttled, "too many requests").without_effect()
+    }
     const LACKING: &str = "the access key lacks the permission {permission}: have it granted in IAM";
     const UNKNOWN_KEY: &str =
         "the access key does not exist or is not for this partition: check the account's credentials";
@@ -218,15 +190,15 @@ const COMMON_ERRORS: &[ErrorRule] = {
     const WRONG_SECRET: &str =
         "the secret access key does not belong to this access key id: check the account's credentials";
     &[
-        ErrorRule::new("RequestLimitExceeded", Throttled, THROTTLED),
-        ErrorRule::new("BandwidthLimitExceeded", Throttled, THROTTLED),
-        ErrorRule::new("LimitExceededException", Throttled, THROTTLED),
-        ErrorRule::new("Throttl*", Throttled, THROTTLED),
-        ErrorRule::new("RequestThrottled*", Throttled, THROTTLED),
-        ErrorRule::new("EC2ThrottledException", Throttled, THROTTLED),
-        ErrorRule::new("TooManyRequests*", Throttled, THROTTLED),
-        ErrorRule::new("ProvisionedThroughputExceeded*", Throttled, THROTTLED),
-        ErrorRule::new("SlowDown", Throttled, THROTTLED),
+        throttled("RequestLimitExceeded"),
+        throttled("BandwidthLimitExceeded"),
+        throttled("LimitExceededException"),
+        throttled("Throttl*"),
+        throttled("RequestThrottled*"),
+        throttled("EC2ThrottledException"),
+        throttled("TooManyRequests*"),
+        throttled("ProvisionedThroughputExceeded*"),
+        throttled("SlowDown"),
         ErrorRule::new("PriorRequestNotComplete", Unavailable, ""),
         ErrorRule::new("TransactionInProgressException", Unavailable, ""),
         ErrorRule::new("RequestTimeout*", Unavailable, ""),
@@ -236,16 +208,18 @@ const COMMON_ERRORS: &[ErrorRule] = {
         ErrorRule::new("Unavailable", Unavailable, ""),
         // Not `Unauthorized`: a clock is set right without anyone touching the account.
         ErrorRule::new(
-            "RequestExpired",
+            EXPIRED,
             Unavailable,
             "the request was signed at {time} and arrived too late: check this machine's clock, and with a session token \
              whether that has expired",
-        ),
+        )
+        .without_effect(),
         ErrorRule::new(
             "RequestInTheFuture",
             Unavailable,
             "check this machine's clock: the request was signed at {time}, the provider's time differs",
-        ),
+        )
+        .without_effect(),
         ErrorRule::new("SignatureDoesNotMatch", Unauthorized, WRONG_SECRET),
         ErrorRule::new("InvalidSignatureException", Unauthorized, WRONG_SECRET),
         ErrorRule::new(

@@ -3,7 +3,7 @@
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{Effect, ErrorKind, ProviderError, Response};
-use keyferry_plugin::error::{ErrorRule, vendor_message};
+use keyferry_plugin::error::{ErrorRule, Refusal};
 use keyferry_plugin::reply::text;
 use serde_json::Value;
 
@@ -51,22 +51,12 @@ impl Service {
             response,
             effect,
         };
-        let status = response.status;
-        // Whatever else answers on the way, a proxy or a login page, gives no metadata.
-        let (kind, message) = match &metadata["Error"] {
-            Value::Null if status == 200 && metadata.is_object() => return Ok(Some(answered)),
-            error if error["Code"].is_string() => return Err(answered.refusal(error)),
-            _ if status == 429 => (ErrorKind::Throttled, "too many requests".to_owned()),
-            _ if status >= 500 => (
-                ErrorKind::Unavailable,
-                format!("the provider answered with status {status}"),
-            ),
-            _ => (
-                ErrorKind::Internal,
-                format!("the answer, with status {status}, is not the provider's own form"),
-            ),
-        };
-        Err(answered.annotate(ProviderError::new(kind, message).with_effect(effect)))
+        match &metadata["Error"] {
+            Value::Null if response.status == 200 && metadata.is_object() => Ok(Some(answered)),
+            error if error["Code"].is_string() => Err(answered.refusal(error)),
+            // Whatever else answers on the way, a proxy or a login page, gives no metadata.
+            _ => Err(answered.blame(ProviderError::of_status(response.status))),
+        }
     }
 }
 
@@ -107,33 +97,15 @@ impl Answered<'_> {
     /// What the vendor's `{"Code", "Message"}` means.
     fn refusal(&self, error: &Value) -> ProviderError {
         let field = |name| text(error, name).ok().flatten().unwrap_or_default().trim();
-        let (code, words) = (field("Code"), vendor_message(field("Message")));
-        let rules = self.service.errors.iter().chain(COMMON_ERRORS);
-        let rule = rules.into_iter().find(|rule| rule.matches(code));
-        let status = self.response.status;
-        let kind = match (rule, status) {
-            (Some(rule), _) => rule.kind,
-            (None, 401 | 403) => ErrorKind::Unauthorized,
-            (None, 429) => ErrorKind::Throttled,
-            (None, 500..) => ErrorKind::Unavailable,
-            (None, _) => ErrorKind::Invalid,
+        let refusal = Refusal {
+            status: self.response.status,
+            code: field("Code"),
+            message: field("Message"),
+            effect: self.effect,
+            permission: &format!("{}:{}", self.service.code, self.action),
+            time: &self.turn.context.time,
         };
-        let own = rule
-            .map(|rule| rule.message)
-            .filter(|message| !message.is_empty());
-        let message = match own {
-            Some(message) => message
-                .replace("{permission}", &format!("{}:{}", self.service.code, self.action))
-                .replace("{time}", &self.turn.context.time),
-            None if words.is_empty() => format!("the provider answered {code}"),
-            None => words,
-        };
-        let refused = code == CLOCK || status < 500 && kind != ErrorKind::Unavailable;
-        let effect = if refused { Effect::None } else { self.effect };
-        self.annotate(ProviderError {
-            code: Some(code.to_owned()).filter(|code| !code.is_empty()),
-            ..ProviderError::new(kind, message).with_effect(effect)
-        })
+        self.annotate(refusal.error(self.service.errors.iter().chain(COMMON_ERRORS)))
     }
 
     fn annotate(&self, error: ProviderError) -> ProviderError {
@@ -145,19 +117,17 @@ impl Answered<'_> {
     }
 }
 
-/// A request that is too old or too new.
-const CLOCK: &str = "InvalidTimestamp";
-
 /// Codes that every service has. `Unavailable` is what may go better by itself, and may have taken effect.
 const COMMON_ERRORS: &[ErrorRule] = {
     use ErrorKind::*;
     &[
         // Not `Unauthorized`: a clock is set right without anyone touching the account.
         ErrorRule::new(
-            CLOCK,
+            "InvalidTimestamp",
             Unavailable,
             "check this machine's clock: the request was signed at {time}, the provider's time differs",
-        ),
+        )
+        .without_effect(),
         ErrorRule::new(
             "SignatureDoesNotMatch",
             Unauthorized,
