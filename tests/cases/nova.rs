@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "nova/faults.rs"]
+mod faults;
 #[path = "nova/logins.rs"]
 mod logins;
 #[path = "nova/pairs.rs"]

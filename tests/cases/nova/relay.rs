@@ -1,10 +1,13 @@
-//! Stands between keyferry and a service: notes each request, and can lose a reply or change a body on the way.
+//! Stands between keyferry and a service: notes each request, and can lose a reply, answer in the service's place, or
+//! change a body on the way.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use serde_json::Value;
 
 /// One request and what the service answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,14 +32,16 @@ pub(crate) struct Relay {
 #[derive(Default)]
 struct State {
     exchanges: Vec<Exchange>,
-    losses: Vec<Loss>,
+    faults: Vec<Fault>,
     change: Option<(String, String)>,
 }
 
-/// A reply to be lost: of a request with this method and this text in its body.
-struct Loss {
+/// What goes wrong with a request with this method and this text in its body.
+struct Fault {
     method: &'static str,
     body_has: &'static str,
+    /// What is answered without asking the service; none: the service answers, and its reply is lost.
+    reply: Option<String>,
 }
 
 impl Relay {
@@ -68,7 +73,26 @@ impl Relay {
 
     /// Loses the reply to the next request with this method and this text in its body; the service has answered.
     pub(crate) fn lose(&self, method: &'static str, body_has: &'static str) {
-        self.state.lock().unwrap().losses.push(Loss { method, body_has });
+        self.fail(method, body_has, None);
+    }
+
+    /// Answers the next request with this method and this text in its body; the service never hears of it.
+    pub(crate) fn refuse(&self, method: &'static str, body_has: &'static str, status: &str, body: &Value) {
+        let body = body.to_string();
+        let length = body.len();
+        let reply = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        self.fail(method, body_has, Some(reply));
+    }
+
+    fn fail(&self, method: &'static str, body_has: &'static str, reply: Option<String>) {
+        let fault = Fault {
+            method,
+            body_has,
+            reply,
+        };
+        self.state.lock().unwrap().faults.push(fault);
     }
 
     /// Changes this text in all bodies to another of the same length.
@@ -104,41 +128,42 @@ fn pass(mut client: TcpStream, target: &str, state: &Mutex<State>) -> Option<()>
     };
     let mut words = head.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
+    let fault = {
+        let mut state = state.lock().unwrap();
+        let hit = |fault: &Fault| fault.method == method && body.contains(fault.body_has);
+        let index = state.faults.iter().position(hit);
+        index.map(|index| state.faults.remove(index))
+    };
+    let reply = match fault.as_ref().and_then(|fault| fault.reply.clone()) {
+        Some(reply) => reply.into_bytes(),
+        None => ask(target, &head, &body)?,
+    };
+    let exchange = Exchange {
+        method,
+        path,
+        status: String::from_utf8_lossy(reply.get(9..12)?).parse().ok()?,
+        microversion: header("x-openstack-nova-api-version"),
+        body,
+    };
+    state.lock().unwrap().exchanges.push(exchange);
+    if fault.is_none_or(|fault| fault.reply.is_some()) {
+        client.write_all(&reply).ok()?;
+    }
+    client.shutdown(Shutdown::Both).ok()
+}
+
+/// The service's whole reply.
+fn ask(target: &str, head: &str, body: &str) -> Option<Vec<u8>> {
     let kept = head
         .lines()
         .filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let head_lines: Vec<&str> = kept.filter(|line| !line.is_empty()).collect();
     let request = format!("{}\r\nconnection: close\r\n\r\n{body}", head_lines.join("\r\n"));
-
     let mut service = TcpStream::connect(target).ok()?;
     service.write_all(request.as_bytes()).ok()?;
     let mut reply = Vec::new();
     service.read_to_end(&mut reply).ok()?;
-    let status = String::from_utf8_lossy(reply.get(9..12)?).parse().ok()?;
-
-    let microversion = header("x-openstack-nova-api-version");
-    let is_lost = {
-        let mut state = state.lock().unwrap();
-        let lost = state
-            .losses
-            .iter()
-            .position(|loss| loss.method == method && body.contains(loss.body_has));
-        if let Some(index) = lost {
-            state.losses.remove(index);
-        }
-        state.exchanges.push(Exchange {
-            method,
-            path,
-            status,
-            microversion,
-            body,
-        });
-        lost.is_some()
-    };
-    if !is_lost {
-        client.write_all(&reply).ok()?;
-    }
-    client.shutdown(Shutdown::Both).ok()
+    Some(reply)
 }
 
 /// The head of a request, without the empty line, and its body.
