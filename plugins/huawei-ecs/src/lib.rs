@@ -1,9 +1,10 @@
 //! Key pairs of Huawei Cloud ECS (Elastic Cloud Server), in the API that is compatible with OpenStack's Nova:
 //! `/v2.1/{project_id}/os-keypairs`.
 //!
-//! A pair belongs to the IAM user who made it, and to a region; nobody else sees it. The vendor makes RSA-2048 pairs and
-//! imports public keys of at most 1,024 bytes. Pairs have neither tags nor descriptions nor an idempotency token here, and
-//! are not bound to running instances: all that is in another API of the vendor (KPS).
+//! A pair belongs to the IAM user who made it, or for whom an administrator made it (the setting `user_id`, which every
+//! request names then), and to a region; nobody else sees it. The vendor makes RSA-2048 pairs and imports public keys of at
+//! most 1,024 bytes. Pairs have neither tags nor descriptions nor an idempotency token here, and are not bound to running
+//! instances: all that is in another API of the vendor (KPS).
 
 use keyferry_huawei::{Answered, Call, PRIVATE_KEY, answer, project_id};
 use keyferry_plugin::contract::{
@@ -88,7 +89,7 @@ impl Provider for HuaweiEcs {
 
     fn get(&self, reference: &PairReference, turn: &Turn<'_>) -> Answer {
         match answer(turn, Effect::None, "ecs:serverKeypairs:get")? {
-            None => Ok(call(turn, "GET", Some(&reference.name))?.send(turn)),
+            None => Ok(about(turn, "GET", &reference.name)?.send(turn)),
             Some(answered) => made(&answered, &reference.name),
         }
     }
@@ -99,7 +100,7 @@ impl Provider for HuaweiEcs {
             return Err(ProviderError::new(ErrorKind::Unsupported, message));
         };
         match answer(turn, Effect::Unknown, "ecs:serverKeypairs:delete")? {
-            None => Ok(call(turn, "DELETE", Some(&pair.name))?.send(turn)),
+            None => Ok(about(turn, "DELETE", &pair.name)?.send(turn)),
             Some(_) => Ok(Step::done(Outcome::Deleted)),
         }
     }
@@ -132,6 +133,19 @@ fn call(turn: &Turn<'_>, method: &str, name: Option<&str>) -> Result<Call, Provi
         path = format!("{path}/{}", percent_encode(name));
     }
     Ok(Call::new(turn, method, &host, &path, project_id))
+}
+
+/// A request about one pair.
+fn about(turn: &Turn<'_>, method: &str, name: &str) -> Result<Call, ProviderError> {
+    Ok(of_user(turn, call(turn, method, Some(name))?))
+}
+
+/// The request for pairs of the account's `user_id`, where it has one.
+fn of_user(turn: &Turn<'_>, call: Call) -> Call {
+    match turn.setting("user_id") {
+        Some(user) => call.microversion(WITH_USER).parameter("user_id", user),
+        None => call,
+    }
 }
 
 /// The request that makes a pair, of the public key where there is one.
@@ -171,11 +185,13 @@ struct Page {
 
 impl Page {
     fn ask(self, turn: &Turn<'_>, limit: u32) -> Result<Call, ProviderError> {
-        let mut call = call(turn, "GET", None)?;
-        if !self.whole {
-            call = call
-                .microversion(WITH_PAGES)
-                .parameter("limit", limit.to_string());
+        let all = call(turn, "GET", None)?;
+        if self.whole {
+            return Ok(of_user(turn, all).with_state(json!(self)));
+        }
+        let mut call = all.microversion(WITH_PAGES).parameter("limit", limit.to_string());
+        if let Some(user) = turn.setting("user_id") {
+            call = call.parameter("user_id", user);
         }
         if let Some(marker) = &self.marker {
             call = call.parameter("marker", &**marker);

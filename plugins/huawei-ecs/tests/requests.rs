@@ -281,6 +281,37 @@ fn microversions_are_asked_for_as_they_are_needed() {
     );
 }
 
+#[test]
+fn the_user_whose_pairs_they_are_is_named_in_every_request() {
+    let mut context = context();
+    context.settings.insert("user_id".to_owned(), "u1".into());
+    let list = Operation::List(List { page_size: Some(7) });
+    let delete = Operation::Delete(Delete {
+        pairs: vec![pair("web")],
+    });
+    for (operation, version, expected) in [
+        (&list, "2.35", [("limit", "7"), ("user_id", "u1")].as_slice()),
+        (&Operation::Get(pair("web")), "2.10", &[("user_id", "u1")]),
+        (&delete, "2.10", &[("user_id", "u1")]),
+    ] {
+        let step = send(HuaweiEcs, operation, &context);
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        assert_eq!(parameters(&step), expected);
+        assert_eq!(header(&step, "openstack-api-version"), Some(&Expr::text(version)));
+        check_manifest(operation, &step);
+    }
+    // A service without pages is still asked about this user.
+    let all = json!({"marker": null, "whole": true});
+    let Step::Http(step) = step(HuaweiEcs, &list, &context, all, None) else {
+        panic!("no request")
+    };
+    assert_eq!(parameters(&step), [("user_id".to_owned(), "u1".to_owned())]);
+    assert_eq!(header(&step, "openstack-api-version"), Some(&Expr::text("2.10")));
+}
+
 fn refused(operation: &Operation, context: &Context, words: &str) {
     match step(HuaweiEcs, operation, context, Value::Null, None) {
         Step::Fail(FailStep { error }) => {

@@ -213,6 +213,7 @@ impl Cloud {
             created_by: CreatedBy::Plant,
             created_at: now,
             resource_group: None,
+            user: None,
             tags: Vec::new(),
         };
         inventory.pairs.push(pair.clone());

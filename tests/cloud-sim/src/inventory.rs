@@ -31,6 +31,9 @@ pub struct Pair {
     pub created_at: SystemTime,
     /// Its resource group.
     pub resource_group: Option<String>,
+    /// The user whose it is; `None`: the one who logs in, or nobody's where the service has no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Its tags.
     pub tags: Vec<Tag>,
 }

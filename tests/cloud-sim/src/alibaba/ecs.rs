@@ -332,6 +332,7 @@ fn new_pair(parameters: &Parameters, region: &str, name: &str, now: SystemTime) 
         created_by: CreatedBy::Create,
         created_at: now,
         resource_group: resource_group.map(str::to_owned),
+        user: None,
         tags: tags(parameters)?,
     })
 }

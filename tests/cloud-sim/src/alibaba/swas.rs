@@ -254,6 +254,7 @@ fn new_pair(
         created_by,
         created_at: now,
         resource_group: None,
+        user: None,
         tags: Vec::new(),
     }
 }

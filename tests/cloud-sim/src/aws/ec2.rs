@@ -75,6 +75,7 @@ fn create(
         created_by: CreatedBy::Create,
         created_at: now,
         resource_group: None,
+        user: None,
         tags,
     };
     let mut answer = short(&pair);
@@ -120,6 +121,7 @@ fn import(
         created_by: CreatedBy::Import,
         created_at: now,
         resource_group: None,
+        user: None,
         tags,
     };
     let answer = short(&pair);

@@ -1,4 +1,5 @@
-//! `/v2.1/{project_id}/os-keypairs`, as Nova has it.
+//! `/v2.1/{project_id}/os-keypairs`, as Nova has it. Every access key is of one user, an administrator: it may name another
+//! user, whose pairs are then asked about; else there are none but its own.
 
 use serde_json::{Value, json};
 
@@ -30,23 +31,54 @@ pub(super) fn perform(call: &Call, world: &mut World<'_>) -> Result<Answer, Refu
         .and_then(|number| number.parse().ok())
         .unwrap_or(1);
     let name = call.name.as_deref().unwrap_or_default();
+    // Before, a query's is not looked at, and a new pair's is refused.
+    let user = parameters.get("user_id").filter(|_| microversion >= NAMES_USERS);
+    let owner = Owner {
+        region,
+        user: user.unwrap_or(USER),
+    };
     match &*call.action {
-        CREATE => create(parameters, name, region, microversion, world),
-        LIST => list(parameters, region, microversion, world.inventory),
-        DELETE => delete(name, region, microversion, world.inventory),
-        _ => show(name, region, world.inventory),
+        CREATE => create(parameters, name, owner, microversion, world),
+        LIST => list(parameters, owner, microversion, world.inventory),
+        DELETE => delete(name, owner, microversion, world.inventory),
+        _ => show(name, owner, world.inventory),
+    }
+}
+
+/// Whose pairs a call is about.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    region: &'a str,
+    user: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    fn has(self, pair: &Pair) -> bool {
+        pair.region.as_deref() == Some(self.region) && pair.user.as_deref().unwrap_or(USER) == self.user
+    }
+
+    fn pairs(self, inventory: &'a Inventory) -> impl Iterator<Item = &'a Pair> {
+        inventory.pairs.iter().filter(move |pair| self.has(pair))
+    }
+
+    fn pair(self, inventory: &'a Inventory, name: &str) -> Result<&'a Pair, Refusal> {
+        let pair = self.pairs(inventory).find(|pair| pair.name == name);
+        pair.ok_or_else(|| {
+            let message = format!("Keypair {name} not found for user {}", self.user);
+            fault(404, "itemNotFound", &message)
+        })
     }
 }
 
 fn create(
     parameters: &Parameters,
     name: &str,
-    region: &str,
+    owner: Owner<'_>,
     microversion: u32,
     world: &mut World<'_>,
 ) -> Result<Answer, Refusal> {
     let invalid = |message: &str| fault(400, "badRequest", message);
-    for (field, since) in [("type", 2), ("user_id", 10)] {
+    for (field, since) in [("type", 2), ("user_id", NAMES_USERS)] {
         if parameters.get(field).is_some() && microversion < since {
             return Err(invalid("Additional properties are not allowed"));
         }
@@ -59,15 +91,15 @@ fn create(
             "Keypair data is invalid: Keypair name contains unsafe characters",
         ));
     }
-    if world.inventory.has(Some(region), name) {
+    if owner.pair(world.inventory, name).is_ok() {
         let message = format!("Key pair '{name}' already exists.");
         return Err(fault(409, "conflictingRequest", &message));
     }
-    if world.inventory.is_full(Some(region)) {
+    if owner.pairs(world.inventory).count() >= world.inventory.settings.quota {
         return Err(ECS.trouble(Trouble::Quota));
     }
     let mut pair = Pair {
-        region: Some(region.to_owned()),
+        region: Some(owner.region.to_owned()),
         name: name.to_owned(),
         id: ECS.new_pair_id(),
         fingerprint: String::new(),
@@ -75,9 +107,10 @@ fn create(
         created_by: CreatedBy::Create,
         created_at: world.now,
         resource_group: None,
+        user: Some(owner.user.to_owned()).filter(|user| user != USER),
         tags: Vec::new(),
     };
-    let mut keypair = json!({ "name": name, "user_id": USER });
+    let mut keypair = json!({ "name": name, "user_id": owner.user });
     // The field's presence decides, even where it is empty.
     let public_key_field = parameters.0.iter().find(|(field, _)| field == "public_key");
     match public_key_field {
@@ -119,11 +152,11 @@ fn create(
 
 fn list(
     parameters: &Parameters,
-    region: &str,
+    owner: Owner<'_>,
     microversion: u32,
     inventory: &Inventory,
 ) -> Result<Answer, Refusal> {
-    let mut found: Vec<&Pair> = inventory.of_region(Some(region)).collect();
+    let mut found: Vec<&Pair> = owner.pairs(inventory).collect();
     if microversion >= 35 {
         found.sort_by(|left, right| left.name.cmp(&right.name));
         let limit = match parameters.get("limit").map(str::parse) {
@@ -152,27 +185,31 @@ fn list(
     Ok(Answer::from(json!({ "keypairs": items })))
 }
 
-fn show(name: &str, region: &str, inventory: &Inventory) -> Result<Answer, Refusal> {
-    let pair = inventory.of_region(Some(region)).find(|pair| pair.name == name);
-    let pair = pair.ok_or_else(|| not_found(name))?;
+fn show(name: &str, owner: Owner<'_>, inventory: &Inventory) -> Result<Answer, Refusal> {
+    let pair = owner.pair(inventory, name)?;
     let mut keypair = item(pair);
     let created_at = humantime::format_rfc3339_micros(pair.created_at).to_string();
     keypair["created_at"] = json!(created_at.trim_end_matches('Z'));
     keypair["deleted"] = json!(false);
     keypair["deleted_at"] = Value::Null;
     keypair["updated_at"] = Value::Null;
-    keypair["user_id"] = json!(USER);
+    keypair["user_id"] = json!(owner.user);
     keypair["id"] = json!(pair.id.parse::<u32>().unwrap_or_default());
     Ok(Answer::from(json!({ "keypair": keypair })))
 }
 
-fn delete(name: &str, region: &str, microversion: u32, inventory: &mut Inventory) -> Result<Answer, Refusal> {
-    let refuses = inventory.settings.unknown_delete == UnknownDelete::Refuse;
-    if refuses && !inventory.has(Some(region), name) {
-        return Err(not_found(name));
+fn delete(
+    name: &str,
+    owner: Owner<'_>,
+    microversion: u32,
+    inventory: &mut Inventory,
+) -> Result<Answer, Refusal> {
+    if inventory.settings.unknown_delete == UnknownDelete::Refuse {
+        owner.pair(inventory, name)?;
     }
-    let is_it = |pair: &Pair| pair.region.as_deref() == Some(region) && pair.name == name;
-    inventory.pairs.retain(|pair| !is_it(pair));
+    inventory
+        .pairs
+        .retain(|pair| !(owner.has(pair) && pair.name == name));
     Ok(Answer {
         status: if microversion < 2 { 202 } else { 204 },
         ..Answer::from(Value::Null)
@@ -188,17 +225,16 @@ fn item(pair: &Pair) -> Value {
     })
 }
 
-fn not_found(name: &str) -> Refusal {
-    let message = format!("Keypair {name} not found for user {USER}");
-    fault(404, "itemNotFound", &message)
-}
-
 /// 1 to 255 letters, digits, spaces, `_` and `-`, without spaces at the ends.
 fn is_pair_name(name: &str) -> bool {
     let inside = |c: char| c.is_ascii_alphanumeric() || " _-".contains(c);
     (1..=255).contains(&name.len()) && name.chars().all(inside) && name.trim() == name
 }
 
+/// The microversion from which a request may name a user.
+const NAMES_USERS: u32 = 10;
+
+/// The user of every access key.
 const USER: &str = "6fc0d2cbbfab40b199874b97097e913d";
 const MAX_PUBLIC_KEY: usize = 1024;
 const MAX_LIMIT: usize = 1000;

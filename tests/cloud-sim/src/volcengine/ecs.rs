@@ -248,6 +248,7 @@ fn new_pair(parameters: &Parameters, region: &str, world: &World<'_>) -> Result<
         created_by: CreatedBy::Create,
         created_at: world.now,
         resource_group: project.map(str::to_owned),
+        user: None,
         tags: (1..).map_while(tag).collect(),
     })
 }

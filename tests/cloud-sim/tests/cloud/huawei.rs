@@ -241,6 +241,49 @@ fn pairs_are_made_shown_and_deleted() {
 }
 
 #[test]
+fn a_pair_belongs_to_a_user() {
+    let cloud = start();
+    let of_user = |name: &str| json!({"keypair": {"name": name, "user_id": "u1", "public_key": RSA}});
+    let get = |version, below: &str| call_at(&cloud, version, "GET", below, &Value::Null);
+    let delete = |version, below: &str| call_at(&cloud, version, "DELETE", below, &Value::Null);
+    let names = |version, below: &str| -> Vec<String> {
+        let found = ok(get(version, below), 200);
+        let pairs = found["keypairs"].as_array().unwrap().iter();
+        pairs
+            .map(|pair| pair["keypair"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let since = Some("2.10");
+    let made = ok(call_at(&cloud, since, "POST", "", &of_user("theirs")), 201);
+    assert_eq!(made["keypair"]["user_id"], "u1");
+    let settings = cloud.settings(SERVICE);
+    cloud.set_settings(SERVICE, Settings { quota: 1, ..settings });
+    ok(call(&cloud, "POST", "", &named("ours")), 200);
+    refused(
+        call_at(&cloud, since, "POST", "", &of_user("more")),
+        403,
+        "forbidden",
+    );
+
+    assert_eq!(names(since, ""), ["ours"]);
+    assert_eq!(names(since, "?user_id=u1"), ["theirs"]);
+    assert_eq!(names(Some("2.35"), "?limit=9&user_id=u1"), ["theirs"]);
+    refused(get(since, "/theirs"), 404, "itemNotFound");
+    // Before 2.10 nobody is named.
+    refused(get(Some("2.9"), "/theirs?user_id=u1"), 404, "itemNotFound");
+    refused(delete(since, "/theirs"), 404, "itemNotFound");
+    refused(delete(None, "/theirs?user_id=u1"), 404, "itemNotFound");
+    refused(get(since, "/ours?user_id=u1"), 404, "itemNotFound");
+    let shown = ok(get(since, "/theirs?user_id=u1"), 200);
+    assert_eq!(shown["keypair"]["user_id"], "u1");
+    ok(delete(since, "/theirs?user_id=u1"), 204);
+    // A name is one user's alone.
+    ok(call_at(&cloud, since, "POST", "", &of_user("ours")), 201);
+    ok(delete(since, "/ours?user_id=u1"), 204);
+    assert_eq!(names(None, ""), ["ours"]);
+}
+
+#[test]
 fn pages_come_with_their_microversion() {
     let cloud = start();
     for name in ["c", "a", "d", "b"] {
