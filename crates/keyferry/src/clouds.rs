@@ -150,10 +150,14 @@ impl Shared {
                 let manifest = &post.library.manifest;
                 let looking = AccountReport::obtain(&account, manifest, &post.courier);
                 let report = tokio::time::timeout(WATCHDOG_TIME, looking).await;
-                self.end_when_idle(Arc::clone(&post));
-                report.unwrap_or_else(|_| {
-                    AccountReport::failed(&account, "process", "the courier did not answer".to_owned())
-                })
+                let report = report.unwrap_or_else(|_| {
+                    // As after a job: one that is silent stays silent, so the next job gets a new one.
+                    self.forget(&post);
+                    let message = "the courier did not answer and was ended".to_owned();
+                    AccountReport::failed(&account, "process", message)
+                });
+                self.end_when_idle(post);
+                report
             }
             Err(JobError::Setup { message, .. }) => AccountReport::failed(&account, "plugin", message),
             Err(_) => AccountReport::failed(&account, "process", "no courier could be started".to_owned()),
