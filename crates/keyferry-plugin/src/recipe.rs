@@ -206,10 +206,22 @@ fn empty() -> Expr {
     Expr::Text(String::new())
 }
 
+/// Origin and path of a URL: `https://cloud.example.com:5000` and `/v3` of `https://cloud.example.com:5000/v3`. The path is
+/// empty or begins with a slash; a query or fragment stays where it stands. It checks nothing: what is no URL is cut at
+/// its first slash.
+pub fn origin_and_path(url: &str) -> (&str, &str) {
+    let authority = url.find("://").map_or(0, |scheme| scheme + 3);
+    let path = url[authority..].find('/');
+    url.split_at(path.map_or(url.len(), |slash| authority + slash))
+}
+
+/// The name of the capture of a `create`: the private key that the vendor made.
+pub const PRIVATE_KEY: &str = "private_key";
+
 /// Where in a reply a secret lies, and what it is called.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Capture {
-    /// `private_key` of a `create`, or a credential field of a login.
+    /// [`PRIVATE_KEY`] of a `create`, or a credential field of a login.
     pub name: String,
     /// Where it is.
     pub place: Place,
@@ -239,6 +251,22 @@ mod tests {
         assert_eq!(Expr::concat([Expr::text("a"), nested, Expr::text("d")]), expected);
         assert_eq!(Expr::concat([Expr::text("a"), Expr::text("b")]), Expr::text("ab"));
         assert_eq!(Expr::concat([]), Expr::text(""));
+    }
+
+    #[test]
+    fn a_url_has_an_origin_and_a_path() {
+        for (origin, path) in [
+            ("https://c.example:5000", "/v3"),
+            ("https://c.example", "/identity/v3/"),
+            ("http://[::1]:5000", ""),
+            ("http://127.0.0.1", "/?at=http://c.example/"),
+            ("https://", "/v3"),
+            ("c.example", "/v3"),
+            ("", ""),
+        ] {
+            let url = format!("{origin}{path}");
+            assert_eq!(origin_and_path(&url), (origin, path), "{url}");
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{HttpStep, Pair, Step};
-use keyferry_plugin::recipe::{Expr, HttpRequest};
+use keyferry_plugin::recipe::{Expr, HttpRequest, PRIVATE_KEY};
 use keyferry_plugin::signing::{SigningKey, acs3};
 use serde_json::{Value, json};
 
-use crate::{ACCESS_KEY, PRIVATE_KEY, Product, SECURITY_TOKEN};
+use crate::{ACCESS_KEY, Product, SECURITY_TOKEN};
 
 /// A call in the making. Parameters are sent in the order of their names.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ mod tags;
 pub use call::Call;
 pub use credentials::{credentials, profiles};
 pub use pairs::{find, list, search};
-pub use reply::{Answered, PRIVATE_KEY};
+pub use reply::Answered;
 
 use keyferry_plugin::error::ErrorRule;
 use keyferry_plugin::signing::AccessKey;

@@ -5,14 +5,12 @@ use keyferry_plugin::contract::{
     Effect, ErrorKind, InstanceResult, Outcome, Pair, ProviderError, Response, Step,
 };
 use keyferry_plugin::error::Refusal;
+use keyferry_plugin::recipe::PRIVATE_KEY;
 use keyferry_plugin::reply::{items, text};
 use serde_json::Value;
 
 use crate::Product;
 use crate::errors::{ASKED_TO_WAIT, COMMON_ERRORS};
-
-/// The capture of a `create`.
-pub const PRIVATE_KEY: &str = "private_key";
 
 /// The answer to a call that succeeded.
 #[derive(Clone, Debug)]

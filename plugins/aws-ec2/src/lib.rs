@@ -9,13 +9,13 @@
 //! (SubjectPublicKeyInfo) for imported ones, SHA-256 of OpenSSH's form for Ed25519. Services that speak the same API take
 //! sums of the SubjectPublicKeyInfo throughout.
 
-use keyferry_aws::{Answered, Call, Element, PRIVATE_KEY, Service, tags};
+use keyferry_aws::{Answered, Call, Element, Service, tags};
 use keyferry_plugin::contract::{
     Algorithm, Create, Credentials, Delete, ErrorKind, Import, List, Outcome, Pair, PairReference,
     ProviderError, Step,
 };
 use keyferry_plugin::error::ErrorRule;
-use keyferry_plugin::recipe::Expr;
+use keyferry_plugin::recipe::{Expr, PRIVATE_KEY};
 use keyferry_plugin::{Answer, Provider, Turn};
 use serde_json::json;
 

@@ -9,7 +9,7 @@ mod reply;
 
 pub use call::{Call, tags};
 pub use credentials::{credentials, profiles};
-pub use reply::{Answered, Element, PRIVATE_KEY};
+pub use reply::{Answered, Element};
 
 use keyferry_plugin::contract::{ErrorKind, ProviderError};
 use keyferry_plugin::error::ErrorRule;

@@ -7,9 +7,6 @@ use roxmltree::{Document, Node};
 
 use crate::{SESSION_TOKEN, Service, tags};
 
-/// The capture of a `create`.
-pub const PRIVATE_KEY: &str = "private_key";
-
 /// The answer to a call that succeeded.
 #[derive(Debug)]
 pub struct Answered<'a> {

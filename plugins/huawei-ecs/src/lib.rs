@@ -6,11 +6,12 @@
 //! most 1,024 bytes. Pairs have neither tags nor descriptions nor an idempotency token here, and are not bound to running
 //! instances: all that is in another API of the vendor (KPS).
 
-use keyferry_huawei::{Answered, Call, PRIVATE_KEY, answer, project_id};
+use keyferry_huawei::{Answered, Call, answer, project_id};
 use keyferry_plugin::contract::{
     Create, Credentials, Delete, Effect, ErrorKind, Import, List, Outcome, Pair, PairReference,
     ProviderError, Step,
 };
+use keyferry_plugin::recipe::PRIVATE_KEY;
 use keyferry_plugin::signing::percent_encode;
 use keyferry_plugin::{Answer, Provider, Turn};
 use serde::{Deserialize, Serialize};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{CredentialValue, HttpStep, Pair, Step};
-use keyferry_plugin::recipe::{Expr, HttpRequest};
+use keyferry_plugin::recipe::{Expr, HttpRequest, PRIVATE_KEY};
 use keyferry_plugin::signing::huawei::sign;
 use keyferry_plugin::signing::{AccessKey, SigningKey, compact_time};
 use serde_json::Value;
 
-use crate::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, PRIVATE_KEY, SECURITY_TOKEN, TOKEN};
+use crate::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, SECURITY_TOKEN, TOKEN};
 
 /// A request in the making.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ mod reply;
 pub use call::Call;
 pub use login::credentials;
 pub use profiles::profiles;
-pub use reply::{Answered, PRIVATE_KEY, answer};
+pub use reply::{Answered, answer};
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{ErrorKind, ProviderError};

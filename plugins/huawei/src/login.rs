@@ -10,7 +10,7 @@ use keyferry_plugin::contract::{
     CredentialSet, CredentialValue, Credentials, Effect, ErrorKind, HttpStep, ProviderError, Reply, Session,
     Step,
 };
-use keyferry_plugin::recipe::{Expr, HttpRequest, Place};
+use keyferry_plugin::recipe::{Expr, HttpRequest, Place, origin_and_path};
 use keyferry_plugin::{Answer, Turn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -197,9 +197,7 @@ impl Login {
             Some(url) => url.to_owned(),
             None => turn.origin(&format!("iam.{}.myhuaweicloud.com", turn.region()?)),
         };
-        let url = url.trim_end_matches('/');
-        let start = url.find("://").map_or(0, |scheme| scheme + 3);
-        let (origin, base) = url.split_at(url[start..].find('/').map_or(url.len(), |slash| start + slash));
+        let (origin, base) = origin_and_path(url.trim_end_matches('/'));
         Ok(HttpRequest::new(method, origin, &format!("{base}{path}")))
     }
 }

@@ -6,9 +6,6 @@ use keyferry_plugin::contract::{Effect, ErrorKind, ProviderError, Response};
 use keyferry_plugin::error::vendor_message;
 use serde_json::Value;
 
-/// The capture of a `create`.
-pub const PRIVATE_KEY: &str = "private_key";
-
 /// A successful answer.
 #[derive(Clone, Debug)]
 pub struct Answered<'a> {

@@ -10,6 +10,7 @@ use keyferry_plugin::contract::{
     ProviderError, Response, Step,
 };
 use keyferry_plugin::error::ErrorRule;
+use keyferry_plugin::recipe::PRIVATE_KEY;
 use keyferry_plugin::reply::{items, text};
 use keyferry_plugin::signing::percent_encode;
 use keyferry_plugin::{Answer, Provider, Turn};
@@ -98,9 +99,6 @@ impl Provider for OpenstackNova {
         keyferry_openstack::profiles(turn)
     }
 }
-
-/// The capture of a create.
-const PRIVATE_KEY: &str = "private_key";
 
 fn send(turn: &Turn<'_>, method: &str, below: &str, pair: Value) -> Answer {
     let compute = Compute::of(turn)?;

@@ -14,6 +14,7 @@ mod keystone;
 use keyferry_plugin::contract::{
     CredentialSet, CredentialValue, Credentials, ErrorKind, ProviderError, Reply, Session, Step,
 };
+use keyferry_plugin::recipe::origin_and_path;
 use keyferry_plugin::{Answer, Turn};
 use serde::{Deserialize, Serialize};
 
@@ -100,11 +101,11 @@ pub fn profiles(turn: &Turn<'_>) -> Answer {
 /// # Errors
 /// [`ErrorKind::Invalid`] when it is not a plain `https` or `http` URL: no user, no query, no fragment, no `..`.
 fn split_url(url: &str) -> Result<(&str, &str), ProviderError> {
-    let rest = url
+    let (origin, path) = origin_and_path(url);
+    let host = origin
         .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
+        .or_else(|| origin.strip_prefix("http://"))
         .unwrap_or_default();
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let path = path.trim_end_matches('/');
     let (name, port) = match host.rsplit_once(':') {
         // Not the last colon of an address in brackets.
@@ -121,7 +122,7 @@ fn split_url(url: &str) -> Result<(&str, &str), ProviderError> {
         && !path.contains("//")
         && path.split('/').all(|segment| ![".", ".."].contains(&segment));
     if is_plain {
-        Ok((&url[..url.len() - rest.len() + host.len()], path))
+        Ok((origin, path))
     } else {
         // What stands before an @ may be a password.
         let (shown, hint) = match url.rsplit_once('@') {

@@ -9,9 +9,10 @@ use keyferry_plugin::contract::{
     PairReference, ProviderError, Step,
 };
 use keyferry_plugin::error::ErrorRule;
+use keyferry_plugin::recipe::PRIVATE_KEY;
 use keyferry_plugin::reply::text;
 use keyferry_plugin::{Answer, Provider, Turn};
-use keyferry_volcengine::{Answered, Call, PRIVATE_KEY, Page, Service};
+use keyferry_volcengine::{Answered, Call, Page, Service};
 use serde_json::Value;
 
 keyferry_plugin::export!(VolcengineEcs);

@@ -2,12 +2,12 @@
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{HttpStep, Pair, Step};
-use keyferry_plugin::recipe::{Expr, HttpRequest};
+use keyferry_plugin::recipe::{Expr, HttpRequest, PRIVATE_KEY};
 use keyferry_plugin::signing::volcengine::{Scope, content_sha256, sign};
 use keyferry_plugin::signing::{SigningKey, compact_time};
 use serde_json::Value;
 
-use crate::{ACCESS_KEY, PRIVATE_KEY, SECURITY_TOKEN, Service};
+use crate::{ACCESS_KEY, SECURITY_TOKEN, Service};
 
 /// A call in the making. Parameters are sent in the order of their names.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub use call::Call;
 pub use credentials::credentials;
 pub use paging::Page;
 pub use profiles::profiles;
-pub use reply::{Answered, PRIVATE_KEY};
+pub use reply::Answered;
 
 use keyferry_plugin::error::ErrorRule;
 use keyferry_plugin::signing::AccessKey;

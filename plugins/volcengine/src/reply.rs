@@ -9,9 +9,6 @@ use serde_json::Value;
 
 use crate::Service;
 
-/// The capture of a `create`.
-pub const PRIVATE_KEY: &str = "private_key";
-
 /// The answer to a call that succeeded as a whole.
 #[derive(Clone, Debug)]
 pub struct Answered<'a> {

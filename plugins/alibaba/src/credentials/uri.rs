@@ -2,7 +2,7 @@
 
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{Effect, ErrorKind, HttpStep, ProviderError};
-use keyferry_plugin::recipe::HttpRequest;
+use keyferry_plugin::recipe::{HttpRequest, origin_and_path};
 use serde_json::Value;
 
 use super::role::{Issued, issued};
@@ -28,9 +28,7 @@ pub(super) fn check(url: &str) -> Result<(), ProviderError> {
 }
 
 pub(super) fn send(url: &str) -> HttpStep {
-    let authority = url.find("://").map_or(0, |at| at + 3);
-    let path = url[authority..].find('/').map_or(url.len(), |at| authority + at);
-    let (origin, path) = url.split_at(path);
+    let (origin, path) = origin_and_path(url);
     let path = if path.is_empty() { "/" } else { path };
     HttpStep::new(HttpRequest::new("GET", origin, path))
         .capturing(ACCESS_KEY.secret, "/AccessKeySecret")

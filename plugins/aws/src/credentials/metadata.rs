@@ -4,7 +4,7 @@ use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{
     CredentialValue, Document, Effect, ErrorKind, HttpStep, ProviderError, Reply, Response,
 };
-use keyferry_plugin::recipe::{Expr, HttpRequest};
+use keyferry_plugin::recipe::{Expr, HttpRequest, origin_and_path};
 use keyferry_plugin::signing::percent_encode;
 use serde_json::Value;
 
@@ -39,13 +39,10 @@ pub(super) fn ask_container(
 ) -> Result<HttpStep, ProviderError> {
     let (origin, path) = match (environment.text(RELATIVE_URI), environment.text(FULL_URI)) {
         (Some(path), _) => (CONTAINER, path),
-        (None, Some(uri)) => {
-            let start = uri.find("://").map_or(0, |scheme| scheme + 3);
-            match uri[start..].find('/') {
-                Some(slash) => uri.split_at(start + slash),
-                None => (uri, "/"),
-            }
-        }
+        (None, Some(uri)) => match origin_and_path(uri) {
+            (origin, "") => (origin, "/"),
+            both => both,
+        },
         (None, None) => return Err(ProviderError::new(ErrorKind::Internal, "no container is named")),
     };
     let token = match token {
