@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::enforce::cleaning;
 use crate::secret::Secret;
 
 /// The secrets of the documents that were read in one operation, by handle, each with its credential field.
@@ -14,10 +15,20 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    /// Keeps a secret of a credential field, and gives what stands for it.
-    pub(super) fn keep(&mut self, secret: Secret, field: &str) -> Value {
+    /// Keeps a secret of a credential field, and gives what stands for it. `place`: where it was read, in words.
+    ///
+    /// One of several lines is refused: in a request it could be more than one value.
+    pub(super) fn keep(&mut self, secret: Secret, field: &str, place: &str) -> Result<Value, String> {
+        let is_line_end = |byte: &u8| b"\r\n".contains(byte);
+        let bytes = secret.expose();
+        let content = bytes.iter().rposition(|byte| !is_line_end(byte));
+        if bytes[..content.unwrap_or(0)].iter().any(is_line_end) {
+            return Err(format!(
+                "the field `{field}` ({place}) contains a line end: remove it"
+            ));
+        }
         self.secrets.push((field.to_owned(), secret));
-        json!({ "handle": handle(self.secrets.len()) })
+        Ok(json!({ "handle": handle(self.secrets.len()) }))
     }
 
     /// The credential field and the secret of a handle.
@@ -71,8 +82,14 @@ pub(super) struct Named {
     pub(super) line: String,
 }
 
-/// What the plugin may see of a document, and the commands that it names.
-pub(super) fn filtered(value: &Value, listed: Listed<'_>, handles: &mut Handles) -> (Value, Vec<Named>) {
+/// What the plugin may see of a document, and the commands that it names. `location`: where the document is, for the error
+/// when it cannot be used.
+pub(super) fn filtered(
+    value: &Value,
+    listed: Listed<'_>,
+    location: &str,
+    handles: &mut Handles,
+) -> Result<(Value, Vec<Named>), String> {
     let mut filter = Filter {
         public: listed.public.iter().map(|pointer| tokens(pointer)).collect(),
         secret: listed
@@ -85,12 +102,17 @@ pub(super) fn filtered(value: &Value, listed: Listed<'_>, handles: &mut Handles)
             .iter()
             .map(|(pointer, output)| (tokens(pointer), output.as_str()))
             .collect(),
+        location,
         path: Vec::new(),
         handles,
         named: Vec::new(),
+        refused: None,
     };
     let seen = filter.value(value).unwrap_or(Value::Null);
-    (seen, filter.named)
+    match filter.refused {
+        Some(message) => Err(message),
+        None => Ok((seen, filter.named)),
+    }
 }
 
 /// The texts at these places of what the plugin sees.
@@ -129,9 +151,12 @@ struct Filter<'a> {
     public: Vec<Vec<String>>,
     secret: Vec<(Vec<String>, &'a str)>,
     commands: Vec<(Vec<String>, &'a str)>,
+    location: &'a str,
     path: Vec<String>,
     handles: &'a mut Handles,
     named: Vec<Named>,
+    /// Why the document cannot be used.
+    refused: Option<String>,
 }
 
 impl Filter<'_> {
@@ -187,11 +212,9 @@ impl Filter<'_> {
                     ([field, others @ ..], scalar) if others.iter().all(|other| other == field) => {
                         Some(match scalar {
                             Value::String(text) if !text.is_empty() => {
-                                self.handles.keep(Secret::from_text(text), field)
+                                self.keep(Secret::from_text(text), field)
                             }
-                            Value::Number(number) => {
-                                self.handles.keep(Secret::from_text(&number.to_string()), field)
-                            }
+                            Value::Number(number) => self.keep(Secret::from_text(&number.to_string()), field),
                             _ => Value::Null,
                         })
                     }
@@ -199,6 +222,20 @@ impl Filter<'_> {
                 }
             }
         }
+    }
+
+    /// Keeps the secret that is here.
+    fn keep(&mut self, secret: Secret, field: &str) -> Value {
+        let place = match self.path.is_empty() {
+            true => self.location.to_owned(),
+            false => format!("{} in {}", cleaning::clean(&self.pointer(), 100), self.location),
+        };
+        self.handles
+            .keep(secret, field, &place)
+            .unwrap_or_else(|message| {
+                self.refused.get_or_insert(message);
+                Value::Null
+            })
     }
 
     /// Where it is, as a JSON pointer.
@@ -250,7 +287,7 @@ mod tests {
             secret,
             commands,
         };
-        filtered(document, listed, handles)
+        filtered(document, listed, "here", handles).unwrap()
     }
 
     #[test]

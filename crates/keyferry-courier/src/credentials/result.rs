@@ -197,7 +197,9 @@ mod tests {
         let manifest: Manifest =
             serde_json::from_str(include_str!("../../../../tests/hostile-plugin/manifest.json")).unwrap();
         let mut handles = Handles::default();
-        handles.keep(Secret::from_text("read-key"), "access_key_secret");
+        handles
+            .keep(Secret::from_text("read-key"), "access_key_secret", "here")
+            .unwrap();
         let held = Held {
             manifest: &manifest,
             handles: &handles,

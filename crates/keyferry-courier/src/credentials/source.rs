@@ -123,7 +123,10 @@ impl Sources {
             };
             let seen = match variables.secret.get(&variable) {
                 Some(_) if text.is_empty() => Value::Null,
-                Some(field) => self.handles.keep(value.duplicate(), field),
+                Some(field) => {
+                    let place = format!("the variable {variable}");
+                    self.handles.keep(value.duplicate(), field, &place)?
+                }
                 None => {
                     if variables.urls.contains(&variable) {
                         self.urls.push(text.to_owned());
@@ -174,7 +177,7 @@ impl Sources {
             secret: &file.secret,
             commands: &file.commands,
         };
-        let (seen, commands) = filtered(&value.0, listed, &mut self.handles);
+        let (seen, commands) = filtered(&value.0, listed, &location, &mut self.handles)?;
         let urls = texts(&seen, &file.urls).into_iter().map(str::to_owned);
         self.urls.extend(urls);
         self.commands
@@ -205,7 +208,7 @@ impl Sources {
             secret: &source.secret,
             commands: &BTreeMap::new(),
         };
-        let (content, _) = filtered(&value.0, listed, &mut self.handles);
+        let (content, _) = filtered(&value.0, listed, &location, &mut self.handles)?;
         Ok(Document {
             source: name.to_owned(),
             location,

@@ -412,7 +412,7 @@ async fn a_profile_of_a_yaml_file_names_where_to_log_in() {
             .starts_with("HOSTILE AKIDPROFILE:")
     );
 
-    let broken = text.replace(SECRET, "\"sesame\\nopen\"");
+    let broken = text.replace(SECRET, "\"sesame\\n\"");
     std::fs::write(&file.path, broken).unwrap();
     let (error, ..) = failing(setup.clone(), file.hooks.clone()).await;
     assert!(

@@ -1,11 +1,11 @@
-//! What of the machine a plugin's sources may be.
+//! What of the machine a plugin's sources may be, and which secrets of them may be used.
 
 use std::path::Path;
 
 use keyferry_courier::{Hooks, JobError, Setup};
 
 use crate::cloud::{Cloud, honest};
-use crate::fixture::{PASSWORD, SECRET, environment, job, list, one, setup};
+use crate::fixture::{PASSWORD, SECRET, environment, hooks, job, list, one, setup};
 
 /// The error of credentials that these variables cannot give. Nothing is sent.
 async fn failure(setup: Setup, cloud: &Cloud, hooks: Hooks) -> String {
@@ -65,4 +65,53 @@ async fn what_a_variable_names_is_never_below_the_places_of_keys() {
 
     let beside = write(".ssh-profiles/profile.yaml");
     one(setup, naming(&beside), job(list())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_of_two_lines_is_used_in_no_request() {
+    let cloud = Cloud::start(honest);
+    let directory = tempfile::tempdir().unwrap();
+    let setup = setup(&cloud.endpoint, "login");
+
+    let mut variables = vec![
+        ("HOSTILE_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("HOSTILE_ACCESS_KEY_SECRET", SECRET),
+        ("HOSTILE_PASSWORD", "sesame\r\nx-header: y"),
+    ];
+    let message = failure(setup.clone(), &cloud, environment(&variables)).await;
+    let expected = "the field `password` (the variable HOSTILE_PASSWORD) contains a line end";
+    assert!(message.contains(expected), "{message}");
+    assert!(!message.contains("sesame"), "{message}");
+
+    let path = directory.path().join("profile.yaml");
+    std::fs::write(
+        &path,
+        format!("p: {{id: A, key: {SECRET}, password: \"sesame\\nx\"}}\n"),
+    )
+    .unwrap();
+    let message = failure(setup.clone(), &cloud, naming(&path)).await;
+    let expected = format!(
+        "the field `password` (/p/password in {}) contains a line end",
+        path.display()
+    );
+    assert!(message.contains(&expected), "{message}");
+    assert!(!message.contains("sesame"), "{message}");
+
+    let path = directory.path().join("token");
+    std::fs::write(&path, "sesame\nx\n").unwrap();
+    variables.pop();
+    variables.push(("HOSTILE_TOKEN_FILE", path.to_str().unwrap()));
+    let message = failure(setup.clone(), &cloud, environment(&variables)).await;
+    let expected = format!(
+        "the field `security_token` ({}) contains a line end",
+        path.display()
+    );
+    assert!(message.contains(&expected), "{message}");
+
+    // One line is one line, with its end or without.
+    std::fs::write(&path, "token-of-one-line\r\n").unwrap();
+    one(setup.clone(), environment(&variables), job(list()))
+        .await
+        .unwrap();
+    one(setup, hooks(), job(list())).await.unwrap();
 }
