@@ -44,3 +44,9 @@ suite! {
     huawei_ecs: crate::vendor::HUAWEI_ECS;
     volcengine_ecs: crate::vendor::VOLCENGINE_ECS;
 }
+
+/// They are found and deleted among that user's.
+#[test]
+fn pairs_of_another_user() {
+    crate::pairs::get_and_delete(&crate::vendor::HUAWEI_ECS_FOR_A_USER);
+}

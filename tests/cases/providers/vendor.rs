@@ -133,6 +133,12 @@ pub(crate) const HUAWEI_ECS: Vendor = Vendor {
     ..ALIBABA_ECS
 };
 
+/// An administrator's account, whose pairs are another user's.
+pub(crate) const HUAWEI_ECS_FOR_A_USER: Vendor = Vendor {
+    account: "settings.user_id = \"u1\"",
+    ..HUAWEI_ECS
+};
+
 pub(crate) const VOLCENGINE_ECS: Vendor = Vendor {
     service: Service::VolcengineEcs,
     region: "cn-beijing",
