@@ -318,6 +318,9 @@ pub struct FileSource {
     pub path_variable: Option<String>,
     /// How the file is written.
     pub format: FileFormat,
+    /// Of [`FileFormat::Ini`]: whether a `#` ends a value. Vendors' tools differ in that.
+    #[serde(default)]
+    pub inline_comments: bool,
     /// JSON pointers of fields that the plugin sees; `*` stands for any one key or index.
     #[serde(default)]
     pub public: Vec<String>,
@@ -351,8 +354,8 @@ pub struct CommandSource {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileFormat {
-    /// INI: sections of `name = value`, names in lower case. A line that begins with `#` or `;` is a comment, and a `#` ends
-    /// a value. The document is an object of objects.
+    /// INI: sections of `name = value`, names in lower case. A line that begins with `#` or `;` is a comment; whether a `#`
+    /// ends a value, [`FileSource::inline_comments`] says. The document is an object of objects.
     Ini,
     /// JSON.
     Json,

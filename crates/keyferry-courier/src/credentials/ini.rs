@@ -5,17 +5,20 @@ use serde_json::{Map, Value};
 use super::object::WipedValue;
 
 /// Sections of `name = value` or `name: value` as an object of objects, names in lower case. A line that begins with `#`
-/// or `;` is a comment, and a `#` ends a value. What stands before the first section, and lines that are neither, are left
-/// out.
-pub(super) fn parse(text: &str) -> WipedValue {
+/// or `;` is a comment, and with `inline_comments` a `#` ends a value. What follows the `]` of a section, what stands before
+/// the first one, and lines that are neither, are left out.
+pub(super) fn parse(text: &str, inline_comments: bool) -> WipedValue {
     let mut sections = WipedValue(Value::Object(Map::new()));
     let mut current: Option<String> = None;
     for line in text.lines() {
-        if line.trim_start().starts_with(';') {
+        let line = match line.split_once('#') {
+            Some((before, _)) if inline_comments => before.trim(),
+            _ => line.trim(),
+        };
+        if line.starts_with(['#', ';']) {
             continue;
         }
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')) {
             current = Some(name.trim().to_owned());
             if let (Value::Object(sections), Some(name)) = (&mut sections.0, &current) {
                 sections
@@ -46,12 +49,24 @@ mod tests {
     fn sections_and_comments() {
         let text = "lost = 1\n# c\n[default]\ntype = access_key # said so\n  ; c\nAccess_Key_ID=a;b ; c\nempty =\n junk\n[ Prod ]\nx = a=b:c\ny: z=1\n";
         assert_eq!(
-            parse(text).0,
+            parse(text, true).0,
             json!({
                 "default": {"type": "access_key", "access_key_id": "a;b ; c", "empty": ""},
                 "Prod": {"x": "a=b:c", "y": "z=1"},
             })
         );
-        assert_eq!(parse("[ü]\nü = é;\n").0, json!({"ü": {"ü": "é;"}}));
+        assert_eq!(parse("[ü]\nü = é;\n", true).0, json!({"ü": {"ü": "é;"}}));
+    }
+
+    #[test]
+    fn a_number_sign_is_part_of_a_value_where_comments_have_lines_of_their_own() {
+        let text = "# c\n[profile a] # said so\nCredential_Process = tool --x \"#1\"\n  # c = d\n[b]\nkey=a#b\n#=c\n";
+        assert_eq!(
+            parse(text, false).0,
+            json!({
+                "profile a": {"credential_process": "tool --x \"#1\""},
+                "b": {"key": "a#b"},
+            })
+        );
     }
 }

@@ -167,7 +167,7 @@ impl Sources {
             return Err(format!("{location} holds a private key, which is no token"));
         }
         let value = match file.format {
-            FileFormat::Ini => ini::parse(text()?),
+            FileFormat::Ini => ini::parse(text()?, file.inline_comments),
             FileFormat::Json => parse_json(bytes, &location)?,
             FileFormat::Text => WipedValue(Value::String(text()?.trim().to_owned())),
             FileFormat::Yaml => yaml::parse(text()?, &location)?,

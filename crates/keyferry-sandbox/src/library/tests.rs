@@ -385,6 +385,11 @@ fn files_and_commands_are_described_in_full() {
         (json!({"commands": {"/b": "nothing"}}), "", "stands there twice"),
         (json!({"format": "text"}), "", "the empty pointer"),
         (
+            json!({"inline_comments": true}),
+            ".inline_comments",
+            "only files of the format `ini` have them",
+        ),
+        (
             json!({"format": "text", "secret": {}, "public": [""]}),
             "",
             "is a text, which is one secret",

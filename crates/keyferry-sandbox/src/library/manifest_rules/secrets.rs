@@ -103,6 +103,11 @@ fn check_file(file: &FileSource, place: &str) -> Checked {
         format!("{place}.path_variable"),
         || "is not a variable's name in upper case".to_owned(),
     )?;
+    require(
+        !file.inline_comments || file.format == FileFormat::Ini,
+        format!("{place}.inline_comments"),
+        || "only files of the format `ini` have them".to_owned(),
+    )?;
     // Only a variable may name it.
     if file.path.is_empty() && variable.is_some() && file.alternatives.is_empty() {
         return Ok(());
