@@ -7,6 +7,7 @@ pub mod acs3;
 pub mod aws4;
 pub mod huawei;
 pub mod rpc;
+mod scoped;
 pub mod volcengine;
 
 use std::fmt::Write as _;
@@ -60,6 +61,20 @@ impl SigningKey for DocumentKey<'_> {
     }
 }
 
+/// What a signature is good for, besides its day, where a scheme says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Scope<'a> {
+    /// The region: `us-east-1`.
+    pub region: &'a str,
+    /// The service's code: `ec2`.
+    pub service: &'a str,
+}
+
+/// SHA-256 of a body, in hexadecimal: what several schemes want in a header (`x-acs-content-sha256`, `x-content-sha256`).
+pub fn content_sha256(body: &Expr) -> Expr {
+    body.clone().sha256().hex()
+}
+
 /// Percent-encodes everything but `A-Z a-z 0-9 - _ . ~` (RFC 3986 §2.3), with upper-case hex.
 pub fn percent_encode(text: &str) -> String {
     percent_encode_bytes(text.as_bytes())
@@ -88,6 +103,24 @@ fn percent(expr: Expr) -> Expr {
         Expr::Concat(parts) => Expr::concat(parts.into_iter().map(percent)),
         other => other.percent(),
     }
+}
+
+/// A request in the form that both sides hash: method, path, parameters, signed headers, their names, hash of the body.
+fn canonical_request(
+    request: &HttpRequest,
+    path: &str,
+    query: Expr,
+    headers: &[(String, Expr)],
+    content_sha256: Expr,
+) -> Expr {
+    Expr::concat([
+        Expr::Text(format!("{}\n{path}\n", request.method)),
+        query,
+        Expr::text("\n"),
+        header_lines(headers),
+        Expr::Text(format!("\n{}\n", header_names(headers))),
+        content_sha256,
+    ])
 }
 
 /// `name=value` for each parameter, percent-encoded, sorted by the bare name, joined by `&`.
@@ -165,6 +198,15 @@ mod tests {
     #[test]
     fn a_time_loses_its_punctuation() {
         assert_eq!(compact_time("2026-11-22T01:36:49Z"), "20261122T013649Z");
+    }
+
+    #[test]
+    fn a_canonical_request_has_six_parts() {
+        let request = HttpRequest::new("GET", "https://c.example", "/a").with_header("X-B", " 1 ");
+        let headers = canonical_headers(&request);
+        let canonical = canonical_request(&request, "/a/", Expr::text("q="), &headers, Expr::text("hash"));
+        let expected = "GET\n/a/\nq=\nhost:c.example\nx-b:1\n\nhost;x-b\nhash";
+        assert_eq!(canonical, Expr::text(expected));
     }
 
     #[test]

@@ -9,8 +9,7 @@ mod vector;
 use std::collections::BTreeMap;
 
 use keyferry_plugin::recipe::{Expr, HttpRequest};
-use keyferry_plugin::signing::volcengine::Scope;
-use keyferry_plugin::signing::{AccessKey, acs3, aws4, huawei, rpc, volcengine};
+use keyferry_plugin::signing::{AccessKey, Scope, acs3, aws4, huawei, rpc, volcengine};
 
 use crate::evaluate::evaluate;
 use crate::vector::{Vector, vectors};
@@ -92,7 +91,7 @@ fn vectors_of_aws4_are_reproduced() {
         let authorization = vector.authorization.as_deref().unwrap();
         let (_, scope) = authorization.split_once("Credential=").unwrap();
         let scope: Vec<&str> = scope.split(',').next().unwrap().split('/').collect();
-        let scope = aws4::Scope {
+        let scope = Scope {
             region: scope[2],
             service: scope[3],
         };

@@ -3,7 +3,7 @@
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{HttpStep, Pair, Step};
 use keyferry_plugin::recipe::{Expr, HttpRequest, PRIVATE_KEY};
-use keyferry_plugin::signing::{SigningKey, acs3};
+use keyferry_plugin::signing::{SigningKey, acs3, content_sha256};
 use serde_json::{Value, json};
 
 use crate::{ACCESS_KEY, Product, SECURITY_TOKEN};
@@ -59,7 +59,7 @@ impl Product {
     pub(crate) fn call_as(&self, signer: Signer, turn: &Turn<'_>, host: &str, action: &str) -> Call {
         let context = turn.context;
         let request = HttpRequest::new("POST", turn.origin(host), "/");
-        let content_sha256 = acs3::content_sha256(&request.body);
+        let content_sha256 = content_sha256(&request.body);
         let mut request = request
             .with_header("accept", "application/json")
             .with_header("x-acs-action", action)

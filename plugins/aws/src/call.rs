@@ -3,8 +3,7 @@
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{HttpStep, ProviderError};
 use keyferry_plugin::recipe::{Capture, Expr, HttpRequest, Place};
-use keyferry_plugin::signing::aws4::{self, Scope};
-use keyferry_plugin::signing::{SigningKey, compact_time, form};
+use keyferry_plugin::signing::{Scope, SigningKey, aws4, compact_time, form};
 use serde_json::Value;
 
 use crate::{ACCESS_KEY, SESSION_TOKEN, Service, host};

@@ -3,8 +3,8 @@
 use keyferry_plugin::Turn;
 use keyferry_plugin::contract::{HttpStep, Pair, Step};
 use keyferry_plugin::recipe::{Expr, HttpRequest, PRIVATE_KEY};
-use keyferry_plugin::signing::volcengine::{Scope, content_sha256, sign};
-use keyferry_plugin::signing::{SigningKey, compact_time};
+use keyferry_plugin::signing::volcengine::sign;
+use keyferry_plugin::signing::{Scope, SigningKey, compact_time, content_sha256};
 use serde_json::Value;
 
 use crate::{ACCESS_KEY, SECURITY_TOKEN, Service};

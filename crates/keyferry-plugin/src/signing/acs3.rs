@@ -5,7 +5,7 @@
 //! temporary access key `x-acs-accesskey-id` and `x-acs-security-token`.
 
 use crate::recipe::{Expr, HttpRequest};
-use crate::signing::{SigningKey, canonical_headers, canonical_query, header_lines, header_names};
+use crate::signing::{self, SigningKey, canonical_headers, canonical_query, content_sha256, header_names};
 
 /// The scheme's name.
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -40,18 +40,11 @@ pub fn string_to_sign(request: &HttpRequest) -> Expr {
 
 /// The request in the form that both sides hash.
 pub fn canonical_request(request: &HttpRequest) -> Expr {
-    let headers = canonical_headers(request);
-    Expr::concat([
-        Expr::Text(format!("{}\n{}\n", request.method, request.path)),
+    signing::canonical_request(
+        request,
+        &request.path,
         canonical_query(&request.query),
-        Expr::text("\n"),
-        header_lines(&headers),
-        Expr::Text(format!("\n{}\n", header_names(&headers))),
+        &canonical_headers(request),
         content_sha256(&request.body),
-    ])
-}
-
-/// The value of `x-acs-content-sha256`: SHA-256 of the body, in hexadecimal.
-pub fn content_sha256(body: &Expr) -> Expr {
-    body.clone().sha256().hex()
+    )
 }

@@ -6,7 +6,7 @@
 
 use crate::recipe::{Expr, HttpRequest};
 use crate::signing::{
-    SigningKey, canonical_headers, canonical_query, header_lines, header_names, header_text,
+    self, SigningKey, canonical_headers, canonical_query, content_sha256, header_names, header_text,
     percent_encode_bytes,
 };
 
@@ -43,19 +43,17 @@ pub fn string_to_sign(request: &HttpRequest) -> Expr {
 
 /// The request in the form that both sides hash.
 pub fn canonical_request(request: &HttpRequest) -> Expr {
-    let headers = signed_headers(request);
     let content_sha256 = match header_text(request, "x-sdk-content-sha256") {
-        "" => request.body.clone().sha256().hex(),
+        "" => content_sha256(&request.body),
         stated => Expr::text(stated),
     };
-    Expr::concat([
-        Expr::Text(format!("{}\n{}\n", request.method, canonical_path(&request.path))),
+    signing::canonical_request(
+        request,
+        &canonical_path(&request.path),
         canonical_query(&request.query),
-        Expr::text("\n"),
-        header_lines(&headers),
-        Expr::Text(format!("\n{}\n", header_names(&headers))),
+        &signed_headers(request),
         content_sha256,
-    ])
+    )
 }
 
 fn signed_headers(request: &HttpRequest) -> Vec<(String, Expr)> {

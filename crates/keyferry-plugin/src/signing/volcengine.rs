@@ -4,82 +4,40 @@
 //! (`20261122T013749Z`) and `x-content-sha256` among them, and with a temporary access key `x-security-token`.
 
 use crate::recipe::{Expr, HttpRequest};
-use crate::signing::{
-    SigningKey, canonical_headers, header_lines, header_names, header_text, percent, percent_encode,
-};
+use crate::signing::scoped::Scheme;
+use crate::signing::{Scope, SigningKey, canonical_headers, percent, percent_encode};
 
 /// The scheme's name.
 pub const ALGORITHM: &str = "HMAC-SHA256";
 
-/// What a signature is good for, besides its day.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Scope<'a> {
-    /// The region: `cn-beijing`.
-    pub region: &'a str,
-    /// The service's code: `ecs`.
-    pub service: &'a str,
-}
-
 /// The request with an `authorization` header that signs it.
 pub fn sign(request: HttpRequest, key: &impl SigningKey, scope: Scope<'_>) -> HttpRequest {
-    let authorization = Expr::concat([
-        format!("{ALGORITHM} Credential=").into(),
-        key.id(),
-        format!(
-            "/{}, SignedHeaders={}, Signature=",
-            credential_scope(&request, scope),
-            header_names(&signed_headers(&request))
-        )
-        .into(),
-        signature(&request, key, scope),
-    ]);
-    request.with_header("authorization", authorization)
+    SCHEME.sign(request, key, scope)
 }
 
 /// The signature, in hexadecimal. Its key derives from the secret by day, region and service.
 pub fn signature(request: &HttpRequest, key: &impl SigningKey, scope: Scope<'_>) -> Expr {
-    let signing_key = [date(request), scope.region, scope.service, "request"]
-        .into_iter()
-        .fold(key.secret(), |key, part| Expr::hmac_sha256(key, part.into()));
-    Expr::hmac_sha256(signing_key, string_to_sign(request, scope)).hex()
+    SCHEME.signature(request, key, scope)
 }
 
 /// What the HMAC is made of.
 pub fn string_to_sign(request: &HttpRequest, scope: Scope<'_>) -> Expr {
-    let time = header_text(request, "x-date");
-    Expr::concat([
-        format!("{ALGORITHM}\n{time}\n{}\n", credential_scope(request, scope)).into(),
-        canonical_request(request).sha256().hex(),
-    ])
+    SCHEME.string_to_sign(request, scope)
 }
 
 /// The request in the form that both sides hash.
 pub fn canonical_request(request: &HttpRequest) -> Expr {
-    let headers = signed_headers(request);
-    Expr::concat([
-        Expr::Text(format!("{}\n{}\n", request.method, request.path)),
-        canonical_query(&request.query),
-        Expr::text("\n"),
-        header_lines(&headers),
-        Expr::Text(format!("\n{}\n", header_names(&headers))),
-        content_sha256(&request.body),
-    ])
+    SCHEME.canonical_request(request)
 }
 
-/// The value of `x-content-sha256`: SHA-256 of the body, in hexadecimal.
-pub fn content_sha256(body: &Expr) -> Expr {
-    body.clone().sha256().hex()
-}
-
-fn credential_scope(request: &HttpRequest, scope: Scope<'_>) -> String {
-    format!("{}/{}/{}/request", date(request), scope.region, scope.service)
-}
-
-/// The day: the eight digits that `x-date` begins with.
-fn date(request: &HttpRequest) -> &str {
-    let time = header_text(request, "x-date");
-    time.split_once('T').map_or(time, |(date, _)| date)
-}
+const SCHEME: Scheme = Scheme {
+    algorithm: ALGORITHM,
+    time_header: "x-date",
+    secret_prefix: "",
+    terminator: "request",
+    signed_headers,
+    canonical_query,
+};
 
 fn signed_headers(request: &HttpRequest) -> Vec<(String, Expr)> {
     let mut headers = canonical_headers(request);
@@ -118,6 +76,7 @@ fn canonical_query(parameters: &[(String, Expr)]) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signing::header_names;
 
     #[test]
     fn a_usual_port_is_not_signed() {
@@ -146,6 +105,5 @@ mod tests {
             .with_header("accept", "*/*")
             .with_header("x-date", "20261122T013749Z");
         assert_eq!(header_names(&signed_headers(&request)), "host;x-date");
-        assert_eq!(date(&request), "20261122");
     }
 }
