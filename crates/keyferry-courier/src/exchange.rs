@@ -54,6 +54,8 @@ pub(crate) struct Judged<'s> {
     pub(crate) request: EvaluatedRequest,
     destination: Destination,
     capture: &'s [Capture],
+    /// Where the manifest says that its answer holds secrets.
+    secrets: Vec<Place>,
 }
 
 /// What a request led to.
@@ -120,11 +122,12 @@ impl<'a> Exchange<'a> {
         reach: &Reach,
     ) -> Result<Judged<'s>, JobError> {
         let judged = self.judged(&step.request, &step.capture, fields, reach);
-        let (request, destination) = judged.map_err(|refusal| self.refused(refusal))?;
+        let (request, destination, secrets) = judged.map_err(|refusal| self.refused(refusal))?;
         Ok(Judged {
             request,
             destination,
             capture: &step.capture,
+            secrets,
         })
     }
 
@@ -134,7 +137,7 @@ impl<'a> Exchange<'a> {
         capture: &[Capture],
         fields: &Fields,
         reach: &Reach,
-    ) -> Result<(EvaluatedRequest, Destination), Refusal> {
+    ) -> Result<(EvaluatedRequest, Destination, Vec<Place>), Refusal> {
         let (manifest, kind) = (&self.shared.setup.library.manifest, self.kind());
         captures::check(capture, kind, &manifest.credentials)?;
         if self.has_private_key && !capture.is_empty() {
@@ -181,7 +184,11 @@ impl<'a> Exchange<'a> {
             let value = Zeroizing::new(content_type.as_bytes().to_vec());
             evaluated.headers.push((CONTENT_TYPE.to_owned(), value));
         }
-        Ok((evaluated, target.destination))
+        let secrets = call.secrets.iter().filter_map(|place| captures::place(place));
+        let secrets = secrets
+            .filter(|place| !capture.iter().any(|capture| capture.place == *place))
+            .collect();
+        Ok((evaluated, target.destination, secrets))
     }
 
     /// Sends a request; what came of it.
@@ -190,6 +197,7 @@ impl<'a> Exchange<'a> {
             request,
             destination,
             capture,
+            secrets,
         } = judged;
         let changes = changes(self.kind());
         if let (true, false, Some(id)) = (changes, self.sent, self.job) {
@@ -206,7 +214,7 @@ impl<'a> Exchange<'a> {
                 self.sent |= changes;
                 self.succeeded |= changes && (200..300).contains(&reply.status);
                 self.uncertain = false;
-                self.received(&request, reply, capture)
+                self.received(&request, reply, capture, &secrets)
                     .map_err(|refusal| self.refused(refusal))
             }
             Err(SendError::Forbidden(message)) => Err(self.refused(Refusal::new(Rule::Host, message))),
@@ -224,48 +232,39 @@ impl<'a> Exchange<'a> {
 
     /// What a reply leads to that answers a request, were it sent or not.
     pub(crate) fn answered(&mut self, judged: Judged<'_>, reply: RawReply) -> Result<Received, JobError> {
-        self.received(&judged.request, reply, judged.capture)
+        self.received(&judged.request, reply, judged.capture, &judged.secrets)
             .map_err(|refusal| self.refused(refusal))
     }
 
     fn received(
         &mut self,
         request: &EvaluatedRequest,
-        reply: RawReply,
+        mut reply: RawReply,
         capture: &[Capture],
+        secrets: &[Place],
     ) -> Result<Received, Refusal> {
-        let RawReply {
-            status,
-            mut headers,
-            mut body,
-        } = reply;
         let mut captured: Vec<(String, Zeroizing<Vec<u8>>)> = Vec::new();
         for Capture { name, place } in capture {
-            let secret = match place {
-                Place::JsonPointer(pointer) => {
-                    let lifted = capture::lift(&body, pointer, name);
-                    lifted.map(|lifted| {
-                        body = lifted.rest;
-                        lifted.secret
-                    })
-                }
-                Place::XmlPath(path) => {
-                    let lifted = capture::xml::lift(&body, path, name);
-                    lifted.map(|lifted| {
-                        body = lifted.rest;
-                        lifted.secret
-                    })
-                }
-                Place::Header(header) => capture::lift_header(&mut headers, header, name),
-            };
+            let secret = lift(place, name, &mut reply);
             captured.extend(secret.map(|secret| (name.clone(), secret)));
         }
         self.has_private_key |= captured.iter().any(|(name, _)| name == captures::PRIVATE_KEY);
-        let is_success = (200..300).contains(&status);
-        if self.kind() == OperationKind::Credentials
-            && is_success
-            && capture.iter().any(|capture| may_hide(capture, &captured, &body))
-        {
+        let mut may_hide = capture.iter().any(|Capture { name, place }| {
+            captured.iter().all(|(other, _)| other != name) && may_hold(place, &reply.body)
+        });
+        let mut withheld = Vec::new();
+        for place in secrets {
+            match lift(place, WITHHELD, &mut reply) {
+                Some(secret) => withheld.push(secret),
+                None => may_hide |= may_hold(place, &reply.body),
+            }
+        }
+        let RawReply {
+            status,
+            headers,
+            mut body,
+        } = reply;
+        if self.kind() == OperationKind::Credentials && (200..300).contains(&status) && may_hide {
             // The secret may stand anywhere in what cannot be read to its end.
             body = Zeroizing::default();
         }
@@ -296,6 +295,9 @@ impl<'a> Exchange<'a> {
             if name != captures::PRIVATE_KEY {
                 self.blanker.add_value(secret, name);
             }
+        }
+        for secret in &withheld {
+            self.blanker.add_value(secret, WITHHELD);
         }
         // What stands for a secret must not look like an element.
         let is_xml = body.trim_ascii_start().starts_with(b"<") || body.starts_with(b"\xef\xbb\xbf<");
@@ -394,12 +396,20 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Whether the body of an answer may still hold what was to be lifted out of it: it cannot be read to its end, or not at that
-/// place.
-fn may_hide(capture: &Capture, captured: &[(String, Zeroizing<Vec<u8>>)], body: &[u8]) -> bool {
-    let is_captured = captured.iter().any(|(name, _)| *name == capture.name);
-    match &capture.place {
-        _ if is_captured => false,
+/// Takes what is at a place out of a reply, and leaves `<name>` there.
+fn lift(place: &Place, name: &str, reply: &mut RawReply) -> Option<Zeroizing<Vec<u8>>> {
+    let lifted = match place {
+        Place::JsonPointer(pointer) => capture::lift(&reply.body, pointer, name),
+        Place::XmlPath(path) => capture::xml::lift(&reply.body, path, name),
+        Place::Header(header) => return capture::lift_header(&mut reply.headers, header, name),
+    }?;
+    reply.body = lifted.rest;
+    Some(lifted.secret)
+}
+
+/// Whether a body may hold what was not lifted out of it: it cannot be read to its end, or not at that place.
+fn may_hold(place: &Place, body: &[u8]) -> bool {
+    match place {
         Place::JsonPointer(pointer) => !capture::is_without(body, pointer),
         Place::XmlPath(_) => true,
         Place::Header(_) => false,
@@ -414,6 +424,8 @@ fn changes(kind: OperationKind) -> bool {
     )
 }
 
+/// What stands for a secret that the plugin did not capture.
+const WITHHELD: &str = "secret";
 /// So often, whoever waits looks whether it is still worth it.
 const LOOK_UP: Duration = Duration::from_millis(50);
 /// A metadata service answers at once, or there is none.

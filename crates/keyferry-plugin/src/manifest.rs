@@ -128,6 +128,10 @@ pub struct Call {
     /// What the body is.
     #[serde(default)]
     pub body: Body,
+    /// Where its answer holds secrets, as `json:POINTER`, `xml:PATH` of element names or `header:NAME`: keyferry takes them out
+    /// before the plugin sees the answer, whether the plugin captures them or not.
+    #[serde(default)]
+    pub secrets: Vec<String>,
 }
 
 /// What the body of a call is; of `DELETE`, `GET` and `HEAD` there is none. Where the plugin sets no `content-type`, keyferry

@@ -155,7 +155,8 @@ fn described(facts: &LibraryFacts, pin: &str) -> String {
                 let value = call.parameters.get(name)?;
                 (value != "*" && !value.contains('{')).then(|| format!("{name}={value}"))
             });
-            let target: Vec<String> = headers.chain(fixed).collect();
+            let withheld = call.secrets.iter().map(|place| format!("without {place}"));
+            let target: Vec<String> = headers.chain(fixed).chain(withheld).collect();
             calls.push(format!(
                 "{operation:<12} {} {} {}",
                 call.method,

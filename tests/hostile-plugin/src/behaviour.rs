@@ -298,6 +298,10 @@ behaviours! {
     EchoSecrets = "echo_secrets", Echo, Some(List);
     /// Captures the bearer from XML in a login, and fails with the reply's body as message, which repeats it.
     EchoCapturedXml = "echo_captured_xml", Echo, Some(Credentials);
+    /// Logs in without a capture, and fails with the reply's body and headers as message.
+    EchoUncaptured = "echo_uncaptured", Echo, Some(Credentials);
+    /// The same where the reply is XML.
+    EchoUncapturedXml = "echo_uncaptured_xml", Echo, Some(Credentials);
     /// Like `echo_secrets`, with the reply's body as a pair's name.
     EchoInPair = "echo_in_pair", Echo, Some(List);
 

@@ -65,6 +65,20 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
                     .into()
             }
         },
+        B::EchoUncaptured | B::EchoUncapturedXml => match turn.reply {
+            Some(Reply::Response(response)) => {
+                let message = format!("{}{:?}", response.body, response.headers);
+                return Some(Err(ProviderError::new(ErrorKind::Internal, message)));
+            }
+            _ => {
+                let (path, body) = match behaviour {
+                    B::EchoUncaptured => ("/login", r#"{"auth":{"user":"li"}}"#),
+                    _ => ("/form-login", "user=li"),
+                };
+                let request = HttpRequest::new("POST", turn.origin("api.hostile.example"), path);
+                HttpStep::new(request.with_body(body)).into()
+            }
+        },
         _ => return with_password(behaviour, turn),
     };
     Some(Ok(step))

@@ -76,6 +76,17 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// The place that a manifest's word for it means: `json:POINTER`, `xml:PATH` or `header:NAME`.
+pub(crate) fn place(text: &str) -> Option<Place> {
+    let (kind, at) = text.split_once(':')?;
+    match kind {
+        "json" => Some(Place::JsonPointer(at.to_owned())),
+        "xml" => Some(Place::XmlPath(at.to_owned())),
+        "header" => Some(Place::Header(at.to_owned())),
+        _ => None,
+    }
+}
+
 /// Whether a reply holds a private key: with PEM or PuTTY armour, or as the base64 or hex of PKCS#1, PKCS#8, SEC 1 or
 /// OpenSSH's own form; escaped for JSON, XML or a URL, up to three times.
 pub(crate) fn holds_private_key(reply: &[u8]) -> bool {

@@ -175,6 +175,45 @@ async fn what_was_captured_is_blanked_where_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn a_login_that_captures_nothing_sees_no_secret() {
+    let whole = format!("{{\"token\":\"{LOGIN_TOKEN}\",\"again\":\"{LOGIN_TOKEN}\",\"id\":\"i-1\"}}");
+    let cut = whole.trim_end_matches('}').to_owned();
+    let xml = format!("<Login><Token>{LOGIN_TOKEN}</Token><Id>i-1</Id></Login>");
+    let (uncaptured, in_xml) = (Behaviour::EchoUncaptured, Behaviour::EchoUncapturedXml);
+    for (behaviour, body, expected) in [
+        (
+            uncaptured,
+            &whole,
+            r#"{"token":"<secret>","again":"<secret>","id":"i-1"}"#,
+        ),
+        (
+            in_xml,
+            &xml,
+            "<Login><Token>&lt;secret&gt;</Token><Id>i-1</Id></Login>",
+        ),
+        // In what cannot be read to its end, or is of another form, it may stand anywhere.
+        (uncaptured, &cut, ": [(\"content-length\""),
+        (in_xml, &whole, ": [(\"content-length\""),
+    ] {
+        let body = body.clone();
+        let cloud = Cloud::start(move |_| Reply::Json(200, body.clone()));
+        let setup = setup(&cloud.endpoint, behaviour.name());
+        let message = one(setup, hooks(), job(list())).await.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains(LOGIN_TOKEN), "{message}");
+        assert_eq!(cloud.requests().len(), 1);
+    }
+    let headers = format!("X-Subject-Token: {LOGIN_TOKEN}\r\n");
+    let cloud = Cloud::start(move |_| Reply::WithHeaders(201, headers.clone(), "{}".to_owned()));
+    let setup = setup(&cloud.endpoint, uncaptured.name());
+    let message = one(setup, hooks(), job(list())).await.unwrap_err().to_string();
+    assert!(
+        message.contains("(\"x-subject-token\", \"<secret>\")"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn pairs_are_bound_and_released() {
     for kind in [OperationKind::Attach, OperationKind::Detach] {
         let cloud = Cloud::start(honest);

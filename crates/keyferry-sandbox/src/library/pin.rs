@@ -128,6 +128,9 @@ fn line(call: &Call) -> String {
             text.push_str(&format!(" json {}", fields.collect::<Vec<_>>().join(" ")));
         }
     }
+    for place in &call.secrets {
+        text.push_str(&format!(" without {place}"));
+    }
     text
 }
 
@@ -205,12 +208,13 @@ mod tests {
     fn a_call_is_told_with_everything_that_it_is_held_to() {
         let call: Call = serde_json::from_value(json!({
             "method": "POST", "path": "/{name}", "headers": {"x-action": "Create"},
-            "parameters": {"a": "*", "b": "{id}"}, "required": ["b"], "body": {"json": {"/k": "{name}"}}
+            "parameters": {"a": "*", "b": "{id}"}, "required": ["b"], "body": {"json": {"/k": "{name}"}},
+            "secrets": ["json:/s", "header:x-s"]
         }))
         .unwrap();
         assert_eq!(
             line(&call),
-            "POST /{name}?a=*&b!={id} x-action: Create json /k={name}"
+            "POST /{name}?a=*&b!={id} x-action: Create json /k={name} without json:/s without header:x-s"
         );
     }
 }

@@ -449,6 +449,30 @@ fn credentials_have_places_as_their_class_says() {
 }
 
 #[test]
+fn secrets_of_answers_are_places() {
+    let pointer = "/operations/credentials/calls/0/secrets";
+    accept(pointer, json!(["json:/a/b", "xml:A/B", "header:x-subject-token"]));
+    for place in [
+        "/a",
+        "json:a",
+        "json:/*/a",
+        "xml:A//B",
+        "xml:",
+        "header:X-Token",
+        "header:",
+        "body",
+    ] {
+        let at = "operations.credentials.calls[0].secrets[1]";
+        check(
+            pointer,
+            json!(["json:/a", place]),
+            at,
+            "is neither `json:POINTER`",
+        );
+    }
+}
+
+#[test]
 fn sources_do_not_lie_where_keys_and_devices_do() {
     let file = |paths: [&str; 2]| json!({"file": {"path": paths[0], "alternatives": [paths[1]], "format": "json", "public": ["/a"]}});
     let place = "sources.environment";

@@ -94,6 +94,19 @@ fn check_call(kind: OperationKind, call: &Call, hosts: &[String], place: &str) -
             check_value(kind, template, place)?;
         }
     }
+    for (i, at) in call.secrets.iter().enumerate() {
+        let good = match at.split_once(':') {
+            Some(("header", header)) => is_header(header),
+            Some(("json", pointer)) => is_pointer(pointer) && !pointer.contains('*'),
+            Some(("xml", path)) => is_line(path, 400) && path.split('/').all(|element| !element.is_empty()),
+            _ => false,
+        };
+        require(good, format!("{place}.secrets[{i}]"), || {
+            format!(
+                "{at:?} is neither `json:POINTER` nor `xml:PATH` nor `header:NAME` in lower case, without `*`"
+            )
+        })?;
+    }
     for name in &call.required {
         let listed = match &call.body {
             Body::Json(values) => {
