@@ -231,6 +231,9 @@ pub struct SettingRules {
     pub kind: SettingType,
     /// One line for a person.
     pub help: String,
+    /// What the user must be allowed at the vendor besides, where it is set: `ec2:CreateTags`.
+    #[serde(default)]
+    pub permissions: Vec<String>,
 }
 
 /// Types of settings.

@@ -49,6 +49,22 @@ fn it_allows_what_the_keys_need_and_no_more() {
     );
     assert_eq!(policy(&home, "ec2")["Version"], "2012-10-17");
 
+    // A setting may need a permission of its own.
+    let tagged = "plugin = \"aws-ec2\"\nregion = \"eu-west-1\"\n[settings]\ntags = { team = \"web\" }\n";
+    assert!(!actions(&policy(&home, "ec2")).contains(&"ec2:CreateTags"));
+    home.write("accounts/ec2.toml", tagged);
+    assert!(actions(&policy(&home, "ec2")).contains(&"ec2:CreateTags"));
+
+    // A role is assumed on the vendor's own chain alone.
+    let own = "plugin = \"volcengine-ecs\"\nregion = \"cn-beijing\"\n";
+    home.write("accounts/volc.toml", own);
+    assert!(actions(&policy(&home, "volc")).contains(&"sts:AssumeRole"));
+    home.write(
+        "accounts/volc.toml",
+        &format!("{own}[credentials]\nfile = \"~/x.json\"\n"),
+    );
+    assert!(!actions(&policy(&home, "volc")).contains(&"sts:AssumeRole"));
+
     home.key("web", "account = \"ecs\"\n");
     let imported = policy(&home, "ecs");
     assert!(actions(&imported).contains(&"ecs:ImportKeyPair"), "{imported:#}");

@@ -61,9 +61,14 @@ pub(super) fn check(manifest: &Manifest, plugin: &str) -> Checked {
     for (name, setting) in &manifest.settings {
         let place = format!("settings.{name}");
         require(is_snake_case(name), &place, not_snake_case)?;
-        require(is_line(&setting.help, 400), place, || {
+        require(is_line(&setting.help, 400), &place, || {
             "its help must be one line".to_owned()
         })?;
+        require(
+            setting.permissions.iter().all(|text| is_line(text, 120)),
+            place,
+            || "its permissions must be lines of 1 to 120 characters".to_owned(),
+        )?;
     }
     for (name, field) in &manifest.credentials {
         secrets::check_credential(name, field)?;

@@ -1,6 +1,6 @@
 //! `keyferry account policy`.
 
-use keyferry_engine::desired::{Desired, GeneratedBy};
+use keyferry_engine::desired::{Account, CredentialSource, Desired, GeneratedBy};
 use keyferry_plugin::contract::OperationKind;
 use keyferry_plugin::manifest::Manifest;
 use serde_json::Value;
@@ -16,14 +16,14 @@ pub(crate) fn run(arguments: &AccountPolicyArguments) -> Result<Exit, Error> {
     let (desired, catalogue) = open(&arguments.place)?;
     let account = named(&desired, &arguments.name)?;
     let facts = plugin::facts(&catalogue, &account.plugin)?;
-    let permissions = permissions(&facts.manifest, &operations(&desired, &account.name));
+    let permissions = permissions(&facts.manifest, &operations(&desired, account), account);
     table::print(&document(&facts.manifest, &permissions))?;
     Ok(Exit::Fine)
 }
 
 /// What the account's keys make keyferry do.
-fn operations(desired: &Desired, account: &str) -> Vec<OperationKind> {
-    let keys = || desired.keys.values().filter(|key| key.account == account);
+fn operations(desired: &Desired, account: &Account) -> Vec<OperationKind> {
+    let keys = || desired.keys.values().filter(|key| key.account == account.name);
     let any = |generated_by| keys().next().is_none() || keys().any(|key| key.generated_by == generated_by);
     let mut operations = Vec::new();
     if any(GeneratedBy::Provider) {
@@ -33,23 +33,28 @@ fn operations(desired: &Desired, account: &str) -> Vec<OperationKind> {
     if any(GeneratedBy::Keyferry) || keys().any(|key| !key.further_regions.is_empty()) {
         operations.push(OperationKind::Import);
     }
-    operations.extend([
-        OperationKind::List,
-        OperationKind::Get,
-        OperationKind::Delete,
-        OperationKind::Credentials,
-    ]);
+    operations.extend([OperationKind::List, OperationKind::Get, OperationKind::Delete]);
+    // A role is assumed on the vendor's own chain alone.
+    if matches!(account.credentials, CredentialSource::Chain { .. }) {
+        operations.push(OperationKind::Credentials);
+    }
     operations
 }
 
-/// The permissions of these operations, once each.
-fn permissions(manifest: &Manifest, operations: &[OperationKind]) -> Vec<String> {
+/// The permissions of these operations and of the account's settings, once each.
+fn permissions(manifest: &Manifest, operations: &[OperationKind], account: &Account) -> Vec<String> {
+    let of_operations = operations.iter().filter_map(|kind| manifest.operations.get(kind));
+    let of_settings = account
+        .settings
+        .keys()
+        .filter_map(|name| manifest.settings.get(name));
+    let all = of_operations
+        .flat_map(|rules| &rules.permissions)
+        .chain(of_settings.flat_map(|rules| &rules.permissions));
     let mut permissions = Vec::new();
-    for rules in operations.iter().filter_map(|kind| manifest.operations.get(kind)) {
-        for permission in &rules.permissions {
-            if !permissions.contains(permission) {
-                permissions.push(permission.clone());
-            }
+    for permission in all {
+        if !permissions.contains(permission) {
+            permissions.push(permission.clone());
         }
     }
     permissions
