@@ -18,6 +18,21 @@ pub enum EngineError {
         /// The other's process id, where it wrote one.
         pid: Option<String>,
     },
+    /// The state directory is a copy of another one on this machine, which may be in use.
+    #[error(
+        "the state directory {path} is a copy of {original}, whose pairs it names: use {original} with --state, or remove \
+         {path} to begin a new installation there; if {original} is no longer used (a restored backup, a moved home), \
+         create the file {path}/{} and start again",
+        crate::ledger::ADOPT_FILE_NAME,
+        path = path.display(),
+        original = original.display()
+    )]
+    CopiedDirectory {
+        /// The state directory.
+        path: PathBuf,
+        /// The one that the ledger was last used in.
+        original: PathBuf,
+    },
     /// The state directory can be changed by somebody else.
     #[error("the state directory cannot be trusted: {0}")]
     Distrusted(#[source] keyferry_ownership::Distrust),

@@ -10,6 +10,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 mod machine;
+mod place;
 mod rows;
 mod schema;
 mod state_directory;
@@ -24,13 +25,14 @@ pub use view::LedgerView;
 
 use crate::error::EngineError;
 use machine::Machine;
+use place::Place;
 use store::Store;
 
 /// The ledger's file in the state directory.
 pub const FILE_NAME: &str = "ledger.sqlite";
 
-/// A file in the state directory that says: this machine is the one that the ledger belongs to now. The user makes it;
-/// the next start takes it away.
+/// A file in the state directory that says: this machine and this directory are the ones that the ledger belongs to now.
+/// The user makes it; the next start takes it away.
 pub const ADOPT_FILE_NAME: &str = "adopt-installation";
 
 /// The open ledger: one thread that writes, one transaction and one fsync for each [`Write`].
@@ -47,7 +49,7 @@ impl Ledger {
     /// Opens the ledger of a state directory, made if it is not there, and says what it holds.
     ///
     /// # Errors
-    /// When the directory is another daemon's, another machine's, somebody else's or on a network filesystem, and when the
+    /// When the directory is another daemon's, another machine's, a copy, somebody else's or on a network filesystem, and when the
     /// file cannot be used or was written by a later version.
     pub fn open(state_directory: &Path) -> Result<(Self, LedgerView), EngineError> {
         Self::open_until(state_directory, None)
@@ -70,7 +72,9 @@ impl Ledger {
         let path = state_directory.join(FILE_NAME);
         let mut store = Store::open(&path, &machine)?;
         let adopt = state_directory.join(ADOPT_FILE_NAME);
-        store.belongs_to(machine, adopt.symlink_metadata().is_ok())?;
+        let is_adopted = adopt.symlink_metadata().is_ok();
+        store.belongs_to(machine, is_adopted)?;
+        store.is_kept_in(&Place::of(state_directory)?, is_adopted)?;
         state_directory::remove(&adopt)?;
         let view = store.view()?;
         let (commands, queue) = mpsc::channel::<Command>();

@@ -1,10 +1,16 @@
 //! The tables.
 
 /// Version of [`TABLES`], in the file's `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// What brings the tables of version 1 to version 2.
 pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEGER;";
+
+/// What brings those of version 2 to version 3.
+pub(super) const FROM_2: &str = "
+ALTER TABLE installation ADD COLUMN directory BLOB;
+ALTER TABLE installation ADD COLUMN directory_id TEXT;
+";
 
 /// Times are milliseconds since 1970 UTC. Rows are never removed: they are the history.
 ///
@@ -12,11 +18,13 @@ pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEG
 /// ledger without them, and stay empty in this version.
 pub(super) const TABLES: &str = "
 CREATE TABLE installation (
-    id          TEXT NOT NULL PRIMARY KEY,
-    created_at  INTEGER NOT NULL,
-    machine_id  TEXT,
-    host_name   TEXT,
-    uid         INTEGER NOT NULL
+    id            TEXT NOT NULL PRIMARY KEY,
+    created_at    INTEGER NOT NULL,
+    machine_id    TEXT,
+    host_name     TEXT,
+    uid           INTEGER NOT NULL,
+    directory     BLOB,
+    directory_id  TEXT
 ) STRICT;
 
 CREATE TABLE key (

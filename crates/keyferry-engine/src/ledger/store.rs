@@ -1,6 +1,7 @@
 //! Rows in SQLite.
 
 use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,8 +10,9 @@ use keyferry_plugin::contract::Algorithm;
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use super::machine::Machine;
+use super::place::Place;
 use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Write};
-use super::schema::{FROM_1, TABLES, VERSION};
+use super::schema::{FROM_1, FROM_2, TABLES, VERSION};
 use super::{History, LedgerView};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
@@ -72,6 +74,34 @@ impl Store {
             .execute(
                 "UPDATE installation SET machine_id = ?1, host_name = ?2, uid = ?3",
                 params![machine.id, machine.host_name, machine.uid],
+            )
+            .map(|_| ())
+            .map_err(|source| self.error(source))
+    }
+
+    /// Checks that the state directory is the one that the ledger was last used in and no copy of it, and notes where it
+    /// is now. `adopt` says that a copy is meant.
+    pub(super) fn is_kept_in(&self, place: &Place, adopt: bool) -> Result<(), EngineError> {
+        let query = "SELECT directory, directory_id FROM installation";
+        let noted = self.connection.query_row(query, [], |row| {
+            let (path, id): (Option<Vec<u8>>, Option<String>) = (row.get(0)?, row.get(1)?);
+            Ok(path.zip(id).map(|(path, id)| Place::noted(path, id)))
+        });
+        let noted = noted.map_err(|source| self.error(source))?;
+        match noted {
+            Some(noted) if noted == *place => return Ok(()),
+            Some(noted) if !adopt && !place.is(&noted) => {
+                return Err(EngineError::CopiedDirectory {
+                    path: place.path.clone(),
+                    original: noted.path,
+                });
+            }
+            _ => {}
+        }
+        self.connection
+            .execute(
+                "UPDATE installation SET directory = ?1, directory_id = ?2",
+                params![place.path.as_os_str().as_bytes(), place.id],
             )
             .map(|_| ())
             .map_err(|source| self.error(source))
@@ -188,8 +218,13 @@ impl Store {
                     machine.uid
                 ],
             )?;
-        } else if found == 1 {
-            transaction.execute_batch(FROM_1)?;
+        } else {
+            if found < 2 {
+                transaction.execute_batch(FROM_1)?;
+            }
+            if found < 3 {
+                transaction.execute_batch(FROM_2)?;
+            }
         }
         if found < VERSION {
             transaction.pragma_update(None, "user_version", VERSION)?;

@@ -221,6 +221,51 @@ fn another_machines_ledger_is_refused_until_it_is_adopted() {
 }
 
 #[test]
+fn a_copy_of_the_directory_on_the_same_machine_is_refused_until_it_is_adopted() {
+    let parent = tempfile::tempdir().unwrap();
+    let (original, moved, copy) = (
+        parent.path().join("state"),
+        parent.path().join("moved"),
+        parent.path().join("copy"),
+    );
+    let open = |directory: &Path| Ledger::open(directory).map(|(_, view)| view.installation);
+    let copy_files = |from: &Path, to: &Path| {
+        std::fs::create_dir(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    let installation = open(&original).unwrap();
+    std::fs::rename(&original, &moved).unwrap();
+    assert_eq!(open(&moved).unwrap(), installation, "renamed");
+
+    copy_files(&moved, &copy);
+    let refused = open(&copy).unwrap_err().to_string();
+    let adopt = copy.join(ADOPT_FILE_NAME);
+    for said in [&moved, &copy, &adopt] {
+        assert!(refused.contains(&said.display().to_string()), "{refused}");
+    }
+    assert_eq!(open(&moved).unwrap(), installation, "still its own");
+    std::fs::write(&adopt, "").unwrap();
+    assert_eq!(open(&copy).unwrap(), installation);
+    assert!(!adopt.exists(), "it is for one start");
+    assert_eq!(open(&copy).unwrap(), installation);
+
+    // Restored in its place: its number changes, as it may when a filesystem is mounted again.
+    std::fs::rename(&copy, &original).unwrap();
+    copy_files(&original, &copy);
+    let connection = rusqlite::Connection::open(copy.join(FILE_NAME)).unwrap();
+    let path = copy.as_os_str().as_encoded_bytes();
+    let changed = connection
+        .execute("UPDATE installation SET directory = ?1", [path])
+        .unwrap();
+    assert_eq!(changed, 1);
+    drop(connection);
+    assert_eq!(open(&copy).unwrap(), installation);
+}
+
+#[test]
 fn files_are_private() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("a/state");
@@ -268,7 +313,10 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     drop(ledger);
     let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
     connection
-        .execute_batch("ALTER TABLE generation DROP COLUMN copy_of; PRAGMA user_version = 1;")
+        .execute_batch(
+            "ALTER TABLE generation DROP COLUMN copy_of; ALTER TABLE installation DROP COLUMN directory; \
+             ALTER TABLE installation DROP COLUMN directory_id; PRAGMA user_version = 1;",
+        )
         .unwrap();
     drop(connection);
     for _ in 0..2 {
@@ -292,7 +340,7 @@ fn a_later_versions_ledger_is_left_alone() {
             refused,
             EngineError::NewerLedger {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),
