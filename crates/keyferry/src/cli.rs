@@ -55,8 +55,9 @@ pub(crate) enum Command {
     Refresh(RefreshArguments),
     /// List pairs that keyferry made and no longer knows, and delete them if asked to
     ///
-    /// A pair is an orphan when its name tells of this installation and the ledger has no such pair: after the state
-    /// directory was lost, for one. Pairs of other installations are listed and never deleted.
+    /// A pair is an orphan when its name tells of this installation and the ledger has no such pair: after the ledger was
+    /// restored from an older copy, for one. Pairs of other installations are listed apart and never deleted here; those of an
+    /// installation whose state directory is gone are among them.
     #[command(after_help = exit::HELP)]
     Orphans(OrphansArguments),
     /// Write a first config directory from the profiles that the vendors' own tools have on this machine

@@ -18,7 +18,7 @@ pub(crate) enum Error {
     #[error("{} is a file\n  name the config directory, which holds keyferry.toml, accounts/ and keys/: all of it is checked", .0.display())]
     ConfigIsFile(PathBuf),
     /// The config directory is not there.
-    #[error("there is no config directory at {}\n  name another with --config, or start from the example: copy the project's config/ there", .0.display())]
+    #[error("there is no config directory at {}\n  `keyferry init` writes a first one; or name another", .0.display())]
     ConfigMissing(PathBuf),
     /// The answer of the daemon was not understood.
     #[error(

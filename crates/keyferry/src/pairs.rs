@@ -1,5 +1,6 @@
 //! `keyferry refresh` and `keyferry orphans`: what there is at the providers.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
@@ -46,7 +47,18 @@ pub(crate) fn orphans(arguments: &OrphansArguments) -> Result<Exit, Error> {
     }
     let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
     let (reports, _) = survey(&socket, Vec::new())?;
-    let strays = reports.iter().flat_map(|report| report.strays.iter().cloned());
+    // Two accounts may be one to the vendor. Of a pair that is listed again after its deletion the next run tells.
+    let mut seen = BTreeSet::new();
+    let strays = reports
+        .iter()
+        .flat_map(|report| report.strays.iter().cloned())
+        .filter(|stray| {
+            seen.insert((
+                stray.region.clone(),
+                stray.name.clone(),
+                stray.fingerprint.clone(),
+            ))
+        });
     let (ours, others): (Vec<StrayPair>, Vec<StrayPair>) = strays.partition(|stray| stray.is_ours);
     if !arguments.json {
         table::print(&list(&ours, &others, &reports, Style::of_stdout()))?;
@@ -74,7 +86,8 @@ pub(crate) fn orphans(arguments: &OrphansArguments) -> Result<Exit, Error> {
 }
 
 fn survey(socket: &Path, names: Vec<String>) -> Result<(Vec<SurveyReport>, Box<Snapshot>), Error> {
-    match Conversation::start(socket, &Request::Survey { names })?.next()? {
+    let mut conversation = Conversation::start(socket, &Request::Survey { names })?;
+    match table::while_waiting("listing the pairs", || conversation.next())? {
         Answer::Surveyed {
             mut reports,
             snapshot,
@@ -91,7 +104,8 @@ fn delete(socket: &Path, orphans: &[StrayPair]) -> Result<Vec<OrphanResult>, Err
     let mut results = Vec::new();
     for some in orphans.chunks(AT_ONCE) {
         let request = Request::DeleteOrphans { pairs: some.to_vec() };
-        match Conversation::start(socket, &request)?.next()? {
+        let mut conversation = Conversation::start(socket, &request)?;
+        match table::while_waiting("deleting", || conversation.next())? {
             Answer::OrphansDeleted(some) => results.extend(some),
             Answer::Refused(message) => return Err(Error::Refused(message)),
             other => return Err(Error::Answer(format!("{other:?} to a question about orphans"))),
@@ -107,7 +121,8 @@ fn is_confirmed(count: usize) -> Result<bool, Error> {
         .map_err(Error::Output)?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+    let answer = line.trim().to_ascii_lowercase();
+    Ok(matches!(&*answer, "y" | "yes"))
 }
 
 fn outcome(reports: &[SurveyReport]) -> Exit {

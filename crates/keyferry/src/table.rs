@@ -1,6 +1,9 @@
 //! Printing: tables, colours on a terminal, and never a panic on a closed stream.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
@@ -16,6 +19,30 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 pub(crate) fn complain(text: &str) {
     // There is nobody else to tell.
     let _ = writeln!(io::stderr(), "keyferry: {text}");
+}
+
+/// Says at a terminal what is waited for, as soon as the work takes more than a second.
+pub(crate) fn while_waiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    let (done, waiting) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let start = Instant::now();
+            let mut stderr = io::stderr();
+            // There is nobody else to tell.
+            while waiting.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                let _ = write!(stderr, "\r{what} ... {} s", start.elapsed().as_secs());
+            }
+            if start.elapsed() >= Duration::from_secs(1) {
+                let _ = write!(stderr, "\r\x1b[K");
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// Whether to use colours.

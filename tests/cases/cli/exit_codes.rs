@@ -90,7 +90,7 @@ fn one_when_something_failed() {
         &home,
         &["check", &missing],
         1,
-        &["there is no config directory at", "--config"],
+        &["there is no config directory at", "keyferry init"],
     );
     check(
         &home,

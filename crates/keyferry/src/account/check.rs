@@ -44,7 +44,8 @@ fn ask(socket: &std::path::Path, name: Option<&str>) -> Result<Vec<AccountReport
     let request = Request::CheckAccounts {
         name: name.map(str::to_owned),
     };
-    match Conversation::start(socket, &request)?.next()? {
+    let mut conversation = Conversation::start(socket, &request)?;
+    match table::while_waiting(WAITING, || conversation.next())? {
         Answer::AccountsChecked(reports) => Ok(reports),
         Answer::Refused(why) => Err(Error::Refused(why)),
         _ => Err(Error::Answer("it answers another question".to_owned())),
@@ -67,7 +68,9 @@ fn look(arguments: &AccountCheckArguments) -> Result<Vec<AccountReport>, Error> 
     let mut reports = Vec::new();
     for account in accounts {
         let network = &desired.daemon.network;
-        reports.push(runtime.block_on(look_at(&account, &catalogue, network)));
+        reports.push(table::while_waiting(WAITING, || {
+            runtime.block_on(look_at(&account, &catalogue, network))
+        }));
     }
     Ok(reports)
 }
@@ -144,5 +147,6 @@ fn only_here(report: &AccountReport) -> String {
     )
 }
 
+const WAITING: &str = "asking for credentials, and the clouds with them";
 /// The contract's word for it.
 const UNAUTHORIZED: &str = "unauthorized";
