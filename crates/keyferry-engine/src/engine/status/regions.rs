@@ -50,7 +50,12 @@ impl Engine {
         region: Option<String>,
     ) -> (RegionStatus, Option<Drift>) {
         let here = || rows.iter().copied().filter(|row| row.region == region);
-        let at = |states: &[GenerationState]| here().find(|row| states.contains(&row.state));
+        // Of several the last one made.
+        let at = |states: &[GenerationState]| {
+            here()
+                .filter(|row| states.contains(&row.state))
+                .max_by_key(|row| row.n)
+        };
         let status = |state, row: Option<&Generation>, error| RegionStatus {
             region: region.clone(),
             state,
@@ -143,7 +148,9 @@ fn drift_error(name: &str, row: &Generation, spec: Option<&KeySpec>, mends: bool
              again; keyferry refresh {name} looks again"
         ),
         (false, false) => format!(
-            "find out who takes such pairs away, and whether the account may see them; keyferry refresh {name} looks again"
+            "{} pairs of it were taken away there, so no other is made before keyferry starts again: find out who takes them \
+             away, and whether the account may see them; keyferry refresh {name} looks again",
+            crate::plan::MAX_UNWANTED
         ),
     };
     remark("drift", format!("{note}; the loaded key signs on"), &remedy)

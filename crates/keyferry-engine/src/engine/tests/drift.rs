@@ -211,6 +211,14 @@ fn a_deleted_pair_is_made_again_from_the_public_half() {
             .into_iter()
             .filter(|job| matches!(job, Job::Import { .. }));
         assert_eq!(imports.count(), crate::plan::MAX_UNWANTED);
+        let last = rows(&world).pop().unwrap().pair_name;
+        let error = status.error.unwrap();
+        assert!(
+            error.message.contains(&last),
+            "the one that was taken away last is named: {error:?}"
+        );
+        assert_eq!(status.regions[0].pair_name, Some(last));
+        assert!(error.remedy.unwrap().contains("before keyferry starts again"));
 
         // The next generation begins anew.
         daemon.kill().await;
