@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::Credentials;
+use super::{Credentials, object};
 use crate::enforce::cleaning;
 use crate::enforce::reach::Reach;
 use crate::process::Shared;
@@ -63,13 +63,17 @@ pub(super) fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String>
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ");
-    if let Some(name) = fields
+    let unknown: Vec<&str> = fields
         .keys()
-        .find(|name| !manifest.credentials.contains_key(*name))
-    {
-        let name = cleaning::clean(name, 60);
+        .map(String::as_str)
+        .filter(|name| !manifest.credentials.contains_key(*name))
+        .collect();
+    if !unknown.is_empty() {
+        let plural = if unknown.len() == 1 { "" } else { "s" };
         return Err(format!(
-            "{source}: there is no field `{name}`; plugin {} has {known}",
+            "{source}: it has {} unknown field{plural}{}; plugin {} has {known}",
+            unknown.len(),
+            named(&unknown, &fields),
             manifest.name
         ));
     }
@@ -109,6 +113,21 @@ pub(super) fn complete(raw: Raw, shared: &Shared) -> Result<Credentials, String>
     })
 }
 
+/// Those of these fields that are surely names and no values, in brackets.
+fn named(unknown: &[&str], fields: &BTreeMap<String, Secret>) -> String {
+    let is_value = |name: &str| fields.values().any(|value| value.expose() == name.as_bytes());
+    let names: Vec<String> = unknown
+        .iter()
+        .filter(|name| object::is_plainly_a_name(name) && !is_value(name))
+        .take(MAX_NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", names.join(", ")),
+    }
+}
+
 /// Checks that a value is one line of text.
 pub(super) fn check_value(name: &str, place: &str, value: &Secret) -> Result<(), String> {
     if value.expose().iter().any(u8::is_ascii_control) {
@@ -124,9 +143,10 @@ pub(super) fn check_value(name: &str, place: &str, value: &Secret) -> Result<(),
 
 /// The time that is left at `now` until this one (RFC 3339, or with an offset instead of `Z`).
 pub(super) fn end(text: &str, source: &str, now: SystemTime) -> Result<Duration, String> {
-    let shown = cleaning::clean(text, 40);
+    // What is no time may be a secret in the wrong place.
     let end = parse_time(text.trim())
-        .ok_or_else(|| format!("{source}: expires_at `{shown}` is not a time like 2026-11-22T01:36:49Z"))?;
+        .ok_or_else(|| format!("{source}: `expires_at` is not a time like 2026-11-22T01:36:49Z"))?;
+    let shown = cleaning::clean(text, 40);
     match end.duration_since(now) {
         Ok(left) if !left.is_zero() => Ok(left),
         _ => Err(format!(
@@ -149,6 +169,9 @@ fn parse_time(text: &str) -> Option<SystemTime> {
         false => local.checked_add(distance),
     }
 }
+
+/// So many unknown fields are named.
+const MAX_NAMED: usize = 5;
 
 #[cfg(test)]
 mod tests {
