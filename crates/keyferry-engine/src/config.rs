@@ -141,7 +141,20 @@ pub fn check(dir: &Path, plugins: &dyn Plugins) -> Vec<FileReport> {
 pub fn read_account(path: &Path, plugins: &dyn Plugins) -> Result<Account, Vec<Problem>> {
     let text = file::read_text(path).map_err(|problem| vec![problem])?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let checked = account::check(&name, &text, &mut Catalogue::new(plugins));
+    checked_account(&name, &text, plugins)
+}
+
+/// Checks the text of an account file that is not written yet.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check_account(name: &str, text: &str, plugins: &dyn Plugins) -> Result<Account, Vec<Problem>> {
+    let text = file::Text::from_bytes(text.into()).map_err(|problem| vec![problem])?;
+    checked_account(name, &text, plugins)
+}
+
+fn checked_account(name: &str, text: &file::Text, plugins: &dyn Plugins) -> Result<Account, Vec<Problem>> {
+    let checked = account::check(name, text, &mut Catalogue::new(plugins));
     match checked.good {
         Some(good) => Ok(Account::clone(&good.account)),
         None => Err(checked.problems),

@@ -2,8 +2,6 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use keyferry_engine::config;
-
 use crate::cli::InitArguments;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -11,6 +9,7 @@ use crate::{harden, logging, paths, plugin, table};
 
 mod draft;
 mod found;
+mod obstacles;
 mod shell;
 
 use draft::Draft;
@@ -20,7 +19,14 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
     harden::process().map_err(Error::Harden)?;
     let _log = logging::start();
     let directory = paths::config(arguments.place.config.as_deref())?;
+    if directory.is_file() {
+        return Err(Error::ConfigIsFile(directory));
+    }
     let catalogue = plugin::open(&arguments.place.plugins, arguments.place.config.as_deref())?;
+    obstacles::before_writing(&directory, &catalogue)?;
+    if arguments.only.is_empty() {
+        obstacles::of_plugins(&catalogue)?;
+    }
     for name in &arguments.only {
         plugin::facts(&catalogue, name)?;
     }
@@ -52,8 +58,12 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
                 &format!("account for {}, from {}?", offer.plugin(), offer.profile.source),
                 true,
             )?;
-        if wanted {
-            draft.account(offer, region.as_deref());
+        if wanted && let Err(why) = draft.account(offer, region.as_deref(), &catalogue) {
+            table::print(&format!(
+                "not offered: {} for {}: {why}",
+                offer.profile.source,
+                offer.plugin()
+            ))?;
         }
     }
     if draft.has_no_account() {
@@ -67,16 +77,11 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
     table::print(&draft.describe())?;
     if draft.is_empty() {
         table::print("nothing to write: all of it is there already")?;
+        obstacles::as_written(&directory, &catalogue)?;
     } else if arguments.yes || (asks && agrees("write these files?", true)?) {
         draft.write()?;
         table::print("written")?;
-        let bad: Vec<String> = config::check(&directory, &catalogue)
-            .into_iter()
-            .filter_map(|report| Some(format!("{}: {}", report.path.display(), report.message?)))
-            .collect();
-        if !bad.is_empty() {
-            return Err(Error::Refused(bad.join("\n  ")));
-        }
+        obstacles::as_written(&directory, &catalogue)?;
     } else {
         table::print("nothing was written: `keyferry init --yes` writes it")?;
         return Ok(Exit::Failed);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use keyferry_tests::daemon::Daemon;
 use keyferry_tests::home::{Home, SECRET_KEY};
 use keyferry_tests::internet::Internet;
 use serde_json::Value;
 
-use crate::workstation::{keyferry, printed, write_all};
+use crate::workstation::{keyferry, printed, write, write_all};
 
 /// Every account that the files of [`write_all`] lead to, with the region that the profile names.
 const OFFERED: &[&str] = &[
@@ -158,4 +159,121 @@ fn an_empty_home_is_told_what_to_do() {
         "{}",
         printed(&output)
     );
+}
+
+/// Exit 1 with these words, and not a file more than before.
+#[track_caller]
+fn assert_stopped(home: &Home, output: &std::process::Output, words: &[&str]) {
+    let text = printed(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(!home.config().join("keys/first.toml").exists(), "{text}");
+}
+
+#[test]
+fn what_the_check_would_refuse_is_not_offered() {
+    let home = Home::new();
+    write_all(&home);
+    let config = home.config().display().to_string();
+    let given = ["init", "--yes", "--config", &config, "--region", "CN North"];
+    let output = keyferry(&home, &[&given[..], &["--plugin", "huawei-ecs"]].concat(), &[]);
+    let words = ["not offered", "huawei-ecs", "`CN North`", "lower-case letters"];
+    assert_stopped(&home, &output, &words);
+    assert!(!home.config().join("keyferry.toml").exists());
+
+    // Of a profile, and the others are written.
+    write(
+        &home,
+        ".aws/config",
+        "[default]\nregion = eu-west-1\n\n[profile ci]\nregion = us_east_1\n",
+    );
+    let output = init(&home, &["--yes", "--plugin", "aws-ec2"]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("not offered") && text.contains("`us_east_1`"),
+        "{text}"
+    );
+    assert_eq!(accounts(&home), BTreeSet::from(["aws-ec2-default".to_owned()]));
+}
+
+#[test]
+fn a_profile_whose_name_no_file_can_hold_is_not_offered() {
+    let home = Home::new();
+    let text = format!(
+        r#"{{"current": "wo\u0007rk", "profiles": [{{"name": "wo\u0007rk", "mode": "AK", "access_key_id": "AKID",
+            "access_key_secret": "{SECRET_KEY}", "region_id": "cn-hangzhou"}}]}}"#
+    );
+    write(&home, ".aliyun/config.json", &text);
+    let output = init(&home, &["--yes", "--plugin", "alibaba-ecs"]);
+    assert_stopped(
+        &home,
+        &output,
+        &["not offered", "its name", "a control character"],
+    );
+}
+
+#[test]
+fn a_broken_directory_is_told_before_anything_is_written() {
+    let home = Home::new();
+    write_all(&home);
+    home.write("keyferry.toml", "cpus = 9\n");
+    let output = init(&home, &["--yes"]);
+    assert_stopped(
+        &home,
+        &output,
+        &["keyferry.toml", "`cpus`", "nothing was written"],
+    );
+    assert!(accounts(&home).is_empty());
+
+    fs::remove_file(home.config().join("keyferry.toml")).expect("a file can be removed");
+    let open_to_all = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(home.config(), open_to_all.clone()).expect("modes can be set");
+    let output = init(&home, &["--yes"]);
+    assert_stopped(&home, &output, &["0777", "chmod", "nothing was written"]);
+
+    // The folder that it would be made in.
+    fs::create_dir(home.path("open")).expect("a folder can be made");
+    fs::set_permissions(home.path("open"), open_to_all).expect("modes can be set");
+    let below = home.path("open/keyferry").display().to_string();
+    let output = keyferry(&home, &["init", "--yes", "--config", &below], &[]);
+    assert_stopped(&home, &output, &["0777", "nothing was written"]);
+    assert!(!home.path("open/keyferry").exists());
+
+    let file = home.path(".aliyun/config.json").display().to_string();
+    let output = keyferry(&home, &["init", "--yes", "--config", &file], &[]);
+    assert_stopped(&home, &output, &["is a file", "name the config directory"]);
+}
+
+#[test]
+fn what_is_there_and_wrong_is_told_again() {
+    let home = Home::new();
+    write_all(&home);
+    let output = init(&home, &["--yes", "--plugin", "aws-ec2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    home.write(
+        "keys/first.toml",
+        "account = \"aws-ec2-admin\"\nalgorithm = \"dsa\"\n",
+    );
+    let output = init(&home, &["--yes", "--plugin", "aws-ec2"]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("keys/first.toml: ") && text.contains("`dsa`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn plugins_that_cannot_be_used_are_told() {
+    let home = Home::new();
+    write_all(&home);
+    let none = home.path("none").display().to_string();
+    let output = init(&home, &["--yes", "--plugin-dir", &none]);
+    assert_stopped(&home, &output, &["no plugins in", &none, "--plugin-dir"]);
+    home.write("plugins.lock", "rubbish");
+    let output = init(&home, &["--yes"]);
+    assert_stopped(&home, &output, &["aws-ec2", "cannot be used", "plugins.lock"]);
 }

@@ -86,17 +86,30 @@ pub(crate) fn profiles(shared: &Shared, deadline: Instant) -> Result<Vec<Profile
 
 fn shown(profile: Profile, blanker: &Blanker) -> Profile {
     let clean = |text: String| blanker.shown(&text, 300);
-    Profile {
-        name: profile.name.map(clean),
+    let mut shown = Profile {
+        name: profile.name.clone().map(clean),
         source: clean(profile.source),
-        region: profile.region.map(clean),
+        region: profile.region.clone().map(clean),
         settings: profile
             .settings
-            .into_iter()
-            .map(|(name, value)| (clean(name), result::shown(value, blanker)))
+            .iter()
+            .map(|(name, value)| (clean(name.clone()), result::shown(value.clone(), blanker)))
             .collect(),
         unusable: profile.unusable.map(clean),
+    };
+    // An account that is written with other words than the vendor's file has would look for another profile.
+    let kept = [
+        ("name", shown.name == profile.name),
+        ("region", shown.region == profile.region),
+        ("settings", shown.settings == profile.settings),
+    ];
+    if let (None, Some((what, _))) = (&shown.unusable, kept.iter().find(|(_, is_same)| !is_same)) {
+        shown.unusable = Some(format!(
+            "its {what} cannot be written into a file as it stands (a control character, a secret, or too long a text): \
+             change it there"
+        ));
     }
+    shown
 }
 
 /// More than anybody has.

@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use keyferry_engine::config;
+
 use super::found::Offer;
 use crate::catalogue::Catalogue;
 use crate::error::Error;
@@ -34,8 +36,13 @@ impl Draft {
         draft
     }
 
-    /// One more account.
-    pub(super) fn account(&mut self, offer: &Offer, region: Option<&str>) {
+    /// One more account; or why its file would be refused, and then it is none.
+    pub(super) fn account(
+        &mut self,
+        offer: &Offer,
+        region: Option<&str>,
+        catalogue: &Catalogue,
+    ) -> Result<(), String> {
         let name = self.name(offer.plugin(), offer.profile.name.as_deref());
         let mut text = format!(
             "# {}\nplugin = {}\n",
@@ -55,8 +62,17 @@ impl Draft {
         if let Some(profile) = &offer.profile.name {
             text.push_str(&format!("\n[credentials]\nprofile = {}\n", quoted(profile)));
         }
-        self.add(&format!("accounts/{name}.toml"), text);
+        let file = format!("accounts/{name}.toml");
+        if !self.is_there(&file)
+            && let Err(problems) = config::check_account(&name, &text, catalogue)
+        {
+            self.names.remove(&name);
+            let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+            return Err(messages.join("; "));
+        }
+        self.add(&file, text);
         self.accounts.push((name, offer.plugin().to_owned()));
+        Ok(())
     }
 
     /// A first key, of the first account.
@@ -131,9 +147,13 @@ impl Draft {
         Ok(())
     }
 
+    fn is_there(&self, file: &str) -> bool {
+        self.directory.join(file).symlink_metadata().is_ok()
+    }
+
     fn add(&mut self, file: &str, text: String) {
         let path = self.directory.join(file);
-        if path.symlink_metadata().is_ok() {
+        if self.is_there(file) {
             self.kept.push(path);
         } else {
             self.files.push((path, text));

@@ -53,7 +53,7 @@ pub(super) fn profiles(catalogue: &Catalogue, only: &[String]) -> Result<Vec<Off
         if !only.is_empty() && !only.contains(&name) {
             continue;
         }
-        // A library that cannot be used is `keyferry plugin list`'s affair.
+        // Those that cannot be used were told of before.
         let Ok(facts) = catalogue.facts(&name) else {
             continue;
         };
