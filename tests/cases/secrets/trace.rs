@@ -68,6 +68,8 @@ pub(crate) struct Transfer {
     pub(crate) descriptor: Descriptor,
     /// The data.
     pub(crate) data: Vec<u8>,
+    /// Whether it is of the frames: a descriptor that is passed on has a byte of its own.
+    is_frame: bool,
 }
 
 /// What stands behind a descriptor.
@@ -147,6 +149,7 @@ impl Trace {
                     process: thread,
                     descriptor,
                     data,
+                    is_frame: !arguments.contains("SCM_RIGHTS"),
                 });
             } else if MAPPINGS.contains(&name)
                 && arguments.contains("MAP_SHARED")
@@ -214,7 +217,7 @@ impl Trace {
                 _ => None,
             })
             .collect();
-        for write in &self.writes {
+        for write in self.writes.iter().filter(|write| write.is_frame) {
             let Descriptor::Socket(own, other) = write.descriptor else {
                 continue;
             };
@@ -296,7 +299,10 @@ fn whole_calls(text: &str) -> Vec<(u32, String)> {
 fn descriptor(arguments: &str) -> Option<(Descriptor, &str)> {
     let (number, rest) = arguments.split_once('<')?;
     number.parse::<u32>().ok()?;
-    let end = [">,", ">)"].iter().filter_map(|end| rest.find(end)).min()?;
+    let end = [">,", ">)", ">(deleted)"]
+        .iter()
+        .filter_map(|end| rest.find(end))
+        .min()?;
     let (what, rest) = (&rest[..end], &rest[end + 1..]);
     let numbers = || {
         let (own, other) = what.strip_prefix("UNIX-STREAM:[")?.split_once("->")?;
