@@ -198,7 +198,12 @@ impl Engine {
         };
         generation.state = GenerationState::Doubtful;
         generation.note = Some("its answer was lost, and its account is gone".to_owned());
-        self.settle(generation, None).await
+        self.settle(generation, None).await?;
+        // Whatever comes of it, nobody is going to use it: the next generation takes its place.
+        self.drop_half(id);
+        self.observed.absent.remove(id);
+        self.hidden.remove(id);
+        Ok(())
     }
 
     /// A pair was looked for and is not there.

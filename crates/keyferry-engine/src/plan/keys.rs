@@ -36,12 +36,12 @@ impl Planner<'_> {
                 GenerationState::Requested => {
                     under_way = true;
                     if busy {
+                    } else if could_make && self.account_of(generation).is_none() {
+                        self.doubt(generation);
                     } else if in_hand && self.observed.absent.contains(&id) {
                         if self.is_open(&making, spec, account) {
                             self.request(generation, Class::Make, Action::ImportAgain { id });
                         }
-                    } else if !in_hand && could_make && self.account_of(generation).is_none() {
-                        self.doubt(generation);
                     } else {
                         self.request_when_open(generation, Class::Make, Action::Look { id });
                     }
@@ -153,11 +153,10 @@ impl Planner<'_> {
     fn doubt(&mut self, generation: &Generation) {
         let subject = Subject::Generation(generation.key.clone(), generation.n);
         let known = self.observed.retries.get(&subject);
-        let (spec, account) = known
-            .map(|retry| (retry.spec.clone(), retry.account.clone()))
-            .unwrap_or_default();
-        // Closed while the disk refuses to note it.
-        if self.is_open(&subject, spec.as_ref(), account.as_ref()) {
+        let spec = known.and_then(|retry| retry.spec.clone());
+        let account = self.desired.accounts.get(&generation.account);
+        // Closed while the disk refuses to note it. What failed at the account as it was is another thing.
+        if self.is_open(&subject, spec.as_ref(), account) {
             self.plan.actions.push(Action::Doubt { id: generation.id() });
         }
     }

@@ -258,7 +258,7 @@ proptest! {
                     prop_assert!(!observed.jobs.contains_key(id));
                 }
                 Action::Doubt { id } => {
-                    prop_assert!(!observed.halves.contains(id) && !observed.jobs.contains_key(id));
+                    prop_assert!(!observed.jobs.contains_key(id));
                     prop_assert!(!desired.accounts.contains_key("account"));
                 }
                 Action::Publish { id } => prop_assert_eq!(observed.loaded.get(key), Some(&id.1)),

@@ -156,6 +156,41 @@ fn a_pair_at_another_endpoint_waits_for_it() {
         assert_eq!(states(&world), [GenerationState::Deleted, GenerationState::Live]);
     });
 }
+/// A typo in the endpoint: somebody else answers there, and whether anything was made nobody can say.
+#[test]
+fn a_key_asked_for_at_a_wrong_place_goes_on_at_the_right_one() {
+    run(async {
+        for generated_by in [GeneratedBy::Provider, GeneratedBy::Keyferry] {
+            let mut world = World::with_keys(&[("web", generated_by)]);
+            let right = world.desired.accounts["cloud"].clone();
+            let wrong = account(|account| account.endpoint = Some("https://wrong.example".to_owned()));
+            world.desired.accounts.insert("cloud".to_owned(), wrong);
+            world.cloud.always(Some(Fault::ServerErrorBefore));
+            let daemon = world.start();
+            // The request, and a look or two at what came of it.
+            until(|| world.cloud.requests().len() >= 3).await;
+            world.cloud.always(None);
+            world.desired.accounts.insert("cloud".to_owned(), right);
+            daemon.read_again(&world.desired);
+            until(|| daemon.status("web").state == KeyState::Loaded).await;
+            assert_eq!(daemon.status("web").generation, Some(2));
+            assert_eq!(states(&world), [GenerationState::Doubtful, GenerationState::Live]);
+            daemon.kill().await;
+        }
+    });
+}
+
+/// Lets the others go on until this is so.
+async fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..1_000_000 {
+        if is_so() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("waited in vain");
+}
+
 #[test]
 fn a_request_whose_account_is_gone_does_not_hold_up_the_key() {
     run(async {
