@@ -180,7 +180,10 @@ impl Engine {
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended).await?,
                 order = orders.recv() => match order {
-                    Some(Command::Refresh { reply }) => refreshed.push(reply),
+                    Some(Command::Refresh { reply }) => {
+                        self.forget_failures_that_were_mended(false);
+                        refreshed.push(reply);
+                    }
                     Some(command) => self.obey(command).await?,
                     None => return Ok(()),
                 },
@@ -193,8 +196,10 @@ impl Engine {
             }
             let latest = Arc::clone(&updates.borrow_and_update());
             if !Arc::ptr_eq(&latest, &self.desired) {
+                let is_other_network = latest.daemon.network != self.desired.daemon.network;
                 self.desired = latest;
-                self.manifests.clear();
+                self.manifests.retain(|_, found| found.is_err());
+                self.forget_failures_that_were_mended(is_other_network);
                 self.find_limits();
                 self.forget_errors_of_changed_accounts();
             }
@@ -233,7 +238,7 @@ impl Engine {
         }
     }
 
-    /// A plugin's manifest, asked for once until the files change.
+    /// A plugin's manifest, asked for once until the files change, or somebody asks while it cannot be used.
     fn manifest(&mut self, plugin: &str) -> Result<Arc<Manifest>, PluginProblem> {
         match self.manifests.get(plugin) {
             Some(known) => known.clone(),

@@ -325,7 +325,7 @@ fn translate(error: keyferry_courier::JobError) -> JobError {
     match (error.effect(), error) {
         (_, Courier::Provider(error)) => JobError::Provider(error),
         (_, Courier::Setup { .. }) => JobError::Setup {
-            kind: SetupKind::Plugin,
+            kind: SetupKind::Settings,
             message,
         },
         // What a provider says of a login is its word; what may pass by itself is tried again.

@@ -77,7 +77,10 @@ impl Engine {
             Err(problem) => {
                 self.keep_ready(key, half);
                 let message = format!("plugin {} {problem}", account.plugin);
-                let remedy = format!("install it, or correct plugin in accounts/{}.toml", account.name);
+                let remedy = format!(
+                    "install or pin it, or correct plugin in accounts/{}.toml; then keyferry resume",
+                    account.name
+                );
                 self.fail(making, &Failure::local("plugin", message, &remedy, Pace::Never));
                 return Ok(());
             }

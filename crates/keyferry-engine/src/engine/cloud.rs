@@ -140,6 +140,8 @@ pub enum SetupKind {
     Plugin,
     /// A process could not be started.
     Process,
+    /// What keyferry.toml or an account's file says cannot be used; the message names the setting.
+    Settings,
 }
 
 /// The agent, as the engine sees it.

@@ -157,6 +157,7 @@ impl Engine {
                     true => known.into_iter().map(str::to_owned).collect(),
                     false => keys,
                 };
+                self.forget_failures_that_were_mended(false);
                 let mut resumed = Vec::new();
                 for key in keys {
                     if self.resume(&key).await? && !resumed.contains(&key) && key != ORPHANS {

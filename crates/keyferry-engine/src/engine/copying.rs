@@ -33,7 +33,7 @@ impl Engine {
             Err(problem) => {
                 let message = format!("plugin {} {problem}", original.plugin);
                 let remedy = format!(
-                    "install it, or correct plugin in accounts/{}.toml",
+                    "install or pin it, or correct plugin in accounts/{}.toml; then keyferry resume",
                     original.account
                 );
                 self.fail(subject, &Failure::local("plugin", message, &remedy, Pace::Never));

@@ -101,14 +101,19 @@ impl Failure {
                         Pace::Never,
                     ),
                     SetupKind::Plugin => (
-                        "plugin",
-                        format!("install the plugin that accounts/{account}.toml names, then keyferry resume"),
+                        PLUGIN,
+                        format!("install or pin the plugin that accounts/{account}.toml names, then keyferry resume"),
                         Pace::Never,
                     ),
                     SetupKind::Process => (
                         "process",
                         "nothing for now: keyferry tries again; if it stays, look for limits on processes and memory".to_owned(),
                         Pace::Soon,
+                    ),
+                    SetupKind::Settings => (
+                        SETTINGS,
+                        format!("correct what the message names in keyferry.toml or accounts/{account}.toml, then keyferry resume"),
+                        Pace::Never,
                     ),
                 };
                 Self {
@@ -211,6 +216,11 @@ impl Failure {
         }
     }
 }
+
+/// The kind of failures of a plugin.
+pub(super) const PLUGIN: &str = "plugin";
+/// The kind of failures of settings that cannot be used.
+pub(super) const SETTINGS: &str = "settings";
 
 /// No vendor keeps a key waiting longer than this, in milliseconds.
 const MAX_RETRY_AFTER: u64 = 3_600_000;

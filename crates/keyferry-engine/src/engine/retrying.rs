@@ -1,9 +1,10 @@
 //! Keeping failures: what status shows, and when they are tried again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Engine;
-use super::failure::{Failure, Pace};
+use super::failure::{Failure, PLUGIN, Pace, SETTINGS};
 use crate::desired::Account;
 use crate::plan::{Retry, Subject, max_per_second};
 
@@ -47,6 +48,11 @@ impl Engine {
         if let (true, Some(account)) = (failure.of_account, &account) {
             self.account_errors.insert(account.name.clone(), error.clone());
         }
+        if let (PLUGIN, Pace::Never, Some(account)) = (failure.kind, failure.pace, &account) {
+            // What is wrong with it now: that it is no longer so is seen later.
+            let found = self.plugins.manifest(&account.plugin);
+            self.manifests.insert(account.plugin.clone(), found);
+        }
         let needs_room = failure.kind == "quota";
         if let (true, Some(account)) = (needs_room, &account) {
             // Whose pairs fill it is worth knowing.
@@ -87,6 +93,31 @@ impl Engine {
     pub(super) fn fail_for_disk(&mut self, subject: Subject, message: String) {
         let remedy = "make room on the disk of the state directory and see that it can be written: keyferry tries again";
         self.fail(subject, &Failure::local("ledger", message, remedy, Pace::Soon));
+    }
+
+    /// Asks anew about plugins that could not be used. What failed for one that can be used now is tried again, and what
+    /// failed for its settings where those of the network are others.
+    pub(super) fn forget_failures_that_were_mended(&mut self, is_other_network: bool) {
+        let unusable = self.manifests.iter().filter(|(_, found)| found.is_err());
+        let unusable: Vec<String> = unusable.map(|(plugin, _)| plugin.clone()).collect();
+        self.manifests.retain(|_, found| found.is_ok());
+        let usable = unusable
+            .into_iter()
+            .filter(|plugin| self.manifest(plugin).is_ok());
+        let usable: BTreeSet<String> = usable.collect();
+        if usable.is_empty() && !is_other_network {
+            return;
+        }
+        self.observed.retries.retain(|_, retry| {
+            let plugin = retry.account.as_ref().map(|account| &account.plugin);
+            let is_mended = match retry.error.kind.as_str() {
+                PLUGIN => plugin.is_some_and(|plugin| usable.contains(plugin)),
+                SETTINGS => is_other_network,
+                _ => false,
+            };
+            !is_mended || retry.not_before.is_some()
+        });
+        self.forget_errors_of_changed_accounts();
     }
 
     /// An account whose file says something else is judged anew.

@@ -3,6 +3,7 @@
 mod behaviour;
 mod cloud;
 mod drift;
+mod mended;
 mod pairs;
 mod walk;
 
@@ -31,6 +32,7 @@ struct World {
     cloud: Arc<FakeCloud>,
     clock: Arc<JumpingClock>,
     desired: Desired,
+    plugins: Arc<FakePlugins>,
 }
 
 impl World {
@@ -51,6 +53,7 @@ impl World {
             cloud: Arc::new(FakeCloud::new(Arc::clone(&clock))),
             clock,
             desired,
+            plugins: Arc::default(),
         }
     }
 
@@ -92,7 +95,7 @@ impl World {
             state_directory: self.state.path().to_owned(),
             ledger: Ledger::open_until(self.state.path(), stop).unwrap(),
             desired,
-            plugins: Arc::new(FakePlugins),
+            plugins: Arc::clone(&self.plugins) as Arc<dyn Plugins + Send + Sync>,
             clouds: Arc::clone(&self.cloud) as Arc<dyn Clouds>,
             key_ring,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
@@ -287,11 +290,26 @@ impl KeyRing for FakeKeyRing {
     }
 }
 
-struct FakePlugins;
+struct FakePlugins {
+    /// How often they are still found.
+    answers: AtomicU64,
+}
+
+impl Default for FakePlugins {
+    fn default() -> Self {
+        Self {
+            answers: AtomicU64::new(u64::MAX),
+        }
+    }
+}
 
 impl Plugins for FakePlugins {
     fn manifest(&self, plugin: &str) -> Result<Arc<Manifest>, PluginProblem> {
-        if plugin != "fake" && plugin != "listing" {
+        let one_less = |answers: u64| answers.checked_sub(1);
+        let is_there = self
+            .answers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        if is_there.is_err() || (plugin != "fake" && plugin != "listing") {
             return Err(PluginProblem::Missing { searched: Vec::new() });
         }
         let manifest = serde_json::json!({

@@ -139,7 +139,7 @@ impl Engine {
             return Err(local("account", message, "keyferry status lists the accounts"));
         };
         let manifest: Arc<Manifest> = self.manifest(&account.plugin).map_err(|problem| {
-            let remedy = format!("install it, or correct plugin in accounts/{name}.toml");
+            let remedy = format!("install or pin it, or correct plugin in accounts/{name}.toml");
             local("plugin", format!("plugin {} {problem}", account.plugin), &remedy)
         })?;
         if !manifest.operations.contains_key(&OperationKind::List) {

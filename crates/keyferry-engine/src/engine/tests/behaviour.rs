@@ -117,7 +117,7 @@ fn what_cannot_help_is_not_repeated() {
         for fault in [
             Fault::Refuse(ErrorKind::Invalid),
             Fault::Refuse(ErrorKind::Unsupported),
-            Fault::Setup,
+            Fault::Setup(SetupKind::Credentials),
         ] {
             let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
             world.cloud.always(Some(fault));

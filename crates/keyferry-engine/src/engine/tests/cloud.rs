@@ -38,8 +38,8 @@ pub(super) enum Fault {
     ServerErrorAfter,
     /// The provider fails before it takes effect, and cannot say.
     ServerErrorBefore,
-    /// The credentials are not there.
-    Setup,
+    /// Nothing can be sent.
+    Setup(SetupKind),
     /// It takes effect, and the fingerprint in the answer is another's.
     WrongFingerprint,
     /// It takes effect, and the fingerprint is another's from then on.
@@ -325,9 +325,9 @@ impl State {
                 .perform(job)
                 .and(Err(refused(ErrorKind::Unavailable, Effect::Unknown))),
             Some(Fault::ServerErrorBefore) => Err(refused(ErrorKind::Unavailable, Effect::Unknown)),
-            Some(Fault::Setup) => Err(JobError::Setup {
-                kind: SetupKind::Credentials,
-                message: "no credentials".to_owned(),
+            Some(Fault::Setup(kind)) => Err(JobError::Setup {
+                kind,
+                message: "nothing can be sent".to_owned(),
             }),
             Some(Fault::WrongFingerprint | Fault::WrongFingerprintForGood) => {
                 let mut reply = self.perform(job)?;
