@@ -55,6 +55,6 @@ mod tests {
         ] {
             assert_eq!(export(shell, socket), line);
         }
-        assert_eq!(word("/tmp/it's mine"), "'/tmp/it'\\''s mine'");
+        assert_eq!(word("/run/it's mine"), "'/run/it'\\''s mine'");
     }
 }
