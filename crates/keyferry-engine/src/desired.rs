@@ -41,6 +41,21 @@ pub struct DaemonSettings {
     pub max_per_second: Option<u32>,
     /// `[defaults] check_every`: how often an account's pairs are looked at.
     pub check_every: Option<CheckEvery>,
+    /// `[ssh] command`: how ssh is started, program and first arguments; empty: `ssh`.
+    pub ssh_command: Vec<String>,
+    /// `[recovery]`: the key that is always there.
+    pub recovery: Option<Recovery>,
+    /// `on_event`: a program that is started for each event; empty: none.
+    pub on_event: Vec<String>,
+}
+
+/// `[recovery]` of `keyferry.toml`: the way into hosts when the private halves are gone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recovery {
+    /// `identity`: the public half, `TYPE BASE64`, as the file named there has it (`~/.ssh/id_ed25519_sk.pub`).
+    pub public_key: String,
+    /// `agent`: the socket of the agent that has the private half; none: the `SSH_AUTH_SOCK` of the daemon's environment.
+    pub agent: Option<PathBuf>,
 }
 
 /// How often what an account holds at the provider is looked at.
@@ -125,6 +140,16 @@ pub struct KeySpec {
     pub pair_name: Option<String>,
     /// What happens when its pair is deleted or replaced at the provider.
     pub on_drift: OnDrift,
+    /// `hosts`: where its public half is put; none: nowhere, by keyferry.
+    pub hosts: Option<HostList>,
+    /// `offer_to`: further hosts that it is offered to, as patterns of ssh_config(5).
+    pub offer_to: Vec<String>,
+    /// `[rotate]`: when the next generation is made by itself; none: when the user asks.
+    pub rotate: Option<Rotate>,
+    /// `[deploy]`: how it is put on its hosts.
+    pub deploy: Deploy,
+    /// What happens when its file is removed.
+    pub on_remove: OnRemove,
     /// Whether the file is still there. A key whose file vanished keeps serving.
     pub present: bool,
 }
@@ -137,6 +162,126 @@ impl KeySpec {
         let further = self.further_regions.iter().map(|region| Some(region.as_str()));
         std::iter::once(first).chain(further)
     }
+}
+
+/// Where the hosts of a key stand.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HostList {
+    /// `hosts = { command = ["..."] }`: a program that prints them, one on a line.
+    Command(Vec<String>),
+    /// `hosts = { file = "..." }`: a file with one on a line; `#` begins a comment.
+    File(PathBuf),
+    /// `hosts = ["..."]`, each `[user@]name` or `ssh://[user@]name[:port]`.
+    Listed(Vec<String>),
+}
+
+/// `[rotate]` of a key file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rotate {
+    /// `every`: the life of a generation, 1 h to 1,000 days.
+    pub every: Duration,
+    /// `grace`: how long the earlier generation stays on a host that has seen the new one log in; default 24 h.
+    pub grace: Duration,
+    /// `between`: the hours of the day, local time, in which a rotation may begin; none: any.
+    pub between: Option<DayTime>,
+}
+
+/// A part of every day, in minutes after midnight, local time. Where `from` is later than `to`, it spans midnight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DayTime {
+    /// First minute, 0 to 1439.
+    pub from: u16,
+    /// The minute after the last, 0 to 1440.
+    pub to: u16,
+}
+
+/// `[deploy]` of a key file: how its lines come to its hosts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Deploy {
+    /// `users`: logins whose file gets the line, on each host that names no user; empty: the host's own.
+    pub users: Vec<String>,
+    /// `path`: the file; see [`keyferry_hosts::Account::path`].
+    pub path: Option<String>,
+    /// `sudo`: the file is changed by `sudo -n`, over the login of `login_user`.
+    pub sudo: bool,
+    /// `login_user`: who changes the file, where not its owner.
+    pub login_user: Option<String>,
+    /// `options`: options of the line, sshd(8), as `from="10.0.0.0/8"`; empty: none.
+    pub options: String,
+    /// `expires`: the line stops to work so long after it was last renewed; none: never.
+    pub expires: Option<Duration>,
+    /// `login_with`: how the line is put there while its key cannot log in yet, in this order.
+    pub login_with: Vec<LoginWith>,
+    /// `host_keys`.
+    pub host_keys: keyferry_hosts::HostKeys,
+    /// `verify`.
+    pub verify: Verify,
+    /// `command`: a program that puts the line there instead; empty: ssh does.
+    pub command: Vec<String>,
+    /// `replaces`: fingerprints `SHA256:...` of keys whose lines go once the new key is verified.
+    pub replaces: Vec<String>,
+    /// `also_trust`: public halves (`TYPE BASE64`) whose lines are put beside ours.
+    pub also_trust: Vec<String>,
+    /// `at_once`: how many hosts are worked on at the same time, 1 to 256; default 16.
+    pub at_once: usize,
+    /// `canary`: how many hosts have to be verified before the others begin, 0 to 100; default 1.
+    pub canary: usize,
+}
+
+impl Default for Deploy {
+    fn default() -> Self {
+        Self {
+            users: Vec::new(),
+            path: None,
+            sudo: false,
+            login_user: None,
+            options: String::new(),
+            expires: None,
+            login_with: vec![LoginWith::Current, LoginWith::SshConfig],
+            host_keys: keyferry_hosts::HostKeys::default(),
+            verify: Verify::default(),
+            command: Vec::new(),
+            replaces: Vec::new(),
+            also_trust: Vec::new(),
+            at_once: 16,
+            canary: 1,
+        }
+    }
+}
+
+/// A way to log in to a host where the key is not yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LoginWith {
+    /// `"agent:SHA256:..."`: a key of the agent that the daemon's `SSH_AUTH_SOCK` names.
+    Agent(String),
+    /// `"current"`: the generation that was last verified there.
+    Current,
+    /// `"key:NAME"`: another key of keyferry's.
+    Key(String),
+    /// `"ssh-config"`: whatever the user's own ssh_config and agent have.
+    SshConfig,
+}
+
+/// `verify` of `[deploy]`: what counts as proof that a key logs in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Verify {
+    /// `"session"`: a command's answer, in a session that our own socket signed for.
+    #[default]
+    Session,
+    /// `"publickey"`: the host takes the signature, and wants a second factor besides.
+    PublicKey,
+    /// `"provider"`: the cloud says that the instance has the pair.
+    Provider,
+}
+
+/// What happens when a key's file is removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnRemove {
+    /// Nothing: the key serves on.
+    #[default]
+    Keep,
+    /// It is taken off its hosts and its pair is deleted, after a while, unless the directory or many files vanished.
+    Retire,
 }
 
 /// What happens when a pair is deleted or replaced at the provider while its private half is loaded.

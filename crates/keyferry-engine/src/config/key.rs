@@ -11,7 +11,7 @@ use super::file::Text;
 use super::problem::{listed, suggestion};
 use super::table::{Item, Table, Walk, shown};
 use super::{NAME_RULE, is_name};
-use crate::desired::{GeneratedBy, KeySpec, OnDrift};
+use crate::desired::{Deploy, GeneratedBy, KeySpec, OnDrift, OnRemove};
 
 /// Checks a key file. It depends on the account that it names.
 pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>) -> Checked<Arc<KeySpec>> {
@@ -87,6 +87,11 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
             algorithm,
             pair_name: pair_name.map(|(_, name)| name.to_owned()),
             on_drift,
+            hosts: None,
+            offer_to: Vec::new(),
+            rotate: None,
+            deploy: Deploy::default(),
+            on_remove: OnRemove::default(),
             present: true,
         }))
     });

@@ -254,6 +254,11 @@ fn key(name: &str, generated_by: GeneratedBy, change: impl FnOnce(&mut KeySpec))
         algorithm: Algorithm::Ed25519,
         pair_name: None,
         on_drift: OnDrift::default(),
+        hosts: None,
+        offer_to: Vec::new(),
+        rotate: None,
+        deploy: crate::desired::Deploy::default(),
+        on_remove: crate::desired::OnRemove::default(),
         present: true,
     };
     change(&mut spec);

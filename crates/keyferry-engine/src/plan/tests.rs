@@ -42,6 +42,11 @@ fn spec(name: &str, generated_by: GeneratedBy, present: bool) -> Arc<KeySpec> {
         algorithm: Algorithm::EcdsaP256,
         pair_name: None,
         on_drift: OnDrift::default(),
+        hosts: None,
+        offer_to: Vec::new(),
+        rotate: None,
+        deploy: crate::desired::Deploy::default(),
+        on_remove: crate::desired::OnRemove::default(),
         present,
     })
 }
