@@ -20,7 +20,10 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, ORPHANS, Write};
+pub use rows::{
+    Effect, EffectKind, EffectOutcome, Generation, GenerationState, HostRow, HostState, KeyRow, ORPHANS,
+    Placement, PlacementState, Stage, Write,
+};
 pub use view::LedgerView;
 
 use crate::error::EngineError;
@@ -159,6 +162,10 @@ pub struct History {
     pub keys: Vec<KeyRow>,
     /// All generations, in the order of key and number.
     pub generations: Vec<Generation>,
+    /// All hosts.
+    pub hosts: Vec<HostRow>,
+    /// All placements, removed ones too.
+    pub placements: Vec<Placement>,
     /// All effects, in the order they were begun.
     pub effects: Vec<Effect>,
 }

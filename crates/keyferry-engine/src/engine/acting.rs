@@ -9,7 +9,7 @@ use super::failure::{Failure, Pace};
 use super::{Engine, Finished, Job, Permit, Step, Task};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
-use crate::ledger::{Effect, EffectKind, Generation, GenerationState, KeyRow, Write};
+use crate::ledger::{Effect, EffectKind, Generation, GenerationState, KeyRow, Stage, Write};
 use crate::naming::{NameParts, pair_name};
 use crate::plan::{Action, GenerationId, Subject, max_per_second};
 use crate::private_key::{PrivateKey, PrivateKeyError, PublicKey};
@@ -133,6 +133,10 @@ impl Engine {
             endpoint: account.endpoint.clone(),
             missing_since: None,
             delete_asked_at: None,
+            stage: Stage::Active,
+            promoted_at: None,
+            superseded_at: None,
+            place: None,
         };
         let kind = match spec.generated_by {
             GeneratedBy::Keyferry => EffectKind::Import,
@@ -144,6 +148,7 @@ impl Engine {
             keys: vec![KeyRow { last_n: n, ..row }],
             generations: vec![generation.clone()],
             effects: vec![effect],
+            ..Write::default()
         };
         if let Err(message) = self.record(write).await? {
             self.keep_ready(key, half);
@@ -405,6 +410,7 @@ impl Engine {
             attempt: 0,
             outcome_at: None,
             outcome: None,
+            host: None,
         }
     }
 

@@ -7,7 +7,7 @@ use super::failure::{Failure, Pace};
 use super::{Engine, Job, Step};
 use crate::desired::{GeneratedBy, KeySpec};
 use crate::error::EngineError;
-use crate::ledger::{EffectKind, Generation, GenerationState, KeyRow, Write};
+use crate::ledger::{EffectKind, Generation, GenerationState, KeyRow, Stage, Write};
 use crate::naming::{NameParts, pair_name};
 use crate::plan::Subject;
 use crate::private_key::PublicKey;
@@ -80,6 +80,10 @@ impl Engine {
             note: None,
             missing_since: None,
             delete_asked_at: None,
+            stage: Stage::Active,
+            promoted_at: None,
+            superseded_at: None,
+            place: None,
             ..original
         };
         let effect = self.intent(EffectKind::Import, &generation);
@@ -88,6 +92,7 @@ impl Engine {
             keys: vec![KeyRow { last_n: n, ..row }],
             generations: vec![generation.clone()],
             effects: vec![effect],
+            ..Write::default()
         };
         if let Err(message) = self.record(write).await? {
             self.fail_for_disk(subject, message);

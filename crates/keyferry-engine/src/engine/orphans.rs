@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Engine;
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
-use crate::ledger::{Generation, GenerationState, KeyRow, ORPHANS, Write};
+use crate::ledger::{Generation, GenerationState, KeyRow, ORPHANS, Stage, Write};
 use crate::plan::{GenerationId, Subject};
 use crate::private_key::PublicKey;
 use crate::snapshot::{OrphanResult, StatusError, StrayPair};
@@ -94,6 +94,10 @@ impl Engine {
             note: Some("an orphan that the user had deleted".to_owned()),
             missing_since: None,
             delete_asked_at: None,
+            stage: Stage::Active,
+            promoted_at: None,
+            superseded_at: None,
+            place: None,
         })
     }
 

@@ -112,9 +112,8 @@ impl Engine {
             (Step::Effect(effect, EffectKind::Delete), Err(failure)) => {
                 self.delete_failed(generation, effect, failure).await
             }
-            (Step::Effect(effect, EffectKind::Create | EffectKind::Import), Err(failure)) => {
-                self.request_failed(generation, effect, failure).await
-            }
+            // What is done on hosts has tasks of its own.
+            (Step::Effect(effect, _), Err(failure)) => self.request_failed(generation, effect, failure).await,
             (Step::Look, Err(failure)) if failure.kind == "not_found" => self.not_found(generation).await,
             (Step::Compare, Err(failure)) if failure.kind == "not_found" => {
                 if generation.delete_asked_at.is_some() {
@@ -327,6 +326,7 @@ impl Engine {
             attempt: 0,
             outcome_at: Some(now),
             outcome: Some(outcome),
+            host: None,
         });
         let write = Write {
             generations: vec![generation],

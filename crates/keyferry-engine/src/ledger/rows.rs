@@ -16,6 +16,18 @@ pub struct KeyRow {
     pub last_n: u64,
     /// Since when the user holds it (milliseconds since 1970 UTC), by `ssh-add -d` or `-D`.
     pub held_at: Option<i64>,
+    /// When the user asked for the next generation (`keyferry rotate`); none: it was begun, or nobody asked.
+    pub rotate_asked_at: Option<i64>,
+    /// When the user, or its removed file, asked that it ends: taken off its hosts, its pair deleted.
+    pub retire_asked_at: Option<i64>,
+    /// What the user said may be lost by that (`--accept-loss`): hosts, joined by blanks, or `all`.
+    pub accepted_loss: Option<String>,
+    /// Since when its rotation stands still (`keyferry hold`): nothing is begun, changed on hosts or retired; it signs on.
+    pub paused_at: Option<i64>,
+    /// Until when; none: until `keyferry resume`.
+    pub paused_until: Option<i64>,
+    /// The user's reason for that.
+    pub pause_reason: Option<String>,
 }
 
 /// A key pair made for a key, as it stands at the provider: or a copy of one, which is the same public half once more.
@@ -64,6 +76,157 @@ pub struct Generation {
     pub delete_asked_at: Option<i64>,
     /// Why it stands where it does, in words, where that is not plain.
     pub note: Option<String>,
+    /// Its part in the key's rotation; of a copy: as of its original when it was made, and of no meaning.
+    pub stage: Stage,
+    /// When it was first offered to clients.
+    pub promoted_at: Option<i64>,
+    /// When a later one (or, at a rollback, an earlier one) took its part.
+    pub superseded_at: Option<i64>,
+    /// Where it was made, beyond region and endpoint, as the account's settings said then; none: not known.
+    pub place: Option<String>,
+}
+
+/// A generation's part in the rotation of its key.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// In the agent, and offered to nobody: not yet seen to log in anywhere.
+    Staged,
+    /// The one that is offered.
+    #[default]
+    Active,
+    /// Superseded: offered to hosts that do not have the active one yet, and to be taken off the others.
+    Earlier,
+}
+
+impl Stage {
+    /// All stages.
+    pub const ALL: [Self; 3] = [Self::Staged, Self::Active, Self::Earlier];
+
+    /// The name in the ledger and in status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Staged => "staged",
+            Self::Active => "active",
+            Self::Earlier => "earlier",
+        }
+    }
+}
+
+/// A host that a key was ever put on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostRow {
+    /// What the key's file calls it, with the login: `deploy@web-1`.
+    pub address: String,
+    /// The public blob of its host key, when a login there was last proven.
+    pub pinned_host_key: Option<Vec<u8>>,
+    /// How it fares.
+    pub state: HostState,
+    /// Since when (milliseconds since 1970 UTC).
+    pub since: i64,
+    /// Why, in words, where that is not plain.
+    pub note: Option<String>,
+}
+
+/// States of a [`HostRow`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HostState {
+    /// Never reached yet.
+    New,
+    /// The last login or change worked.
+    Reached,
+    /// It cannot be reached: it keeps what it has, and holds nobody up.
+    Parked,
+    /// Something there wants a person: another host key, a file that keyferry does not change.
+    Blocked,
+    /// The user gave it up (`keyferry host forget`): nothing is asked of it any more.
+    Forgotten,
+}
+
+impl HostState {
+    /// All states.
+    pub const ALL: [Self; 5] = [
+        Self::New,
+        Self::Reached,
+        Self::Parked,
+        Self::Blocked,
+        Self::Forgotten,
+    ];
+
+    /// The name in the ledger and in status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Reached => "reached",
+            Self::Parked => "parked",
+            Self::Blocked => "blocked",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
+
+/// A generation's line on one host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Placement {
+    /// The key.
+    pub key: String,
+    /// The generation.
+    pub n: u64,
+    /// The host's address.
+    pub host: String,
+    /// Where it stands.
+    pub state: PlacementState,
+    /// When the generation was last seen to log in there.
+    pub verified_at: Option<i64>,
+    /// The line as keyferry wrote it, or is about to; none: it was there already, and somebody else's.
+    pub line: Option<String>,
+    /// SHA-256 of the whole file after keyferry's last change.
+    pub file_hash: Option<Vec<u8>>,
+    /// When the state last changed.
+    pub changed_at: i64,
+}
+
+impl Placement {
+    /// Key, generation and host.
+    pub fn id(&self) -> (String, u64, String) {
+        (self.key.clone(), self.n, self.host.clone())
+    }
+}
+
+/// States of a [`Placement`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlacementState {
+    /// The line is being put there: it may be there.
+    Placing,
+    /// It is there, and the key was not seen to log in yet.
+    Placed,
+    /// The key was seen to log in.
+    Verified,
+    /// The line is being taken off: it may be there.
+    Removing,
+    /// It is not there any more, or never came to be.
+    Removed,
+}
+
+impl PlacementState {
+    /// All states.
+    pub const ALL: [Self; 5] = [
+        Self::Placing,
+        Self::Placed,
+        Self::Verified,
+        Self::Removing,
+        Self::Removed,
+    ];
+
+    /// The name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Placing => "placing",
+            Self::Placed => "placed",
+            Self::Verified => "verified",
+            Self::Removing => "removing",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 impl Generation {
@@ -168,6 +331,8 @@ pub struct Effect {
     pub outcome_at: Option<i64>,
     /// How it ended; none: not known.
     pub outcome: Option<EffectOutcome>,
+    /// The host, of an effect on one.
+    pub host: Option<String>,
 }
 
 /// Kinds of [`Effect`].
@@ -179,11 +344,15 @@ pub enum EffectKind {
     Delete,
     /// A public key registered.
     Import,
+    /// A line put into a host's `authorized_keys`.
+    Put,
+    /// Lines taken out of one.
+    TakeOff,
 }
 
 impl EffectKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Create, Self::Delete, Self::Import];
+    pub const ALL: [Self; 5] = [Self::Create, Self::Delete, Self::Import, Self::Put, Self::TakeOff];
 
     /// The name in the ledger.
     pub fn name(self) -> &'static str {
@@ -191,6 +360,8 @@ impl EffectKind {
             Self::Create => "create",
             Self::Delete => "delete",
             Self::Import => "import",
+            Self::Put => "put",
+            Self::TakeOff => "take_off",
         }
     }
 }
@@ -227,6 +398,10 @@ pub struct Write {
     pub keys: Vec<KeyRow>,
     /// By key and number.
     pub generations: Vec<Generation>,
+    /// By address. They are written before the placements that name them.
+    pub hosts: Vec<HostRow>,
+    /// By key, generation and host.
+    pub placements: Vec<Placement>,
     /// By id.
     pub effects: Vec<Effect>,
 }

@@ -1,7 +1,7 @@
 //! The tables.
 
 /// Version of [`TABLES`], in the file's `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// What brings the tables of version 1 to version 2.
 pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEGER;";
@@ -12,10 +12,24 @@ ALTER TABLE installation ADD COLUMN directory BLOB;
 ALTER TABLE installation ADD COLUMN directory_id TEXT;
 ";
 
+/// What brings those of version 3 to version 4.
+pub(super) const FROM_3: &str = "
+ALTER TABLE key ADD COLUMN rotate_asked_at INTEGER;
+ALTER TABLE key ADD COLUMN retire_asked_at INTEGER;
+ALTER TABLE key ADD COLUMN accepted_loss TEXT;
+ALTER TABLE key ADD COLUMN paused_at INTEGER;
+ALTER TABLE key ADD COLUMN paused_until INTEGER;
+ALTER TABLE key ADD COLUMN pause_reason TEXT;
+ALTER TABLE generation ADD COLUMN stage TEXT NOT NULL DEFAULT 'active';
+ALTER TABLE generation ADD COLUMN promoted_at INTEGER;
+ALTER TABLE generation ADD COLUMN superseded_at INTEGER;
+ALTER TABLE generation ADD COLUMN place TEXT;
+ALTER TABLE host ADD COLUMN note TEXT;
+ALTER TABLE placement ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE effect ADD COLUMN host TEXT;
+";
+
 /// Times are milliseconds since 1970 UTC. Rows are never removed: they are the history.
-///
-/// `placement` and `host` belong to deployment: they are there so that an older version never meets a
-/// ledger without them, and stay empty in this version.
 pub(super) const TABLES: &str = "
 CREATE TABLE installation (
     id            TEXT NOT NULL PRIMARY KEY,
@@ -28,9 +42,15 @@ CREATE TABLE installation (
 ) STRICT;
 
 CREATE TABLE key (
-    name        TEXT NOT NULL PRIMARY KEY,
-    last_n      INTEGER NOT NULL,
-    held_at     INTEGER
+    name             TEXT NOT NULL PRIMARY KEY,
+    last_n           INTEGER NOT NULL,
+    held_at          INTEGER,
+    rotate_asked_at  INTEGER,
+    retire_asked_at  INTEGER,
+    accepted_loss    TEXT,
+    paused_at        INTEGER,
+    paused_until     INTEGER,
+    pause_reason     TEXT
 ) STRICT;
 
 CREATE TABLE generation (
@@ -54,6 +74,10 @@ CREATE TABLE generation (
     missing_since         INTEGER,
     delete_asked_at       INTEGER,
     note                  TEXT,
+    stage                 TEXT NOT NULL DEFAULT 'active',
+    promoted_at           INTEGER,
+    superseded_at         INTEGER,
+    place                 TEXT,
     PRIMARY KEY (key, n)
 ) STRICT;
 
@@ -63,7 +87,8 @@ CREATE TABLE host (
     address          TEXT NOT NULL PRIMARY KEY,
     pinned_host_key  BLOB,
     state            TEXT NOT NULL,
-    since            INTEGER NOT NULL
+    since            INTEGER NOT NULL,
+    note             TEXT
 ) STRICT;
 
 CREATE TABLE placement (
@@ -74,6 +99,7 @@ CREATE TABLE placement (
     verified_at  INTEGER,
     line         TEXT,
     file_hash    BLOB,
+    changed_at   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (key, n, host),
     FOREIGN KEY (key, n) REFERENCES generation (key, n)
 ) STRICT;
@@ -87,6 +113,7 @@ CREATE TABLE effect (
     attempt     INTEGER NOT NULL,
     outcome_at  INTEGER,
     outcome     TEXT,
+    host        TEXT,
     FOREIGN KEY (key, n) REFERENCES generation (key, n)
 ) STRICT;
 

@@ -11,11 +11,13 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use super::machine::Machine;
 use super::place::Place;
-use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Write};
-use super::schema::{FROM_1, FROM_2, TABLES, VERSION};
+use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Stage, Write};
+use super::schema::{FROM_1, FROM_2, FROM_3, TABLES, VERSION};
 use super::{History, LedgerView};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
+
+mod hosts;
 
 /// One connection.
 #[derive(Debug)]
@@ -128,6 +130,12 @@ impl Store {
                 for generation in &write.generations {
                     put_generation(&transaction, generation)?;
                 }
+                for host in &write.hosts {
+                    hosts::put(&transaction, host)?;
+                }
+                for placement in &write.placements {
+                    hosts::put_placement(&transaction, placement)?;
+                }
                 for effect in &write.effects {
                     put_effect(&transaction, effect)?;
                 }
@@ -169,6 +177,16 @@ impl Store {
                 .into_iter()
                 .map(|generation| (generation.id(), generation))
                 .collect(),
+            hosts: self
+                .hosts()?
+                .into_iter()
+                .map(|host| (host.address.clone(), host))
+                .collect(),
+            placements: self
+                .placements("WHERE state <> 'removed'")?
+                .into_iter()
+                .map(|placement| (placement.id(), placement))
+                .collect(),
             foreign_names: foreign_names.into_iter().map(|row| row.pair_name).collect(),
             last_effect,
         })
@@ -179,6 +197,8 @@ impl Store {
         Ok(History {
             keys: self.keys()?,
             generations: self.generations("")?,
+            hosts: self.hosts()?,
+            placements: self.placements("")?,
             effects: self.effects()?,
         })
     }
@@ -225,6 +245,9 @@ impl Store {
             if found < 3 {
                 transaction.execute_batch(FROM_2)?;
             }
+            if found < 4 {
+                transaction.execute_batch(FROM_3)?;
+            }
         }
         if found < VERSION {
             transaction.pragma_update(None, "user_version", VERSION)?;
@@ -248,11 +271,19 @@ impl Store {
     }
 
     fn keys(&self) -> Result<Vec<KeyRow>, EngineError> {
-        self.rows("SELECT name, last_n, held_at FROM key ORDER BY name", |row| {
+        let columns = "name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until, \
+                       pause_reason";
+        self.rows(&format!("SELECT {columns} FROM key ORDER BY name"), |row| {
             Ok(Ok(KeyRow {
                 name: row.get(0)?,
                 last_n: count(row, 1)?,
                 held_at: row.get(2)?,
+                rotate_asked_at: row.get(3)?,
+                retire_asked_at: row.get(4)?,
+                accepted_loss: row.get(5)?,
+                paused_at: row.get(6)?,
+                paused_until: row.get(7)?,
+                pause_reason: row.get(8)?,
             }))
         })
     }
@@ -260,7 +291,7 @@ impl Store {
     fn generations(&self, condition: &str) -> Result<Vec<Generation>, EngineError> {
         let columns = "key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id, \
                        provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint, \
-                       missing_since, delete_asked_at, copy_of";
+                       missing_since, delete_asked_at, copy_of, stage, promoted_at, superseded_at, place";
         self.rows(
             &format!("SELECT {columns} FROM generation {condition} ORDER BY key, n"),
             |row| {
@@ -275,11 +306,17 @@ impl Store {
                     .into_iter()
                     .find(|known| known.name() == state)
                     .ok_or(state);
-                let (made_by, algorithm, state) = match (made_by, algorithm, state) {
-                    (Ok(made_by), Ok(algorithm), Ok(state)) => (made_by, algorithm, state),
-                    (Err(what), _, _) => return Ok(Err(format!("generation.made_by {what:?}"))),
-                    (_, Err(what), _) => return Ok(Err(format!("generation.algorithm {what:?}"))),
-                    (_, _, Err(what)) => return Ok(Err(format!("generation.state {what:?}"))),
+                let stage: String = row.get(20)?;
+                let stage = Stage::ALL
+                    .into_iter()
+                    .find(|known| known.name() == stage)
+                    .ok_or(stage);
+                let (made_by, algorithm, state, stage) = match (made_by, algorithm, state, stage) {
+                    (Ok(made_by), Ok(algorithm), Ok(state), Ok(stage)) => (made_by, algorithm, state, stage),
+                    (Err(what), ..) => return Ok(Err(format!("generation.made_by {what:?}"))),
+                    (_, Err(what), ..) => return Ok(Err(format!("generation.algorithm {what:?}"))),
+                    (_, _, Err(what), _) => return Ok(Err(format!("generation.state {what:?}"))),
+                    (.., Err(what)) => return Ok(Err(format!("generation.stage {what:?}"))),
                 };
                 Ok(Ok(Generation {
                     key: row.get(0)?,
@@ -302,13 +339,17 @@ impl Store {
                     missing_since: row.get(17)?,
                     delete_asked_at: row.get(18)?,
                     copy_of: row.get::<_, Option<i64>>(19)?.map(i64::unsigned_abs),
+                    stage,
+                    promoted_at: row.get(21)?,
+                    superseded_at: row.get(22)?,
+                    place: row.get(23)?,
                 }))
             },
         )
     }
 
     fn effects(&self) -> Result<Vec<Effect>, EngineError> {
-        let columns = "id, kind, key, n, intent_at, attempt, outcome_at, outcome";
+        let columns = "id, kind, key, n, intent_at, attempt, outcome_at, outcome, host";
         self.rows(&format!("SELECT {columns} FROM effect ORDER BY id"), |row| {
             let (kind, outcome): (String, Option<String>) = (row.get(1)?, row.get(7)?);
             let Some(kind) = EffectKind::ALL.into_iter().find(|known| known.name() == kind) else {
@@ -333,6 +374,7 @@ impl Store {
                 attempt: row.get(5)?,
                 outcome_at: row.get(6)?,
                 outcome,
+                host: row.get(8)?,
             }))
         })
     }
@@ -368,10 +410,23 @@ impl Store {
 fn put_key(connection: &Connection, key: &KeyRow) -> rusqlite::Result<usize> {
     connection
         .prepare(
-            "INSERT INTO key (name, last_n, held_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET last_n = ?2, held_at = ?3",
+            "INSERT INTO key (name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until,
+                              pause_reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (name) DO UPDATE SET last_n = ?2, held_at = ?3, rotate_asked_at = ?4, retire_asked_at = ?5,
+                                              accepted_loss = ?6, paused_at = ?7, paused_until = ?8, pause_reason = ?9",
         )?
-        .execute(params![key.name, number(key.last_n), key.held_at])
+        .execute(params![
+            key.name,
+            number(key.last_n),
+            key.held_at,
+            key.rotate_asked_at,
+            key.retire_asked_at,
+            key.accepted_loss,
+            key.paused_at,
+            key.paused_until,
+            key.pause_reason,
+        ])
 }
 
 fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result<usize> {
@@ -379,11 +434,13 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
         .prepare(
             "INSERT INTO generation (key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id,
                                      provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint,
-                                     missing_since, delete_asked_at, copy_of)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+                                     missing_since, delete_asked_at, copy_of, stage, promoted_at, superseded_at, place)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+                     ?24)
              ON CONFLICT (key, n) DO UPDATE SET blob = ?8, provider_id = ?10, provider_fingerprint = ?11, state = ?12,
                                                 requested_at = ?13, repeated_at = ?14, loaded_at = ?15, note = ?16,
-                                                missing_since = ?18, delete_asked_at = ?19",
+                                                missing_since = ?18, delete_asked_at = ?19, stage = ?21, promoted_at = ?22,
+                                                superseded_at = ?23",
         )?
         .execute(params![
             row.key,
@@ -406,14 +463,19 @@ fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result
             row.missing_since,
             row.delete_asked_at,
             row.copy_of.map(number),
+            row.stage.name(),
+            row.promoted_at,
+            row.superseded_at,
+            row.place,
         ])
 }
 
 fn put_effect(connection: &Connection, row: &Effect) -> rusqlite::Result<usize> {
     connection
         .prepare(
-            "INSERT INTO effect (id, kind, key, n, intent_at, attempt, outcome_at, outcome)
-             VALUES (?1, ?2, ?3, ?4, ?5, (SELECT count(*) + 1 FROM effect WHERE kind = ?2 AND key = ?3 AND n = ?4), ?6, ?7)
+            "INSERT INTO effect (id, kind, key, n, intent_at, attempt, outcome_at, outcome, host)
+             VALUES (?1, ?2, ?3, ?4, ?5,
+                     (SELECT count(*) + 1 FROM effect WHERE kind = ?2 AND key = ?3 AND n = ?4 AND host IS ?8), ?6, ?7, ?8)
              ON CONFLICT (id) DO UPDATE SET outcome_at = ?6, outcome = ?7",
         )?
         .execute(params![
@@ -424,6 +486,7 @@ fn put_effect(connection: &Connection, row: &Effect) -> rusqlite::Result<usize> 
             row.intent_at,
             row.outcome_at,
             row.outcome.map(EffectOutcome::name),
+            row.host,
         ])
 }
 

@@ -17,6 +17,35 @@ fn key(name: &str) -> KeyRow {
         name: name.to_owned(),
         last_n: 2,
         held_at: Some(1_795_318_609_000),
+        rotate_asked_at: Some(11),
+        retire_asked_at: Some(12),
+        accepted_loss: Some("web-1".to_owned()),
+        paused_at: Some(13),
+        paused_until: Some(14),
+        pause_reason: Some("a release".to_owned()),
+    }
+}
+
+fn host(state: HostState) -> HostRow {
+    HostRow {
+        address: "deploy@web-1".to_owned(),
+        pinned_host_key: Some(vec![0, 0xff]),
+        state,
+        since: 8,
+        note: Some("why".to_owned()),
+    }
+}
+
+fn placement(n: u64, state: PlacementState) -> Placement {
+    Placement {
+        key: "web".to_owned(),
+        n,
+        host: "deploy@web-1".to_owned(),
+        state,
+        verified_at: Some(9),
+        line: Some("ssh-ed25519 AAAA keyferry".to_owned()),
+        file_hash: Some(vec![1; 32]),
+        changed_at: 10,
     }
 }
 
@@ -42,6 +71,10 @@ fn generation(n: u64, state: GenerationState) -> Generation {
         endpoint: Some("https://one.example".to_owned()),
         missing_since: Some(6),
         delete_asked_at: Some(7),
+        stage: Stage::Earlier,
+        promoted_at: Some(15),
+        superseded_at: Some(16),
+        place: Some("auth_url=https://one.example".to_owned()),
     }
 }
 
@@ -55,6 +88,7 @@ fn effect(id: i64, kind: EffectKind) -> Effect {
         attempt: 0,
         outcome_at: None,
         outcome: None,
+        host: matches!(kind, EffectKind::Put | EffectKind::TakeOff).then(|| "deploy@web-1".to_owned()),
     }
 }
 
@@ -74,6 +108,16 @@ fn rows_survive_and_ended_ones_leave_the_view() {
             keys: vec![key("web")],
             generations,
             effects,
+            ..Write::default()
+        };
+        write_now(&ledger, write.clone()).unwrap();
+        view.apply(write);
+    }
+    for (host_state, state) in HostState::ALL.into_iter().zip(PlacementState::ALL) {
+        let write = Write {
+            hosts: vec![host(host_state)],
+            placements: vec![placement(1, state), placement(2, PlacementState::Verified)],
+            ..Write::default()
         };
         write_now(&ledger, write.clone()).unwrap();
         view.apply(write);
@@ -86,10 +130,18 @@ fn rows_survive_and_ended_ones_leave_the_view() {
     let (_ledger, read) = Ledger::open(directory.path()).unwrap();
     assert_eq!(read, view);
     assert_eq!(read.generations.len(), 1);
-    assert_eq!(read.last_effect, 3);
+    assert_eq!(read.last_effect, 5);
+    assert_eq!(read.placements.len(), 1);
+    assert_eq!(read.placements_of("web").count(), 1);
 
     let history = read_history(directory.path()).unwrap();
     assert_eq!(history.keys, [key("web")]);
+    assert_eq!(history.hosts, [host(HostState::Forgotten)]);
+    let placements = [
+        placement(1, PlacementState::Removed),
+        placement(2, PlacementState::Verified),
+    ];
+    assert_eq!(history.placements, placements);
     assert_eq!(
         history.generations,
         [
@@ -303,21 +355,39 @@ fn a_directory_that_others_can_change_is_refused() {
 fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     let directory = tempfile::tempdir().unwrap();
     let (ledger, mut view) = Ledger::open(directory.path()).unwrap();
+    // As far as the first version knew them.
     let write = Write {
-        keys: vec![key("web")],
-        generations: vec![generation(1, GenerationState::Live)],
+        keys: vec![KeyRow {
+            name: "web".to_owned(),
+            last_n: 2,
+            held_at: Some(3),
+            ..KeyRow::default()
+        }],
+        generations: vec![Generation {
+            stage: Stage::Active,
+            promoted_at: None,
+            superseded_at: None,
+            place: None,
+            ..generation(1, GenerationState::Live)
+        }],
         ..Write::default()
     };
     write_now(&ledger, write.clone()).unwrap();
     view.apply(write);
     drop(ledger);
     let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
-    connection
-        .execute_batch(
-            "ALTER TABLE generation DROP COLUMN copy_of; ALTER TABLE installation DROP COLUMN directory; \
-             ALTER TABLE installation DROP COLUMN directory_id; PRAGMA user_version = 1;",
-        )
-        .unwrap();
+    let added = [schema::FROM_1, schema::FROM_2, schema::FROM_3].concat();
+    let mut dropped = 0;
+    for statement in added.split(';').filter(|statement| !statement.trim().is_empty()) {
+        let (table, column) = statement.split_once(" ADD COLUMN ").unwrap();
+        let column = column.split_whitespace().next().unwrap();
+        connection
+            .execute_batch(&format!("{table} DROP COLUMN {column}"))
+            .unwrap();
+        dropped += 1;
+    }
+    assert_eq!(dropped, 16);
+    connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {
         let (_ledger, read) = Ledger::open(directory.path()).unwrap();
@@ -340,7 +410,7 @@ fn a_later_versions_ledger_is_left_alone() {
             refused,
             EngineError::NewerLedger {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),

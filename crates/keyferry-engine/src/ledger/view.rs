@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rows::{Generation, GenerationState, KeyRow, Write};
+use super::rows::{Generation, GenerationState, HostRow, KeyRow, Placement, PlacementState, Write};
 
 /// The rows that still matter: every key, and every generation that has not ended.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -13,6 +13,10 @@ pub struct LedgerView {
     pub keys: BTreeMap<String, KeyRow>,
     /// By key and number.
     pub generations: BTreeMap<(String, u64), Generation>,
+    /// By address.
+    pub hosts: BTreeMap<String, HostRow>,
+    /// What may stand on hosts, by key, generation and host: also of generations that have ended at the provider.
+    pub placements: BTreeMap<(String, u64, String), Placement>,
     /// Names that were asked for and turned out to be somebody else's.
     pub foreign_names: BTreeSet<String>,
     /// The greatest effect id so far; 0: none.
@@ -35,6 +39,16 @@ impl LedgerView {
                 self.generations.insert(generation.id(), generation);
             }
         }
+        for host in write.hosts {
+            self.hosts.insert(host.address.clone(), host);
+        }
+        for placement in write.placements {
+            if placement.state == PlacementState::Removed {
+                self.placements.remove(&placement.id());
+            } else {
+                self.placements.insert(placement.id(), placement);
+            }
+        }
         for effect in write.effects {
             self.last_effect = self.last_effect.max(effect.id);
         }
@@ -50,6 +64,16 @@ impl LedgerView {
     /// As [`Self::of_key`], without copies.
     pub fn originals<'a>(&'a self, key: &str) -> impl DoubleEndedIterator<Item = &'a Generation> + use<'a> {
         self.of_key(key).filter(|generation| generation.copy_of.is_none())
+    }
+
+    /// What may stand on hosts of a key, the oldest generation first.
+    pub fn placements_of<'a>(
+        &'a self,
+        key: &str,
+    ) -> impl DoubleEndedIterator<Item = &'a Placement> + use<'a> {
+        self.placements
+            .range((key.to_owned(), 0, String::new())..=(key.to_owned(), u64::MAX, "\u{10ffff}".to_owned()))
+            .map(|(_, placement)| placement)
     }
 
     /// The key's row; one with nothing in it when there is none yet.

@@ -73,6 +73,10 @@ fn generation(key: &str, n: u64, state: GenerationState) -> Generation {
         endpoint: None,
         missing_since: None,
         delete_asked_at: None,
+        stage: crate::ledger::Stage::Active,
+        promoted_at: None,
+        superseded_at: None,
+        place: None,
     }
 }
 
@@ -138,7 +142,7 @@ prop_compose! {
                 world.desired.keys.insert(key.clone(), Arc::new(spec));
             }
             let last_n = rows.len() as u64;
-            let row = KeyRow { name: key.clone(), last_n, held_at: held.then_some(1) };
+            let row = KeyRow { name: key.clone(), last_n, held_at: held.then_some(1), ..KeyRow::default() };
             world.ledger.keys.insert(key.clone(), row);
             let mut loaded = None;
             for ((state, [busy, in_hand, absent, due, copy]), n) in rows.into_iter().zip(1..) {
