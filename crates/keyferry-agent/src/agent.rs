@@ -1,7 +1,12 @@
 //! The agent: which keys there are, and what clients and the daemon may do to them.
 
+mod offer;
 mod passphrase;
+pub(crate) mod snapshot;
 mod store;
+
+pub(crate) use offer::Audience;
+pub use offer::Offer;
 
 use crate::clock::Moment;
 use crate::key::SigningKey;
@@ -9,10 +14,11 @@ use crate::message::{Addition, Refusal};
 use crate::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
 use passphrase::Passphrase;
+use snapshot::Snapshot;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use store::{Snapshot, Store};
+use store::Store;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -34,18 +40,20 @@ pub struct Options {
     pub default_lifetime: Option<Duration>,
 }
 
-/// A key that the daemon loads.
+/// A key that the daemon loads: one generation of a name.
 #[derive(Debug)]
 pub struct ManagedKey {
-    /// The name that config and ledger have for it. Loading another key under the same name replaces the
-    /// first.
+    /// The name that config and ledger have for it.
     pub name: String,
-    /// Which of the name's key pairs this is; it is told in the log.
+    /// Which of the name's key pairs this is. Several may be loaded at a time; one that is loaded again is
+    /// replaced.
     pub generation: u64,
     /// The key.
     pub key: SigningKey,
     /// What a client shows beside the key, as in `ssh-add -l`.
     pub comment: String,
+    /// Which clients it is for.
+    pub offer: Offer,
 }
 
 /// Something that a client did and that is to outlast this process.
@@ -55,14 +63,14 @@ pub enum Event {
     /// came just before. The client meant every key: the daemon should [`Agent::hold`] those too that it has
     /// not loaded yet.
     AllHeld,
-    /// A client took away this managed key. It neither lists nor signs until [`Agent::resume`].
+    /// A client took away this managed key. None of its generations lists or signs until [`Agent::resume`].
     Held {
         /// The key's name.
         name: String,
     },
 }
 
-/// Why a managed key was not loaded. What was loaded under its name before stays.
+/// Why a managed key was not loaded. What was loaded before stays.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The comment holds a NUL or is longer than 1024 bytes; clients refuse a list with such a comment.
@@ -71,13 +79,20 @@ pub enum LoadError {
         /// The key that was to be loaded.
         name: String,
     },
-    /// The same key pair is loaded under another name. A hold of the one would not stop the other.
-    #[error("key {name} is the same key pair as {other}")]
+    /// The same key pair is loaded as another key or generation. A hold or an offer of the one would not count
+    /// for the other.
+    #[error(
+        "generation {generation} of key {name} is the same key pair as generation {other_generation} of key {other}"
+    )]
     SamePair {
         /// The key that was to be loaded.
         name: String,
+        /// Its generation.
+        generation: u64,
         /// The name that has this pair.
         other: String,
+        /// The generation that has it.
+        other_generation: u64,
     },
 }
 
@@ -100,7 +115,7 @@ impl Agent {
         }
     }
 
-    /// Loads a managed key, in place of any other of the same name. A name that is held stays held. A key
+    /// Loads one generation of a managed key, beside the name's others. A name that is held stays held. A key
     /// that a client had added by hand becomes managed, and loses its constraints.
     ///
     /// # Errors
@@ -112,12 +127,21 @@ impl Agent {
         Ok(())
     }
 
-    /// Drops a managed key. Its hold, if any, stays with the name. Returns whether there was one.
-    pub fn unload(&self, name: &str) -> bool {
-        self.change(|store| store.unload(name))
+    /// Changes which clients a generation is for. Returns whether it is loaded.
+    ///
+    /// A client that has been told of a key and asks for a signature a moment later gets it though the key is
+    /// now offered to others: only [`Offer::Nowhere`] and [`Agent::unload`] end that. So no login fails because
+    /// an offer changed in the midst of it.
+    pub fn offer(&self, name: &str, generation: u64, offer: Offer) -> bool {
+        self.change(|store| store.offer(name, generation, offer))
     }
 
-    /// Keeps the managed key of this name, now or whenever it is loaded, from listing and signing. Sends no
+    /// Drops one generation. A hold, if any, stays with the name. Returns whether it was loaded.
+    pub fn unload(&self, name: &str, generation: u64) -> bool {
+        self.change(|store| store.unload(name, generation))
+    }
+
+    /// Keeps every generation of this name, now or whenever it is loaded, from listing and signing. Sends no
     /// [`Event`].
     pub fn hold(&self, name: &str) {
         self.change(|store| store.hold(name));

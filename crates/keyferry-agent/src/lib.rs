@@ -39,7 +39,7 @@ mod serve;
 mod session;
 mod wire;
 
-pub use agent::{Agent, Event, LoadError, ManagedKey, Options};
+pub use agent::{Agent, Event, LoadError, ManagedKey, Offer, Options};
 pub use key::{KeyError, SigningKey};
 pub use listener::{BindError, Listener};
 pub use serve::{Limits, serve};

@@ -55,7 +55,8 @@ impl Session {
         let copy = |secret: &[u8]| Zeroizing::new(secret.to_vec());
         Ok(match Request::parse(message)? {
             Request::ListIdentities => {
-                replies.extend_from_slice(self.agent.snapshot().list());
+                let list = self.agent.snapshot().list(None);
+                replies.extend_from_slice(&list);
                 Progress::Replied
             }
             Request::Sign { key, data, flags } => return self.sign(key, data, flags, is_alone, replies),
@@ -93,7 +94,11 @@ impl Session {
         replies: &mut Vec<u8>,
     ) -> Result<Progress, Refusal> {
         let snapshot = self.agent.snapshot();
-        let key = snapshot.find(key).ok_or(Refusal::UnknownKey)?;
+        let key = snapshot
+            .find(key)
+            .filter(|entry| snapshot.is_offered(entry, None))
+            .ok_or(Refusal::UnknownKey)?
+            .key();
         let at_once = match key.effort() {
             Effort::Little => true,
             Effort::Moderate => is_alone,

@@ -28,7 +28,7 @@ mod survey;
 mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
-pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Permit, SetupKind};
+pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
 pub use commands::{EngineHandle, UnknownKey, UnknownName};
 pub use survey::DEFAULT_CHECK_EVERY;
 

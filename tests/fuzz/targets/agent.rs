@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use keyferry_agent::{Agent, Limits, Listener, ManagedKey, Options, SigningKey, serve};
+use keyferry_agent::{Agent, Limits, Listener, ManagedKey, Offer, Options, SigningKey, serve};
 use keyferry_engine::private_key::PrivateKey;
 use keyferry_plugin::contract::Algorithm;
 use libfuzzer_sys::fuzz_target;
@@ -86,6 +86,7 @@ fn running() -> &'static Running {
                 generation: 1,
                 key: SigningKey::from_private_blob(&blob).expect("a sound key"),
                 comment: "fuzzed".to_owned(),
+                offer: Offer::Everywhere,
             })
             .expect("the first key");
         let listener = {

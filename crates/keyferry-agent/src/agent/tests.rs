@@ -20,6 +20,7 @@ fn load(agent: &Agent, name: &str, seed: u8) -> SigningKey {
             generation: 1,
             key: key(),
             comment: String::new(),
+            offer: Offer::Everywhere,
         })
         .unwrap();
     key()
@@ -29,12 +30,12 @@ fn load(agent: &Agent, name: &str, seed: u8) -> SigningKey {
 async fn what_is_removed_is_dropped_everywhere() {
     let agent = Agent::new(Options::default());
     let twin = load(&agent, "managed", 1);
-    let managed = Arc::downgrade(agent.snapshot().find(twin.public_blob()).unwrap());
+    let managed = Arc::downgrade(agent.snapshot().find(twin.public_blob()).unwrap().key());
     let mut body = private_blob(2);
     put_string(&mut body, b"");
     agent.add(Zeroizing::new(body), false).await.unwrap();
     let public = SigningKey::from_private_blob(&private_blob(2)).unwrap();
-    let added = Arc::downgrade(agent.snapshot().find(public.public_blob()).unwrap());
+    let added = Arc::downgrade(agent.snapshot().find(public.public_blob()).unwrap().key());
 
     agent.remove_all().unwrap();
     assert!(
@@ -42,7 +43,7 @@ async fn what_is_removed_is_dropped_everywhere() {
         "nothing keeps an added key after remove-all"
     );
     assert!(managed.upgrade().is_some(), "a held key is kept");
-    agent.unload("managed");
+    assert!(agent.unload("managed", 1));
     assert!(managed.upgrade().is_none());
 }
 
@@ -62,7 +63,9 @@ async fn a_key_is_dropped_when_its_time_is_over_though_nobody_asks() {
     let key = {
         let snapshot = agent.shared.snapshot.load();
         let public = SigningKey::from_private_blob(&private_blob(1)).unwrap();
-        snapshot.find(public.public_blob()).map(Arc::downgrade)
+        snapshot
+            .find(public.public_blob())
+            .map(|entry| Arc::downgrade(entry.key()))
     };
     let key = key.expect("500 ms are not over yet");
     let gone = async {

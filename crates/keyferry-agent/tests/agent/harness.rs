@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyferry_agent::{Agent, Limits, Listener, ManagedKey, Options, SigningKey, serve};
+use keyferry_agent::{Agent, Limits, Listener, ManagedKey, Offer, Options, SigningKey, serve};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -105,13 +105,18 @@ impl Running {
     }
 
     pub(crate) fn load(&self, name: &str, key: &TestKey) {
+        self.load_generation(name, 1, key, Offer::Everywhere);
+    }
+
+    pub(crate) fn load_generation(&self, name: &str, generation: u64, key: &TestKey, offer: Offer) {
         let key = SigningKey::from_private_blob(&key.private).unwrap();
         self.agent
             .load(ManagedKey {
                 name: name.to_owned(),
-                generation: 1,
+                generation,
                 key,
                 comment: format!("comment of {name}"),
+                offer,
             })
             .unwrap();
     }

@@ -1,7 +1,7 @@
 //! Managed keys: loaded by the daemon, held by clients, resumed by the user.
 
 use crate::harness::*;
-use keyferry_agent::{Event, LoadError, ManagedKey, SigningKey};
+use keyferry_agent::{Event, LoadError, ManagedKey, Offer, SigningKey};
 
 fn held(name: &str) -> Event {
     Event::Held {
@@ -47,23 +47,27 @@ fn removing_a_managed_key_holds_it_until_it_is_resumed() {
 
     // The next generation of a held name is held as well.
     let next = TestKey::ed25519(3);
-    running.load("web", &next);
+    running.load_generation("web", 2, &next, Offer::Everywhere);
     assert_eq!(client.list().len(), 1);
     assert_eq!(client.ask(&sign(&next.public, b"", 0)), FAILURE);
 
     assert!(running.agent.resume("web"));
     assert!(!running.agent.resume("web"));
-    assert_eq!(client.list().len(), 2);
-    verified(&next.public, b"", &client.ask(&sign(&next.public, b"", 0)));
+    let blobs: Vec<_> = client.list().into_iter().map(|(blob, _)| blob).collect();
     assert_eq!(
-        client.ask(&sign(&web.public, b"", 0)),
-        FAILURE,
-        "the older generation was replaced"
+        blobs,
+        [db.public, next.public.clone(), web.public.clone()],
+        "the newest generation first"
     );
+    for key in [&next, &web] {
+        verified(&key.public, b"", &client.ask(&sign(&key.public, b"", 0)));
+    }
 
-    assert!(running.agent.unload("db"));
-    assert!(!running.agent.unload("db"));
-    assert_eq!(client.list().len(), 1);
+    assert!(!running.agent.unload("web", 3));
+    assert!(running.agent.unload("web", 1));
+    assert!(!running.agent.unload("web", 1));
+    assert_eq!(client.ask(&sign(&web.public, b"", 0)), FAILURE);
+    assert_eq!(client.list().len(), 2);
     assert!(events.try_recv().is_err());
 }
 
@@ -125,11 +129,14 @@ fn a_key_is_managed_or_added_never_both() {
             generation: 1,
             key,
             comment: comment.to_owned(),
+            offer: Offer::Everywhere,
         })
     };
     let same = LoadError::SamePair {
         name: "twin".to_owned(),
+        generation: 1,
         other: "managed".to_owned(),
+        other_generation: 1,
     };
     assert_eq!(load("twin", ""), Err(same));
     assert_eq!(
@@ -162,6 +169,7 @@ fn more_managed_keys_than_a_list_holds_still_sign() {
                 generation: 1,
                 key: loaded,
                 comment,
+                offer: Offer::Everywhere,
             })
             .unwrap();
     }

@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use keyferry_plugin::contract::{Algorithm, PairReference};
 
 use super::failure::{Failure, Pace};
-use super::{Engine, Finished, Job, Permit, Step, Task};
+use super::{Engine, Finished, Job, Offer, Permit, Step, Task};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, Generation, GenerationState, KeyRow, Stage, Write};
@@ -317,9 +317,10 @@ impl Engine {
             return Ok(());
         };
         let making = Subject::Making(id.0.clone());
-        if let Err(message) = self
-            .key_ring
-            .load(&id.0, id.1, half.copy_blob(), &generation.pair_name)
+        let comment = &generation.pair_name;
+        if let Err(message) =
+            self.key_ring
+                .load(&id.0, id.1, half.copy_blob(), comment, Offer::Everywhere)
         {
             let remedy = "see the message; keyferry tries again, and at once with keyferry resume";
             self.fail(making, &Failure::local("agent", message, remedy, Pace::Soon));
@@ -327,7 +328,11 @@ impl Engine {
         }
         tracing::info!(key = id.0, generation = id.1, "loaded");
         self.drop_half(&id);
-        self.observed.loaded.insert(id.0, id.1);
+        if let Some(earlier) = self.observed.loaded.insert(id.0.clone(), id.1)
+            && earlier != id.1
+        {
+            self.key_ring.unload(&id.0, earlier);
+        }
         self.observed.retries.remove(&making);
         generation.loaded_at = Some(self.clock.now().wall_ms());
         generation.note = None;

@@ -144,10 +144,23 @@ pub enum SetupKind {
     Settings,
 }
 
+/// To whom a generation in the agent is offered: who may list it and have it sign.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Offer {
+    /// To every client; but where another generation of the key is offered to the host that a client is bound to, only
+    /// that other one.
+    #[default]
+    Everywhere,
+    /// To nobody: it signs on the engine's private sockets alone.
+    Nowhere,
+    /// To clients that say that they log in to a host with one of these host keys (public blobs, sorted).
+    To(Vec<Vec<u8>>),
+}
+
 /// The agent, as the engine sees it.
 pub trait KeyRing: Send + Sync + 'static {
-    /// Takes a key, in place of the same key's earlier generation. `private_key` is as in `add identity` after the
-    /// message number and without the comment.
+    /// Takes one generation of a key, beside the key's others; one that it has already is replaced. `private_key` is
+    /// as in `add identity` after the message number and without the comment.
     ///
     /// # Errors
     /// In words, when the agent cannot take it: the engine tries again later.
@@ -157,7 +170,14 @@ pub trait KeyRing: Send + Sync + 'static {
         generation: u64,
         private_key: Zeroizing<Vec<u8>>,
         comment: &str,
+        offer: Offer,
     ) -> Result<(), String>;
+
+    /// Changes to whom a generation is offered; one that is not loaded is left alone.
+    fn offer(&self, name: &str, generation: u64, offer: Offer);
+
+    /// Forgets a generation, which is wiped.
+    fn unload(&self, name: &str, generation: u64);
 
     /// Ends a hold: the key lists and signs again.
     fn resume(&self, name: &str);

@@ -279,6 +279,7 @@ impl KeyRing for FakeKeyRing {
         generation: u64,
         private_key: Zeroizing<Vec<u8>>,
         _: &str,
+        _: Offer,
     ) -> Result<(), String> {
         if std::mem::take(&mut *self.full.lock().unwrap()) {
             return Err("there is no room".to_owned());
@@ -288,6 +289,15 @@ impl KeyRing for FakeKeyRing {
             .unwrap()
             .insert(name.to_owned(), (generation, private_key.to_vec()));
         Ok(())
+    }
+
+    fn offer(&self, _: &str, _: u64, _: Offer) {}
+
+    fn unload(&self, name: &str, generation: u64) {
+        let mut loaded = self.loaded.lock().unwrap();
+        if loaded.get(name).is_some_and(|(n, _)| *n == generation) {
+            loaded.remove(name);
+        }
     }
 
     fn resume(&self, name: &str) {

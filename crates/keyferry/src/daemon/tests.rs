@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use keyferry_engine::desired::Desired;
-use keyferry_engine::engine::KeyRing as _;
+use keyferry_engine::engine::{KeyRing as _, Offer};
 use keyferry_engine::private_key::PrivateKey;
 use keyferry_plugin::contract::Algorithm;
 
@@ -64,7 +64,8 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
         let half = PrivateKey::generate(Algorithm::Ed25519).unwrap();
         let public_key = half.public_key().line("web");
         let ring = AgentKeyRing(agent.clone());
-        ring.load("web", 1, half.into_blob(), "web").unwrap();
+        ring.load("web", 1, half.into_blob(), "web", Offer::Everywhere)
+            .unwrap();
 
         let catalogue = Arc::new(Catalogue::new(&[folder.path().to_owned()], None).unwrap());
         let (_files, wanted) = watch::channel(Arc::<Desired>::default());

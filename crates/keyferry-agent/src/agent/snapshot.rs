@@ -1,0 +1,240 @@
+//! The keys as clients see them.
+
+use super::offer::Audience;
+use crate::clock::Moment;
+use crate::frames::MAX_MESSAGE;
+use crate::key::SigningKey;
+use crate::message::number;
+use crate::wire::{Reader, put_prefixed, put_string};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// What clients see: made once per change, read by many at a time. While the agent is locked, and of a name that
+/// is held, there is nothing in it.
+pub(crate) struct Snapshot {
+    keys: HashSet<Entry>,
+    /// By name, the newest generation first.
+    managed: Vec<Arc<Managed>>,
+    /// In the order of their coming.
+    added: Vec<Arc<Added>>,
+    list: Arc<[u8]>,
+    /// Whether any key is offered to some hosts, so that clients bound to different hosts see different lists.
+    has_hosts: bool,
+    pub(super) next_expiry: Option<Moment>,
+}
+
+/// One generation of a managed key.
+pub(crate) struct Managed {
+    pub(crate) name: String,
+    pub(crate) generation: u64,
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) comment: String,
+    pub(crate) audience: Audience,
+}
+
+/// A key that a client added.
+pub(crate) struct Added {
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) comment: Vec<u8>,
+    pub(crate) expires: Option<Moment>,
+}
+
+impl Snapshot {
+    /// Of the keys that are neither held nor locked away, `managed` in the order of the list.
+    pub(super) fn new(
+        managed: Vec<Arc<Managed>>,
+        added: Vec<Arc<Added>>,
+        next_expiry: Option<Moment>,
+    ) -> Self {
+        let keys = managed
+            .iter()
+            .map(|managed| Entry::Managed(Arc::clone(managed)))
+            .chain(added.iter().map(|added| Entry::Added(Arc::clone(added))))
+            .collect();
+        let mut list = List::default();
+        for managed in managed.iter().filter(|managed| managed.audience.is_everyone()) {
+            list.put(managed.key.public_blob(), managed.comment.as_bytes());
+        }
+        for added in &added {
+            list.put(added.key.public_blob(), &added.comment);
+        }
+        let has_hosts = managed
+            .iter()
+            .any(|managed| matches!(managed.audience, Audience::Hosts(_)));
+        Self {
+            keys,
+            managed,
+            added,
+            list: list.into_reply(),
+            has_hosts,
+            next_expiry,
+        }
+    }
+
+    /// The whole frame that answers a request for the list, for a client bound to this host or to none.
+    pub(crate) fn list(&self, host_key: Option<&[u8]>) -> Arc<[u8]> {
+        match host_key {
+            Some(host_key) if self.has_hosts => self.list_for(host_key),
+            _ => Arc::clone(&self.list),
+        }
+    }
+
+    /// A key that is loaded, whether or not it is offered to anybody.
+    pub(crate) fn find(&self, public_blob: &[u8]) -> Option<&Entry> {
+        self.keys.get(public_blob)
+    }
+
+    /// One generation, whatever its offer.
+    pub(crate) fn generation(&self, name: &str, generation: u64) -> Option<&Arc<Managed>> {
+        self.generations(name)
+            .iter()
+            .find(|managed| managed.generation == generation)
+    }
+
+    /// Whether a client bound to this host, or to none, is shown this key.
+    pub(crate) fn is_offered(&self, entry: &Entry, host_key: Option<&[u8]>) -> bool {
+        let Entry::Managed(managed) = entry else {
+            return true;
+        };
+        match host_key {
+            Some(host_key) if self.has_hosts => self.is_shown(managed, host_key),
+            _ => managed.audience.is_everyone(),
+        }
+    }
+
+    fn is_shown(&self, managed: &Managed, host_key: &[u8]) -> bool {
+        managed.audience.has_host(host_key)
+            || managed.audience.is_everyone()
+                && !self
+                    .generations(&managed.name)
+                    .iter()
+                    .any(|other| other.audience.has_host(host_key))
+    }
+
+    fn generations(&self, name: &str) -> &[Arc<Managed>] {
+        let start = self
+            .managed
+            .partition_point(|managed| managed.name.as_str() < name);
+        let after = &self.managed[start..];
+        &after[..after.partition_point(|managed| managed.name == name)]
+    }
+
+    /// What is known to be let in there comes first: servers hear out but a few keys.
+    fn list_for(&self, host_key: &[u8]) -> Arc<[u8]> {
+        let mut list = List::default();
+        let mut put = |managed: &Managed| list.put(managed.key.public_blob(), managed.comment.as_bytes());
+        for managed in &self.managed {
+            if managed.audience.has_host(host_key) {
+                put(managed);
+            }
+        }
+        for managed in &self.managed {
+            if managed.audience.is_everyone() && self.is_shown(managed, host_key) {
+                put(managed);
+            }
+        }
+        for added in &self.added {
+            list.put(added.key.public_blob(), &added.comment);
+        }
+        list.into_reply()
+    }
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new(), None)
+    }
+}
+
+/// A key as it is found: by its public blob.
+pub(crate) enum Entry {
+    Added(Arc<Added>),
+    Managed(Arc<Managed>),
+}
+
+impl Entry {
+    pub(crate) fn key(&self) -> &Arc<SigningKey> {
+        match self {
+            Self::Added(added) => &added.key,
+            Self::Managed(managed) => &managed.key,
+        }
+    }
+
+    fn public_blob(&self) -> &[u8] {
+        self.key().public_blob()
+    }
+}
+
+impl Borrow<[u8]> for Entry {
+    fn borrow(&self) -> &[u8] {
+        self.public_blob()
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.public_blob().hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.public_blob() == other.public_blob()
+    }
+}
+
+impl Eq for Entry {}
+
+/// A list of keys as it is written.
+#[derive(Default)]
+pub(crate) struct List {
+    count: u32,
+    entries: Vec<u8>,
+}
+
+impl List {
+    /// A longer list than clients take would leave them with no key at all; what is not on it still signs.
+    pub(crate) fn put(&mut self, public_blob: &[u8], comment: &[u8]) {
+        if self.entries.len() + entry_length(public_blob, comment) <= MAX_LIST_LENGTH
+            && (self.count as usize) < MAX_LISTED
+        {
+            put_string(&mut self.entries, public_blob);
+            put_string(&mut self.entries, comment);
+            self.count += 1;
+        }
+    }
+
+    /// The frame.
+    pub(crate) fn into_reply(self) -> Arc<[u8]> {
+        let mut reply = Vec::with_capacity(self.entries.len() + 9);
+        put_prefixed(&mut reply, |out| {
+            out.push(number::IDENTITIES_ANSWER);
+            out.extend_from_slice(&self.count.to_be_bytes());
+            out.extend_from_slice(&self.entries);
+        });
+        reply.into()
+    }
+}
+
+/// Whether a list that was sent has this key.
+pub(crate) fn is_listed(list: &[u8], public_blob: &[u8]) -> bool {
+    let mut reader = Reader::new(list.get(9..).unwrap_or_default());
+    while let (Ok(listed), Ok(_comment)) = (reader.string(), reader.string()) {
+        if listed == public_blob {
+            return true;
+        }
+    }
+    false
+}
+
+/// What one key takes in the list.
+pub(super) fn entry_length(public_blob: &[u8], comment: &[u8]) -> usize {
+    4 + public_blob.len() + 4 + comment.len()
+}
+
+/// OpenSSH's client gives up on a longer list, with all its keys (`MAX_AGENT_IDENTITIES`,
+/// `MAX_AGENT_REPLY_LEN`).
+pub(super) const MAX_LISTED: usize = 2048;
+pub(super) const MAX_LIST_LENGTH: usize = MAX_MESSAGE - 5;
