@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod daemon;
+pub mod fleet;
 pub mod home;
 pub mod internet;
 pub mod ledger;

@@ -52,15 +52,38 @@ pub(crate) const NETWORK: Requirement = Requirement {
     works: &[],
 };
 
+/// The login shells of the hosts in tests, besides those that every Debian has.
+pub(crate) const SHELLS: [Requirement; 4] = [
+    Requirement {
+        program: "busybox",
+        package: "busybox",
+        works: &[],
+    },
+    Requirement {
+        program: "bsd-csh",
+        package: "csh",
+        works: &[],
+    },
+    Requirement {
+        program: "fish",
+        package: "fish",
+        works: &[],
+    },
+    Requirement {
+        program: "tcsh",
+        package: "tcsh",
+        works: &[],
+    },
+];
+
 /// Looks for programs; installs what is missing where that is allowed (root, with apt-get), else names it.
-pub(crate) fn ensure(requirements: &[Requirement]) -> Result<(), String> {
-    let missing = || {
-        requirements
-            .iter()
+pub(crate) fn ensure<'a>(requirements: impl IntoIterator<Item = &'a Requirement>) -> Result<(), String> {
+    let missing = |of: Vec<&'a Requirement>| {
+        of.into_iter()
             .filter(|requirement| !requirement.is_met())
             .collect::<Vec<_>>()
     };
-    let wanted = missing();
+    let wanted = missing(requirements.into_iter().collect());
     if wanted.is_empty() {
         return Ok(());
     }
@@ -83,7 +106,7 @@ pub(crate) fn ensure(requirements: &[Requirement]) -> Result<(), String> {
             let _ = command.status();
         }
     }
-    let wanted = missing();
+    let wanted = missing(wanted);
     if wanted.is_empty() {
         return Ok(());
     }

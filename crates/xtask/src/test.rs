@@ -1,11 +1,11 @@
 //! `cargo xtask test`: everything that must hold, the fastest check first.
 
-use crate::requirements::{self, CLIENT, COMPILER, NETWORK, PYTHON, SERVER, TRACER};
+use crate::requirements::{self, CLIENT, COMPILER, NETWORK, PYTHON, Requirement, SERVER, SHELLS, TRACER};
 use crate::run::cargo;
 
 /// Runs format, lints and all tests. Words after `--` go to the test programs.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
-    requirements::ensure(&[COMPILER, CLIENT, SERVER, TRACER, PYTHON, NETWORK])?;
+    requirements::ensure(NEEDED.iter().chain(&SHELLS))?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&[
         "clippy",
@@ -24,9 +24,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
 
 /// Runs the long forms: the same cases, with more rounds.
 pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
-    requirements::ensure(&[COMPILER, CLIENT, SERVER, TRACER, PYTHON, NETWORK])?;
+    requirements::ensure(NEEDED.iter().chain(&SHELLS))?;
     cargo(&["build", "--workspace"])?;
     let mut words = vec!["test", "--package", "keyferry-tests"];
     words.extend(arguments);
     crate::run::cargo_with(&words, &[("KEYFERRY_SOAK", "1")])
 }
+
+const NEEDED: [Requirement; 6] = [COMPILER, CLIENT, SERVER, TRACER, PYTHON, NETWORK];
