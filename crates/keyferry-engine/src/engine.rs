@@ -18,6 +18,8 @@ mod cloud;
 mod commands;
 mod copying;
 mod failure;
+mod hosting;
+mod hosts;
 mod orphans;
 mod outcome;
 mod retrying;
@@ -30,6 +32,7 @@ mod tests;
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
 pub use commands::{EngineHandle, UnknownKey, UnknownName};
+pub use hosts::{HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
 use crate::config::{PluginProblem, Plugins};
@@ -57,6 +60,8 @@ pub struct Parts {
     pub clouds: Arc<dyn Clouds>,
     /// The agent.
     pub key_ring: Arc<dyn KeyRing>,
+    /// Logins on hosts.
+    pub hosts: Arc<dyn Hosts>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }
@@ -70,6 +75,7 @@ pub struct Engine {
     plugins: Arc<dyn Plugins + Send + Sync>,
     clouds: Arc<dyn Clouds>,
     key_ring: Arc<dyn KeyRing>,
+    hosts: Arc<dyn Hosts>,
     clock: Arc<dyn Clock>,
     pool: GenerationPool,
 
@@ -127,6 +133,7 @@ impl Engine {
             plugins: parts.plugins,
             clouds: parts.clouds,
             key_ring: parts.key_ring,
+            hosts: parts.hosts,
             clock: parts.clock,
             pool,
             observed: Observed::default(),

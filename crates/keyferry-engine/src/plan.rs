@@ -21,7 +21,7 @@ pub use places::{DEFAULT_CONCURRENT, max_concurrent};
 pub use rate::{DEFAULT_PER_SECOND, Rate, max_per_second};
 
 use crate::desired::Desired;
-use crate::engine::Moment;
+use crate::engine::{Moment, Offer};
 use crate::ledger::LedgerView;
 use places::Planner;
 
@@ -101,6 +101,49 @@ pub enum Action {
         /// The account.
         account: String,
     },
+    /// Find out which hosts a key has, where a file or a program says so.
+    ListHosts {
+        /// The key.
+        key: String,
+    },
+    /// Ask which instances name a generation's pair.
+    ListInstances {
+        /// The generation.
+        id: GenerationId,
+    },
+    /// Offer a staged generation everywhere, and call the active one an earlier one.
+    Promote {
+        /// The generation.
+        id: GenerationId,
+    },
+    /// Put a generation's line on a host.
+    Put {
+        /// The generation.
+        id: GenerationId,
+        /// The host's address.
+        host: String,
+    },
+    /// Take lines off a host, over a login with a generation that stays.
+    TakeOff {
+        /// The generation that stays.
+        over: GenerationId,
+        /// The host's address.
+        host: String,
+        /// Whose lines go; not empty.
+        lines: Vec<GenerationId>,
+    },
+    /// Have the agent forget a generation.
+    Unload {
+        /// The generation.
+        id: GenerationId,
+    },
+    /// See whether a generation logs in at a host.
+    Verify {
+        /// The generation.
+        id: GenerationId,
+        /// The host's address.
+        host: String,
+    },
 }
 
 /// Why a key gets nothing now, although nothing failed.
@@ -139,6 +182,10 @@ pub struct Plan {
     pub waiting: BTreeMap<String, Waiting>,
     /// Regions where a loaded key's public half does not fit, by key.
     pub overfull: BTreeMap<String, BTreeMap<Option<String>, Overfull>>,
+    /// To whom each generation in the agent is to be offered.
+    pub offers: BTreeMap<GenerationId, Offer>,
+    /// Why a rotation that is wanted does not go on, by key, in words.
+    pub rotations_wait: BTreeMap<String, String>,
     /// When to ask again if nothing happens before (milliseconds of uptime).
     pub wake_at: Option<u64>,
     /// When the next account's pairs are due to be looked at, where nothing else is (milliseconds of uptime).
@@ -165,6 +212,7 @@ impl Action {
             Self::Survey { account } => account,
             Self::Copy { key, .. }
             | Self::Create { key }
+            | Self::ListHosts { key }
             | Self::Forget { key }
             | Self::Generate { key }
             | Self::Import { key } => key,
@@ -172,9 +220,15 @@ impl Action {
             | Self::Delete { id }
             | Self::Doubt { id }
             | Self::ImportAgain { id }
+            | Self::ListInstances { id }
             | Self::Load { id }
             | Self::Look { id }
-            | Self::Publish { id } => &id.0,
+            | Self::Promote { id }
+            | Self::Publish { id }
+            | Self::Put { id, .. }
+            | Self::TakeOff { over: id, .. }
+            | Self::Unload { id }
+            | Self::Verify { id, .. } => &id.0,
         }
     }
 }

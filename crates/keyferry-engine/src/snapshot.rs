@@ -4,6 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod rotation;
+
+pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
+
 use crate::desired::FileState;
 
 /// Everything that status shows.
@@ -62,6 +66,12 @@ pub struct KeyStatus {
     /// The loaded generation's pairs, by region; where the key is made first.
     #[serde(default)]
     pub regions: Vec<RegionStatus>,
+    /// Its rotation; null: it has no hosts, and one generation at most.
+    #[serde(default)]
+    pub rotation: Option<RotationStatus>,
+    /// Its hosts, by name.
+    #[serde(default)]
+    pub hosts: Vec<HostStatus>,
 }
 
 impl KeyStatus {
@@ -358,6 +368,8 @@ mod tests {
             }),
             drift: None,
             regions: Vec::new(),
+            rotation: None,
+            hosts: Vec::new(),
         }
     }
 
@@ -424,7 +436,7 @@ mod tests {
                         "kind": "throttled", "code": "Throttling", "message": "too many requests",
                         "request_id": null, "remedy": null, "retry_at": "2026-11-22T03:36:55Z",
                     },
-                    "drift": null, "regions": [],
+                    "drift": null, "regions": [], "rotation": null, "hosts": [],
                 }],
                 "accounts": [], "plugins": [], "files": [],
             })

@@ -18,6 +18,7 @@ mod error;
 mod exit;
 mod generated;
 mod harden;
+mod hosts;
 mod init;
 mod key_ring;
 mod logging;

@@ -14,11 +14,13 @@ impl Engine {
         let now = self.clock.now();
         let spec = self.desired.keys.get(subject.key()).cloned();
         let account = match &subject {
-            Subject::Generation(key, n) => {
+            Subject::Generation(key, n) | Subject::Instances(key, n) => {
                 let row = self.view.generations.get(&(key.clone(), *n));
                 row.and_then(|row| self.desired.accounts.get(&row.account))
                     .cloned()
             }
+            // No provider has to do with it.
+            Subject::Host(..) | Subject::HostList(_) => None,
             Subject::Copying(..) | Subject::Making(_) | Subject::Publishing(_) => spec
                 .as_ref()
                 .and_then(|spec| self.desired.accounts.get(&spec.account))

@@ -115,6 +115,8 @@ impl Engine {
             error,
             drift,
             regions,
+            rotation: None,
+            hosts: Vec::new(),
         }
     }
 

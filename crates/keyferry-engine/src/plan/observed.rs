@@ -44,6 +44,22 @@ pub struct Observed {
     pub surveying: BTreeSet<String>,
     /// Generations whose pair was not in the list of all, or was another there: each is asked about by itself.
     pub suspects: BTreeSet<GenerationId>,
+    /// All generations in the agent, staged and earlier ones too. [`Self::loaded`] has the active one of each key.
+    pub in_agent: BTreeSet<GenerationId>,
+    /// The hosts that a file or a program told, by key, and when (milliseconds of uptime).
+    pub host_lists: BTreeMap<String, (Vec<String>, u64)>,
+    /// Keys whose hosts are being asked for.
+    pub listing_hosts: BTreeSet<String>,
+    /// Hosts with a task under way, and the key it is for.
+    pub host_tasks: BTreeMap<String, String>,
+    /// Generations that did not log in at a host when that was last tried, since their line was last put there.
+    pub refused_logins: BTreeSet<(String, u64, String)>,
+    /// Instances that name a generation's pair, when they were last asked for: their names, and the uptime.
+    pub instances: BTreeMap<GenerationId, (Vec<String>, u64)>,
+    /// Hosts where the recovery identity was seen to log in (wall clock in milliseconds since 1970 UTC).
+    pub recovery_verified: BTreeMap<String, i64>,
+    /// Keys whose user asked for a rotation, a retry or a look that ignores the hours of the day.
+    pub urged: BTreeSet<String>,
 }
 
 /// What can fail by itself.
@@ -53,6 +69,12 @@ pub enum Subject {
     Copying(String, Option<String>),
     /// Looking up or deleting one generation's pair.
     Generation(String, u64),
+    /// Finding out which hosts a key has.
+    HostList(String),
+    /// Working on a key at a host: the key and the host's address.
+    Host(String, String),
+    /// Asking for the instances that name a generation's pair.
+    Instances(String, u64),
     /// Bringing a key into the agent.
     Making(String),
     /// Writing a key's public half.
@@ -63,9 +85,13 @@ impl Subject {
     /// The key.
     pub fn key(&self) -> &str {
         match self {
-            Self::Copying(key, _) | Self::Generation(key, _) | Self::Making(key) | Self::Publishing(key) => {
-                key
-            }
+            Self::Copying(key, _)
+            | Self::Generation(key, _)
+            | Self::Host(key, _)
+            | Self::HostList(key)
+            | Self::Instances(key, _)
+            | Self::Making(key)
+            | Self::Publishing(key) => key,
         }
     }
 }

@@ -272,6 +272,7 @@ proptest! {
                 }
                 Action::Publish { id } => prop_assert_eq!(observed.loaded.get(key), Some(&id.1)),
                 Action::Forget { .. } => prop_assert!(observed.ready.contains_key(key)),
+                other => prop_assert!(false, "{other:?} for keys without hosts"),
             }
         }
         prop_assert!(making.values().all(|&count| count == 1));
