@@ -92,6 +92,19 @@ impl Host {
         &self.users[0]
     }
 
+    /// Each of its users, as ssh is told to connect: the first by the host's name alone, the others as `user@name`.
+    pub fn destinations(&self) -> impl Iterator<Item = String> {
+        self.users.iter().enumerate().map(|(index, user)| match index {
+            0 => self.name.clone(),
+            _ => format!("{user}@{}", self.name),
+        })
+    }
+
+    /// Its users, the one that ssh_config names first.
+    pub fn users(&self) -> &[String] {
+        &self.users
+    }
+
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -107,7 +120,15 @@ impl Host {
     /// # Panics
     /// When they cannot be read.
     pub fn authorized_keys(&self) -> Vec<u8> {
-        let path = self.authorized_keys_path(self.user());
+        self.authorized_keys_of(self.user())
+    }
+
+    /// As [`Host::authorized_keys`], of another user.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub fn authorized_keys_of(&self, user: &str) -> Vec<u8> {
+        let path = self.authorized_keys_path(user);
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 

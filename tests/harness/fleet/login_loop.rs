@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use super::Fleet;
+use super::{Fleet, Host};
 use crate::wait;
 
-/// Logs in to hosts through an agent, over and over, one thread for each. Ended on drop.
+/// Logs in through an agent, over and over, one thread for each login. Ended on drop.
 #[derive(Debug)]
 pub struct LoginLoop {
     stopping: Arc<AtomicBool>,
@@ -21,7 +21,7 @@ pub struct LoginLoop {
 /// What came of the logins.
 #[derive(Clone, Debug, Default)]
 pub struct Logins {
-    /// How many there were on each host, with its name.
+    /// How many there were to each destination.
     pub made: Vec<(String, usize)>,
     /// Those that failed.
     pub refused: Vec<RefusedLogin>,
@@ -30,8 +30,8 @@ pub struct Logins {
 /// A login that failed.
 #[derive(Clone, Debug)]
 pub struct RefusedLogin {
-    /// The host.
-    pub host: String,
+    /// What ssh was told to connect to.
+    pub destination: String,
     /// When it was begun.
     pub began: SystemTime,
     /// How long it took.
@@ -41,27 +41,30 @@ pub struct RefusedLogin {
 }
 
 impl LoginLoop {
-    /// Begins to log in to all hosts of a fleet, with the keys that this agent's socket lists for them.
+    /// Begins to log in as each user of each host, with the keys that this agent's socket lists for it.
     pub fn start(fleet: &Fleet, socket: &Path) -> Self {
-        let names: Vec<&str> = fleet.hosts().iter().map(super::Host::name).collect();
-        Self::start_on(fleet, &names, socket)
+        let destinations = fleet.hosts().iter().flat_map(Host::destinations);
+        Self::start_on(fleet, &destinations.collect::<Vec<_>>(), socket)
     }
 
-    /// As [`LoginLoop::start`], to some of the hosts.
-    pub fn start_on(fleet: &Fleet, hosts: &[&str], socket: &Path) -> Self {
+    /// As [`LoginLoop::start`], to these destinations (`web-1`, `li@web-1`) alone.
+    pub fn start_on(fleet: &Fleet, destinations: &[impl AsRef<str>], socket: &Path) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let logins = Arc::new(Mutex::new(Logins {
-            made: hosts.iter().map(|&host| (host.to_owned(), 0)).collect(),
+            made: destinations
+                .iter()
+                .map(|destination| (destination.as_ref().to_owned(), 0))
+                .collect(),
             refused: Vec::new(),
         }));
-        let threads = hosts.iter().enumerate().map(|(index, &host)| {
+        let threads = destinations.iter().enumerate().map(|(index, destination)| {
             let (stopping, logins) = (Arc::clone(&stopping), Arc::clone(&logins));
-            let (host, socket) = (host.to_owned(), socket.to_owned());
+            let destination = destination.as_ref().to_owned();
             let mut ssh = fleet.ssh(&fleet.agent_config());
-            ssh.arg(&host).arg("true").env("SSH_AUTH_SOCK", socket);
+            ssh.arg(&destination).arg("true").env("SSH_AUTH_SOCK", socket);
             std::thread::spawn(move || {
                 while !stopping.load(Ordering::Relaxed) {
-                    let refused = login(&mut ssh, &host);
+                    let refused = login(&mut ssh, &destination);
                     let mut logins = logins.lock().expect("no thread panics with it");
                     logins.made[index].1 += 1;
                     logins.refused.extend(refused);
@@ -83,15 +86,15 @@ impl LoginLoop {
         self.logins.lock().expect("no thread panics with it").clone()
     }
 
-    /// Waits until each host had `count` more logins.
+    /// Waits until there were `count` more logins to each destination.
     ///
     /// # Panics
-    /// When it had not within 60 s.
+    /// When there were not within 60 s.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
         let before = self.so_far().made;
         wait::until(
-            &format!("{count} more logins on each host"),
+            &format!("{count} more logins to each destination"),
             Duration::from_secs(60),
             || {
                 let now = self.so_far().made;
@@ -127,19 +130,19 @@ impl Drop for LoginLoop {
 }
 
 impl Logins {
-    /// How many there were on all hosts together.
+    /// How many there were altogether.
     pub fn count(&self) -> usize {
         self.made.iter().map(|(_, count)| count).sum()
     }
 
-    /// That there were some on each host, and that all of them came in.
+    /// That there were some to each destination, and that all of them came in.
     ///
     /// # Panics
     /// When that is not so.
     #[track_caller]
     pub fn assert_none_refused(&self) {
-        for (host, count) in &self.made {
-            assert!(*count > 0, "nobody logged in to {host}");
+        for (destination, count) in &self.made {
+            assert!(*count > 0, "nobody logged in to {destination}");
         }
         assert!(
             self.refused.is_empty(),
@@ -152,14 +155,14 @@ impl Logins {
 }
 
 /// Logs in once; what it was if it failed.
-fn login(ssh: &mut Command, host: &str) -> Option<RefusedLogin> {
+fn login(ssh: &mut Command, destination: &str) -> Option<RefusedLogin> {
     let began = SystemTime::now();
     let output = ssh
         .stdin(Stdio::null())
         .output()
         .expect("ssh can be started (Debian: openssh-client)");
     (!output.status.success()).then(|| RefusedLogin {
-        host: host.to_owned(),
+        destination: destination.to_owned(),
         began,
         took: began.elapsed().unwrap_or_default(),
         words: String::from_utf8_lossy(&output.stderr).trim().to_owned(),

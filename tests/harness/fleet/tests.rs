@@ -152,7 +152,10 @@ fn logins_in_a_loop_are_counted_and_refused_ones_recorded() {
     openssh.wait().unwrap();
     assert!(logins.count() > 4);
     let refused = &logins.refused;
-    assert!(refused.iter().all(|login| login.host == "web-2"), "{refused:#?}");
+    assert!(
+        refused.iter().all(|login| login.destination == "web-2"),
+        "{refused:#?}"
+    );
     assert!(refused[0].words.contains("Permission denied"), "{refused:#?}");
 }
 

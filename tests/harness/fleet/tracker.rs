@@ -1,4 +1,4 @@
-//! Whether every host lets in a key that somebody holds, looked at all the while.
+//! Whether every login lets in a key that somebody holds, looked at all the while.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,11 +19,11 @@ pub struct Tracker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A host that let in no key that was held.
+/// A login that let in no key that was held.
 #[derive(Clone, Debug)]
 pub struct LockedOut {
-    /// The host.
-    pub host: String,
+    /// The user and the host: `deploy@web-1`.
+    pub login: String,
     /// When.
     pub at: SystemTime,
     /// What its file let in.
@@ -39,13 +39,16 @@ struct Found {
 }
 
 impl Tracker {
-    /// Begins to compare what each host's first user lets in with the keys that are held (`TYPE BASE64`, a comment may follow),
+    /// Begins to compare what each user of each host lets in with the keys that are held (`TYPE BASE64`, a comment may follow),
     /// as `held` says: `ssh-add -L`, or the generations of a status.
     pub fn start(fleet: &Fleet, held: impl Fn() -> Vec<String> + Send + 'static) -> Self {
         let files: Vec<(String, PathBuf)> = fleet
             .hosts()
             .iter()
-            .map(|host| (host.name().to_owned(), host.authorized_keys_path(host.user())))
+            .flat_map(|host| {
+                let of = |user: &String| (format!("{user}@{}", host.name()), host.authorized_keys_path(user));
+                host.users().iter().map(of)
+            })
             .collect();
         let stopping = Arc::new(AtomicBool::new(false));
         let found = Arc::new(Mutex::new(Found::default()));
@@ -57,17 +60,17 @@ impl Tracker {
                     let seen: Vec<_> = files
                         .iter()
                         // One that is being replaced is looked at next time.
-                        .filter_map(|(host, path)| Some((host, parse(&fs::read(path).ok()?))))
+                        .filter_map(|(login, path)| Some((login, parse(&fs::read(path).ok()?))))
                         .collect();
                     let after = keys(held());
                     // What was held when a file was read was held before or after: nothing comes and goes as fast.
                     let both: BTreeSet<_> = before.union(&after).cloned().collect();
                     let mut found = found.lock().expect("no thread panics with it");
                     found.looks += 1;
-                    for (host, lets_in) in seen {
+                    for (login, lets_in) in seen {
                         if !lets_in.iter().any(|key| both.contains(&key.public_key)) {
                             found.locked_out.push(LockedOut {
-                                host: host.clone(),
+                                login: login.clone(),
                                 at: SystemTime::now(),
                                 lets_in,
                                 held: both.clone(),
@@ -87,7 +90,7 @@ impl Tracker {
         }
     }
 
-    /// Ends it, and says when hosts let in no key that was held.
+    /// Ends it, and says when logins let in no key that was held.
     ///
     /// # Panics
     /// When it never looked, or its thread panicked.
