@@ -4,15 +4,20 @@
 //! version of every file. What is wrong is reported with its place and never takes away what worked before: a file
 //! with an error, a file that vanished and a directory that emptied all stay in force as they were last read.
 //! Reading again opens only what changed.
+//!
+//! Public halves that a file names by path (`also_trust`, `[recovery] identity`) lie anywhere, where nothing is watched:
+//! they are read again at every reading, and what names them is checked again when they changed. Lists of hosts in a
+//! file of their own are not read here; whoever needs one reads it with [`parse_hosts`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::desired::{Account, DaemonSettings, Desired, FileReport, KeySpec};
+use crate::desired::{Account, DaemonSettings, Desired, FileReport, KeySpec, OnRemove};
 
 mod account;
 mod daemon;
+mod destination;
 mod directory;
 mod entry;
 mod file;
@@ -20,17 +25,21 @@ mod key;
 mod later;
 mod plugins;
 mod problem;
+mod public_half;
 mod table;
 mod value;
+mod warnings;
 
 use account::CheckedAccount;
 use directory::Listing;
 use entry::{Entries, Tally};
 use plugins::{Catalogue, Lookup};
 
+pub use destination::{Destination, MAX_HOSTS, parse_hosts};
 pub use file::MAX_FILE_SIZE;
 pub use plugins::{PluginProblem, Plugins};
 pub use problem::{Place, Problem, suggestion};
+pub use warnings::warnings;
 
 /// Reads the config directory. `previous` is what the reading before this one gave: without it nothing is in force
 /// yet.
@@ -101,7 +110,7 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
     manifests.retain(|name, _| used.contains(name.as_str()));
     reports.extend(daemon.values().map(|entry| entry.report(GONE_SETTINGS)));
     reports.extend(accounts.values().map(|entry| entry.report(GONE_ACCOUNT)));
-    reports.extend(keys.values().map(|entry| entry.report(GONE_KEY)));
+    reports.extend(keys.values().map(|entry| entry.report(gone_key(entry.good()))));
     reports.sort_by(|one, other| one.path.cmp(&other.path));
     let desired = Desired {
         daemon: settings,
@@ -213,6 +222,19 @@ fn in_force(entry: &entry::Entry<Arc<KeySpec>>) -> Option<Arc<KeySpec>> {
     }))
 }
 
+/// What it means that a key's file is not there any more.
+fn gone_key(good: Option<&Arc<KeySpec>>) -> &'static str {
+    match good.map(|spec| spec.on_remove) {
+        Some(OnRemove::Retire) => {
+            "the file is gone, and `on_remove` in it was \"retire\": after a while the key is taken off its hosts and its \
+             pair is deleted; put the file back to keep it"
+        }
+        Some(OnRemove::Keep) | None => {
+            "the file is gone: a key that is loaded stays so until the daemon ends; put it back to keep the key longer"
+        }
+    }
+}
+
 /// Whether a name will do for a key or an account.
 fn is_name(name: &str) -> bool {
     (1..=48).contains(&name.len())
@@ -227,7 +249,6 @@ const GONE_SETTINGS: &str =
     "the file is gone: its settings stay in force until the daemon ends; put it back to change them";
 const GONE_ACCOUNT: &str =
     "the file is gone: the account stays in force until the daemon ends; put it back to change it";
-const GONE_KEY: &str = "the file is gone: a key that is loaded stays so until the daemon ends; put it back to keep the key longer";
 
 #[cfg(test)]
 pub(crate) mod fixture;

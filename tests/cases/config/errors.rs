@@ -98,19 +98,22 @@ const WRONG_KEYS: &[Wrong] = &[
         "rotate",
         b"account = \"ecs\"\n[rotate]\nevery = \"30d\"\n",
         (2, 2),
-        &["`rotate` is not in this version", "take it out"],
+        &["this one has no hosts to log in to", "add `hosts = [\"...\"]`"],
     ),
     wrong(
         "deploy",
         b"account = \"ecs\"\n\n[deploy]\nlogin_with = [\"current\"]\n",
         (3, 2),
-        &["`deploy` is not in this version"],
+        &[
+            "how the key comes to its hosts, and there are none",
+            "take [deploy] out",
+        ],
     ),
     wrong(
         "hosts",
-        b"account = \"ecs\"\nhosts = [\"deploy@web-1\"]\n",
-        (2, 1),
-        &["`hosts` is not in this version", "authorized_keys"],
+        b"account = \"ecs\"\nhosts = [\"deploy@web-1:2222\"]\n",
+        (2, 10),
+        &["has a port behind the name", "write `ssh://deploy@web-1:2222`"],
     ),
     wrong(
         "offer",
@@ -126,9 +129,9 @@ const WRONG_KEYS: &[Wrong] = &[
     ),
     wrong(
         "retire",
-        b"account = \"ecs\"\non_remove = \"retire\"\n",
+        b"account = \"ecs\"\non_remove = \"retier\"\n",
         (2, 13),
-        &["`retire` is not in this version", "write \"keep\""],
+        &["unknown value `retier`", "did you mean `retire`?"],
     ),
     wrong(
         "nobody",
@@ -283,9 +286,9 @@ fn a_wrong_account_or_settings_file_stays_as_it_was_and_new_keys_go_on() {
 
     for (text, place, words) in [
         (
-            "[recovery]\nidentity = \"~/.ssh/id.pub\"\n",
-            (1, 2),
-            "`recovery` is not in this version",
+            "[recovery]\nidentity = \"~/.ssh/id_ed25519\"\n",
+            (2, 12),
+            "does not end in `.pub`",
         ),
         (
             "[memory]\nhibernate = \"block\"\n",

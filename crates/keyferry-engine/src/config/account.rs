@@ -84,11 +84,7 @@ pub(super) fn check(name: &str, text: &Text, catalogue: &mut Catalogue<'_>) -> C
         });
         Some(CheckedAccount { account, manifest })
     });
-    Checked {
-        good,
-        uses,
-        problems: walk.into_problems(),
-    }
+    walk.finish(good, uses)
 }
 
 impl<'t> Walk<'t> {

@@ -4,7 +4,7 @@ use super::entry::Checked;
 use super::file::Text;
 use super::table::{Item, Table, Walk, shown};
 use super::value::{Origin, is_host};
-use crate::desired::{DaemonSettings, NetworkSettings};
+use crate::desired::{DaemonSettings, NetworkSettings, Recovery};
 
 /// Checks `keyferry.toml`.
 pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
@@ -13,7 +13,7 @@ pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
     let parsed = walk.parse();
     if let Some(parsed) = &parsed {
         let root = Table::root(parsed.get_ref());
-        walk.refuse_others(&root, &["agent", "defaults", "network", "plugin_dirs", "plugins"]);
+        walk.refuse_others(&root, KNOWN);
         if let Some(item) = root.get("plugin_dirs") {
             for (element, _) in walk.strings(&item).unwrap_or_default() {
                 settings.plugin_dirs.extend(walk.path(&element));
@@ -41,28 +41,32 @@ pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
                 .and_then(|item| walk.max_per_second(&item));
             settings.check_every = table.get("check_every").and_then(|item| walk.check_every(&item));
         }
+        if let Some(item) = root.get("on_event") {
+            settings.on_event = walk.command(&item).unwrap_or_default();
+        }
+        if let Some(table) = root.get("ssh").and_then(|item| walk.table(&item)) {
+            walk.refuse_others(&table, &["command"]);
+            let command = table.get("command").and_then(|item| walk.command(&item));
+            settings.ssh_command = command.unwrap_or_default();
+        }
+        settings.recovery = root.get("recovery").and_then(|item| walk.recovery(&item));
     }
-    Checked {
-        good: walk.is_fine().then_some(settings),
-        uses: None,
-        problems: walk.into_problems(),
-    }
+    let good = walk.is_fine().then_some(settings);
+    walk.finish(good, None)
 }
 
-impl<'t> Walk<'t> {
-    fn socket(&mut self, item: &Item<'t>) -> Option<std::path::PathBuf> {
-        let path = self.path(item)?;
-        let length = path.as_os_str().len();
-        if length > MAX_SOCKET_PATH {
-            self.note_value(
-                item,
-                format!("has {length} bytes, and a socket's path holds at most {MAX_SOCKET_PATH}: name a shorter one"),
-            );
-            return None;
-        }
-        Some(path)
-    }
+const KNOWN: &[&str] = &[
+    "agent",
+    "defaults",
+    "network",
+    "on_event",
+    "plugin_dirs",
+    "plugins",
+    "recovery",
+    "ssh",
+];
 
+impl<'t> Walk<'t> {
     fn network(&mut self, table: &Table<'t>) -> NetworkSettings {
         self.refuse_others(table, &["ca_file", "no_proxy", "proxy"]);
         let mut network = NetworkSettings::default();
@@ -97,7 +101,22 @@ impl<'t> Walk<'t> {
         network.ca_file = table.get("ca_file").and_then(|item| self.path(&item));
         network
     }
-}
 
-/// `sun_path` of unix(7) without the NUL.
-const MAX_SOCKET_PATH: usize = 107;
+    fn recovery(&mut self, item: &Item<'t>) -> Option<Recovery> {
+        let table = self.table(item)?;
+        self.refuse_others(&table, &["agent", "identity"]);
+        let agent = table.get("agent").and_then(|item| self.socket(&item));
+        let Some(identity) = table.get("identity") else {
+            if !table.misspells("identity") {
+                self.note_value(
+                    item,
+                    "names no key: add `identity = \"~/.ssh/....pub\"`, or take the table out",
+                );
+            }
+            return None;
+        };
+        let path = self.path(&identity)?;
+        let public_key = self.outside(&identity, path)?;
+        Some(Recovery { public_key, agent })
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::directory::Listing;
 use super::file::{self, Content, Found, Text};
 use super::problem::Problem;
+use super::public_half::Outside;
 use crate::desired::{FileReport, FileState};
 
 /// Entries by name.
@@ -20,6 +21,8 @@ pub(super) struct Checked<T> {
     pub(super) problems: Vec<Problem>,
     /// The plugin or account that the text names: a change there means checking again.
     pub(super) uses: Option<String>,
+    /// Files outside the directory that the text names, as they were read: a change there means checking again.
+    pub(super) outside: Vec<Outside>,
 }
 
 /// One file as it is known.
@@ -29,6 +32,7 @@ pub(super) struct Entry<T> {
     content: Arc<Content>,
     problems: Vec<Problem>,
     uses: Option<String>,
+    outside: Vec<Outside>,
     good: Option<Good<T>>,
     present: bool,
 }
@@ -40,6 +44,7 @@ struct Good<T> {
     value: T,
     content: Arc<Content>,
     uses: Option<String>,
+    outside: Vec<Outside>,
 }
 
 impl<T> Entry<T> {
@@ -56,6 +61,12 @@ impl<T> Entry<T> {
     pub(super) fn uses(&self) -> impl Iterator<Item = &str> {
         let of_good = self.good.as_ref().and_then(|good| good.uses.as_deref());
         self.uses.as_deref().into_iter().chain(of_good)
+    }
+
+    /// Whether a file outside the directory is another than it was for the text, or for the version in force.
+    fn has_changed_outside(&self) -> bool {
+        let of_good = self.good.iter().flat_map(|good| &good.outside);
+        self.outside.iter().chain(of_good).any(Outside::has_changed)
     }
 
     pub(super) fn has_problems(&self) -> bool {
@@ -96,6 +107,7 @@ pub(super) fn refresh<T: Clone>(
     again: impl Fn(&Entry<T>) -> bool,
     mut check: impl FnMut(&str, &Text) -> Checked<T>,
 ) -> Entries<T> {
+    let again = |entry: &Entry<T>| again(entry) || entry.has_changed_outside();
     let nothing = BTreeMap::new();
     let listed = match listing {
         Listing::Files(files) => files,
@@ -163,6 +175,7 @@ impl<T: Clone> Entry<T> {
                 good: None,
                 problems: vec![problem.clone()],
                 uses: before.and_then(|before| before.uses.clone()),
+                outside: Vec::new(),
             },
         };
         let good = match checked.good {
@@ -170,6 +183,7 @@ impl<T: Clone> Entry<T> {
                 value,
                 content: Arc::clone(&content),
                 uses: checked.uses.clone(),
+                outside: checked.outside.clone(),
             }),
             None => before_good.map(|good| good.checked_again(name, check)),
         };
@@ -178,6 +192,7 @@ impl<T: Clone> Entry<T> {
             content,
             problems: checked.problems,
             uses: checked.uses,
+            outside: checked.outside,
             good,
             present: true,
         })
@@ -189,6 +204,7 @@ impl<T: Clone> Entry<T> {
             content,
             problems: self.problems.clone(),
             uses: self.uses.clone(),
+            outside: self.outside.clone(),
             good: self.good.clone(),
             present: true,
         })
@@ -202,6 +218,7 @@ impl<T: Clone> Entry<T> {
             content: Arc::clone(&self.content),
             problems: self.problems.clone(),
             uses: self.uses.clone(),
+            outside: self.outside.clone(),
             good,
             present: false,
         }))
@@ -216,11 +233,13 @@ impl<T: Clone> Good<T> {
             Some(Checked {
                 good: Some(value),
                 uses,
+                outside,
                 ..
             }) => Self {
                 value,
                 content: Arc::clone(&self.content),
                 uses,
+                outside,
             },
             _ => self.clone(),
         }

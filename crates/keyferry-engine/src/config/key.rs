@@ -11,7 +11,12 @@ use super::file::Text;
 use super::problem::{listed, suggestion};
 use super::table::{Item, Table, Walk, shown};
 use super::{NAME_RULE, is_name};
-use crate::desired::{Deploy, GeneratedBy, KeySpec, OnDrift, OnRemove};
+use crate::desired::{GeneratedBy, KeySpec, OnDrift, OnRemove};
+
+mod deploy;
+mod hosts;
+mod options;
+mod rotate;
 
 /// Checks a key file. It depends on the account that it names.
 pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>) -> Checked<Arc<KeySpec>> {
@@ -47,13 +52,17 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
         let asked = root.get("algorithm");
         let chosen = asked.and_then(|item| walk.choice(&item, &choices).map(|algorithm| (item, algorithm)));
         let pair_name = root.get("name").and_then(|item| walk.string(&item).map(|name| (item, name)));
-        if let Some(item) = root.get("on_remove") {
-            walk.on_remove(&item);
-        }
+        let on_remove = match root.get("on_remove") {
+            Some(item) => walk.choice(&item, &[("keep", OnRemove::Keep), ("retire", OnRemove::Retire)]),
+            None => Some(OnRemove::default()),
+        };
         let on_drift = match root.get("on_drift") {
             Some(item) => walk.choice(&item, &[("recreate", OnDrift::Recreate), ("report", OnDrift::Report)]),
             None => Some(OnDrift::default()),
         };
+        let hosts = walk.hosts(&root);
+        let rotate = walk.rotate(&root);
+        let deploy = walk.deploy(&root, name, hosts.as_ref());
         let (account, manifest) = account.map(|checked| (&checked.account, &checked.manifest))?;
         let names_a_region = root.get("region").is_some() || root.get("regions").is_some();
         if manifest.region == RegionRule::Required && account.region.is_none() && !names_a_region {
@@ -77,7 +86,7 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
         if let Some(item) = root.get("regions").filter(|_| !further_regions.is_empty()) {
             walk.can_be_copied(&item, algorithm, manifest);
         }
-        let on_drift = on_drift?;
+        let (on_drift, on_remove) = (on_drift?, on_remove?);
         walk.is_fine().then(|| Arc::new(KeySpec {
             name: name.to_owned(),
             account: account.name.clone(),
@@ -87,19 +96,15 @@ pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>)
             algorithm,
             pair_name: pair_name.map(|(_, name)| name.to_owned()),
             on_drift,
-            hosts: None,
+            hosts,
             offer_to: Vec::new(),
-            rotate: None,
-            deploy: Deploy::default(),
-            on_remove: OnRemove::default(),
+            rotate,
+            deploy,
+            on_remove,
             present: true,
         }))
     });
-    Checked {
-        good,
-        uses,
-        problems: walk.into_problems(),
-    }
+    walk.finish(good, uses)
 }
 
 impl<'t> Walk<'t> {
@@ -193,17 +198,6 @@ impl<'t> Walk<'t> {
         }
     }
 
-    fn on_remove(&mut self, item: &Item<'t>) {
-        match self.string(item) {
-            Some("retire") => self.note_value(
-                item,
-                "`retire` is not in this version: write \"keep\" or take it out; a key whose file is gone stays loaded",
-            ),
-            Some("keep") | None => (),
-            Some(other) => self.note_value(item, format!("unknown value {}; only `keep` is there", shown(other))),
-        }
-    }
-
     /// Checks the longest name that a pair of this key can get: 6 hex digits of the installation and the number of
     /// the generation follow, joined as [`pair_name`](crate::naming::pair_name) joins them.
     fn pair_name(&mut self, item: &Item<'t>, name: &str, manifest: &Manifest) {
@@ -272,12 +266,15 @@ impl<'t> Walk<'t> {
 const KNOWN: &[&str] = &[
     "account",
     "algorithm",
+    "deploy",
     "generated_by",
+    "hosts",
     "name",
     "on_drift",
     "on_remove",
     "region",
     "regions",
+    "rotate",
 ];
 
 /// More than any vendor has.

@@ -1,11 +1,17 @@
-//! Keys that are refused by name: those of a later version, and credentials that were written down.
+//! Keys that are refused by name: those of a later version, those that stand in the wrong place, and credentials that
+//! were written down.
 
 use super::table::shown;
 
-/// The message about a key that this version does not have yet.
+/// The message about a key that this version does not have yet, or has somewhere else.
 pub(super) fn message(key: &str) -> Option<String> {
-    let (_, way_out) = LATER.iter().find(|(name, _)| *name == key)?;
-    Some(format!("`{key}` is not in this version: {way_out}"))
+    let later = LATER.iter().find(|(name, _)| *name == key);
+    later
+        .map(|(_, way_out)| format!("`{key}` is not in this version: {way_out}"))
+        .or_else(|| {
+            let (_, place) = ELSEWHERE.iter().find(|(names, _)| names.contains(&key))?;
+            Some(format!("`{key}` does not belong here but {place}"))
+        })
 }
 
 /// The message about a key that seems to hold a credential. What it holds is never shown.
@@ -24,22 +30,6 @@ pub(super) fn credential(key: &str) -> Option<String> {
 /// Names with what to do instead.
 const LATER: &[(&str, &str)] = &[
     (
-        "also_trust",
-        "take it out and add other keys to the hosts' authorized_keys yourself",
-    ),
-    (
-        "deploy",
-        "take it out and put the public half (public/KEY.pub in the state directory) into the hosts' authorized_keys yourself",
-    ),
-    (
-        "hosts",
-        "take it out and put the public half (public/KEY.pub in the state directory) into the hosts' authorized_keys yourself",
-    ),
-    (
-        "login_with",
-        "take it out and put the public half (public/KEY.pub in the state directory) into the hosts' authorized_keys yourself",
-    ),
-    (
         "memory",
         "take it out; private halves are kept in the daemon's own memory",
     ),
@@ -47,13 +37,42 @@ const LATER: &[(&str, &str)] = &[
         "offer_to",
         "take it out; every key is offered to every host, and `IdentityFile` in ssh_config narrows that",
     ),
-    ("on_event", "take it out and ask `keyferry status --json`"),
-    ("recovery", "take it out and keep another way into your hosts"),
+];
+
+/// Names that belong in one place, with that place. A key of a file's beginning often lands in a table that was begun
+/// above it.
+const ELSEWHERE: &[(&[&str], &str)] = &[
     (
-        "rotate",
-        "take it out; to get a new key, add a key file with a new name",
+        &["deploy", "rotate"],
+        "in a key's file (keys/NAME.toml): each key says for itself",
     ),
-    ("ssh", "take it out; ssh reads its own ssh_config"),
+    (
+        &["hosts", "on_remove"],
+        "in a key's file (keys/NAME.toml), in front of its first [table]",
+    ),
+    (
+        &[
+            "also_trust",
+            "at_once",
+            "canary",
+            "expires",
+            "host_keys",
+            "login_user",
+            "login_with",
+            "replaces",
+            "sudo",
+            "users",
+            "verify",
+        ],
+        "in [deploy] of a key's file (keys/NAME.toml)",
+    ),
+    (
+        &["between", "every", "grace"],
+        "in [rotate] of a key's file (keys/NAME.toml)",
+    ),
+    (&["recovery", "ssh"], "in keyferry.toml, for all keys together"),
+    (&["on_event"], "in keyferry.toml, in front of its first [table]"),
+    (&["identity"], "in [recovery] of keyferry.toml"),
 ];
 
 /// Parts of names that give a credential away.

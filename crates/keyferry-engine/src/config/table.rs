@@ -1,18 +1,22 @@
 //! Walking a parsed file key by key, so that every problem of it is found at once, with its place.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::entry::Checked;
 use super::file::Text;
 use super::later;
 use super::problem::{Problem, suggestion};
+use super::public_half::Outside;
 
 /// One file being checked.
 pub(super) struct Walk<'t> {
     text: &'t Text,
     problems: Vec<Problem>,
+    outside: Vec<Outside>,
 }
 
 impl<'t> Walk<'t> {
@@ -20,6 +24,7 @@ impl<'t> Walk<'t> {
         Self {
             text,
             problems: Vec::new(),
+            outside: Vec::new(),
         }
     }
 
@@ -43,10 +48,15 @@ impl<'t> Walk<'t> {
         errors.is_empty().then_some(table)
     }
 
-    /// Everything noted, in the order of the file.
-    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+    /// What it all led to; the problems in the order of the file.
+    pub(super) fn finish<T>(mut self, good: Option<T>, uses: Option<String>) -> Checked<T> {
         self.problems.sort_by_key(|problem| problem.place);
-        self.problems
+        Checked {
+            good,
+            problems: self.problems,
+            uses,
+            outside: self.outside,
+        }
     }
 
     pub(super) fn is_fine(&self) -> bool {
@@ -150,6 +160,14 @@ impl<'t> Walk<'t> {
             strings.extend(self.string(&element).map(|value| (element, value)));
         }
         Some(strings)
+    }
+
+    /// The public half in a file that lies somewhere else.
+    pub(super) fn outside(&mut self, item: &Item<'t>, path: PathBuf) -> Option<String> {
+        let outside = Outside::read(path);
+        let found = outside.found.clone();
+        self.outside.push(outside);
+        found.map_err(|message| self.note_value(item, message)).ok()
     }
 
     pub(super) fn table(&mut self, item: &Item<'t>) -> Option<Table<'t>> {

@@ -3,8 +3,13 @@ use super::fixture::{Directory, Manifests};
 use crate::desired::{FileReport, FileState};
 
 mod accounts;
+mod any_text;
+mod deploying;
 mod keeping;
+mod later;
 mod messages;
+mod outside;
+mod rotation;
 mod shipped;
 mod trust;
 

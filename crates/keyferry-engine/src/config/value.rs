@@ -1,10 +1,12 @@
-//! Values that several files hold: paths, regions, origins.
+//! Values that several files hold: paths, regions, times, commands, origins.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use keyferry_plugin::manifest::Manifest;
+use toml::de::DeValue;
 
 use super::table::{Item, Walk, shown};
 use crate::desired::CheckEvery;
@@ -66,29 +68,82 @@ impl<'t> Walk<'t> {
         if value == "never" {
             return Some(CheckEvery::Never);
         }
-        match humantime::parse_duration(value) {
-            Ok(time) if (LEAST_CHECK..=LONGEST_CHECK).contains(&time) => Some(CheckEvery::Time(time)),
+        self.time(item, LEAST_CHECK..=LONGEST_CHECK, ", or `never`")
+            .map(CheckEvery::Time)
+    }
+
+    /// A time such as `30m`, within bounds. `besides` tells what else may stand there.
+    pub(super) fn time(
+        &mut self,
+        item: &Item<'t>,
+        allowed: RangeInclusive<Duration>,
+        besides: &str,
+    ) -> Option<Duration> {
+        let value = self.string(item)?;
+        let message = match humantime::parse_duration(value) {
+            Ok(time) if allowed.contains(&time) => return Some(time),
             Ok(_) => {
-                self.note_value(
-                    item,
-                    format!(
-                        "{} is out of range: 1s to 30d are allowed, or `never`",
-                        shown(value)
-                    ),
-                );
-                None
+                let [least, greatest] = [allowed.start(), allowed.end()].map(|bound| spoken(*bound));
+                format!(
+                    "{} is out of range: {least} to {greatest} are allowed{besides}",
+                    shown(value)
+                )
             }
-            Err(_) => {
-                self.note_value(
-                    item,
-                    format!(
-                        "{} is no time: write a number with s, m, h or d, as in `30m`, or `never`",
-                        shown(value)
-                    ),
-                );
-                None
+            Err(_) => format!(
+                "{} is no time: write a number with s, m, h or d, as in `30m`{besides}",
+                shown(value)
+            ),
+        };
+        self.note_value(item, message);
+        None
+    }
+
+    /// A program and its arguments: the program is absolute, below the home directory, or a name to be found in `PATH`.
+    pub(super) fn command(&mut self, item: &Item<'t>) -> Option<Vec<String>> {
+        let mut words = self.strings(item)?.into_iter();
+        let Some((first, program)) = words.next() else {
+            // What was no string is noted already.
+            if matches!(item.value(), DeValue::Array(values) if values.is_empty()) {
+                self.note_value(item, "is empty: name a program and its arguments");
             }
+            return None;
+        };
+        let program = if program.contains('/') {
+            match expand(program).map(|path| path.into_os_string().into_string()) {
+                Ok(path) => path.ok()?,
+                Err(message) => {
+                    self.note_value(&first, message);
+                    return None;
+                }
+            }
+        } else if program.contains(' ') {
+            self.note_value(
+                &first,
+                "is a command line in one string, and no shell takes it apart: write each argument as a string of its own",
+            );
+            return None;
+        } else {
+            program.to_owned()
+        };
+        Some(
+            std::iter::once(program)
+                .chain(words.map(|(_, word)| word.to_owned()))
+                .collect(),
+        )
+    }
+
+    /// A path that a socket can have.
+    pub(super) fn socket(&mut self, item: &Item<'t>) -> Option<PathBuf> {
+        let path = self.path(item)?;
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            self.note_value(
+                item,
+                format!("has {length} bytes, and a socket's path holds at most {MAX_SOCKET_PATH}: name a shorter one"),
+            );
+            return None;
         }
+        Some(path)
     }
 
     /// A URL that may be sent to: scheme, host, port and path. Plain http reaches this machine only, or what
@@ -116,6 +171,18 @@ impl<'t> Walk<'t> {
 
 const LEAST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST_CHECK: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// `sun_path` of unix(7) without the NUL.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// A time as it stands in messages, in whole days where it has them: `30d`.
+pub(super) fn spoken(time: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match (time.as_secs() / DAY, time.as_secs() % DAY) {
+        (days, 0) if days > 0 => format!("{days}d"),
+        _ => humantime::format_duration(time).to_string(),
+    }
+}
 
 /// Reads a path as a user writes it in a config file.
 pub(super) fn expand(value: &str) -> Result<PathBuf, String> {

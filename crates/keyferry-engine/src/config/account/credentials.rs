@@ -8,7 +8,6 @@ use super::is_scalar;
 use crate::config::later;
 use crate::config::problem::{listed, suggestion};
 use crate::config::table::{Item, Table, Walk, shown};
-use crate::config::value::expand;
 use crate::desired::CredentialSource;
 
 impl<'t> Walk<'t> {
@@ -120,30 +119,6 @@ impl<'t> Walk<'t> {
             );
         }
         Some(variables)
-    }
-
-    fn command(&mut self, item: &Item<'t>) -> Option<Vec<String>> {
-        let mut words = self.strings(item)?.into_iter();
-        let Some((first, program)) = words.next() else {
-            self.note_value(item, "is empty: name a program and its arguments");
-            return None;
-        };
-        let program = if program.contains('/') {
-            match expand(program) {
-                Ok(path) => path.into_os_string().into_string().ok()?,
-                Err(message) => {
-                    self.note_value(&first, message);
-                    return None;
-                }
-            }
-        } else {
-            program.to_owned()
-        };
-        Some(
-            std::iter::once(program)
-                .chain(words.map(|(_, word)| word.to_owned()))
-                .collect(),
-        )
     }
 }
 

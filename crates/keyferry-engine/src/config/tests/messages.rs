@@ -29,7 +29,7 @@ fn unknown_keys_name_the_nearest_known_one() {
     key(
         "# 密钥\n  account = \"aliyun\"\n\t\"colour\\n\" = 1",
         &[
-            "3:2: unknown key `colour\\n`; known here: `account`, `algorithm`, `generated_by`, `name`, `on_drift`, `on_remove`, `region`, `regions`",
+            "3:2: unknown key `colour\\n`; known here: `account`, `algorithm`, `deploy`, `generated_by`, `hosts`, `name`, `on_drift`, `on_remove`, `region`, `regions`, `rotate`",
         ],
     );
     account(
@@ -338,56 +338,6 @@ fn drift_is_handled_in_one_of_two_ways() {
             &expected,
         );
     }
-}
-
-#[test]
-fn what_comes_later_is_refused_by_name() {
-    let by_name = |file: &str, content: &str, place: &str, name: &str| {
-        let directory = Directory::new();
-        directory.write(file, content);
-        let lines = said(
-            &check_directory(&directory.path(), &Manifests::new()),
-            &directory,
-            file,
-        );
-        let expected = format!("{place}: `{name}` is not in this version: ");
-        assert!(
-            lines.len() == 1 && lines[0].starts_with(&expected),
-            "{lines:?} should be one {expected:?}"
-        );
-    };
-    for name in ["hosts", "offer_to", "login_with", "also_trust", "on_event"] {
-        by_name(
-            "keys/web.toml",
-            &format!("account = \"aliyun\"\n{name} = [\"x\"]"),
-            "2:1",
-            name,
-        );
-        by_name("keyferry.toml", &format!("{name} = 1"), "1:1", name);
-    }
-    for name in ["rotate", "deploy", "recovery", "memory", "ssh"] {
-        by_name(
-            "keys/web.toml",
-            &format!("account = \"aliyun\"\n[{name}]\nx = 1"),
-            "2:2",
-            name,
-        );
-        by_name("keyferry.toml", &format!("[{name}]\nx = 1"), "1:2", name);
-    }
-    key("account = \"aliyun\"\non_remove = \"keep\"", &[]);
-    key(
-        "account = \"aliyun\"\non_remove = \"retire\"",
-        &[
-            "2:13: `on_remove`: `retire` is not in this version: write \"keep\" or take it out; a key whose file is \
-           gone stays loaded",
-        ],
-    );
-    key(
-        "",
-        &[
-            "1:1: a key without `account` is not in this version: add `account = \"...\"`; known here: `aliyun`",
-        ],
-    );
 }
 
 #[test]
