@@ -8,6 +8,7 @@ mod authorized_keys;
 mod host;
 mod login_log;
 mod login_loop;
+mod making;
 mod namespace;
 mod options;
 mod tracker;

@@ -52,8 +52,8 @@ pub(crate) const NETWORK: Requirement = Requirement {
     works: &[],
 };
 
-/// The login shells of the hosts in tests, besides those that every Debian has.
-pub(crate) const SHELLS: [Requirement; 4] = [
+/// What the hosts in tests have that not every Debian has: login shells, sudo.
+pub(crate) const HOSTS: [Requirement; 5] = [
     Requirement {
         program: "busybox",
         package: "busybox",
@@ -67,6 +67,11 @@ pub(crate) const SHELLS: [Requirement; 4] = [
     Requirement {
         program: "fish",
         package: "fish",
+        works: &[],
+    },
+    Requirement {
+        program: "sudo",
+        package: "sudo",
         works: &[],
     },
     Requirement {

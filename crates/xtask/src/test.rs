@@ -1,11 +1,11 @@
 //! `cargo xtask test`: everything that must hold, the fastest check first.
 
-use crate::requirements::{self, CLIENT, COMPILER, NETWORK, PYTHON, Requirement, SERVER, SHELLS, TRACER};
+use crate::requirements::{self, CLIENT, COMPILER, HOSTS, NETWORK, PYTHON, Requirement, SERVER, TRACER};
 use crate::run::cargo;
 
 /// Runs format, lints and all tests. Words after `--` go to the test programs.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
-    requirements::ensure(NEEDED.iter().chain(&SHELLS))?;
+    requirements::ensure(NEEDED.iter().chain(&HOSTS))?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&[
         "clippy",
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
 
 /// Runs the long forms: the same cases, with more rounds.
 pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
-    requirements::ensure(NEEDED.iter().chain(&SHELLS))?;
+    requirements::ensure(NEEDED.iter().chain(&HOSTS))?;
     cargo(&["build", "--workspace"])?;
     let mut words = vec!["test", "--package", "keyferry-tests"];
     words.extend(arguments);

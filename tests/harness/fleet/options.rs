@@ -16,6 +16,8 @@ pub struct HostOptions {
     pub sshd_config: String,
     /// The size of each home in bytes, as a file system of its own that can be [filled](super::Host::fill); none: a folder.
     pub home_size: Option<u64>,
+    /// Whether its users may do everything by `sudo -n`.
+    pub sudo: bool,
 }
 
 impl HostOptions {
@@ -28,6 +30,7 @@ impl HostOptions {
             users: vec!["deploy".to_owned()],
             sshd_config: String::new(),
             home_size: None,
+            sudo: false,
         }
     }
 

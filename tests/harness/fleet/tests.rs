@@ -126,6 +126,21 @@ fn a_host_may_want_a_second_factor() {
 }
 
 #[test]
+fn users_of_a_host_may_use_sudo_where_that_is_asked_for() {
+    let options = HostOptions {
+        sudo: true,
+        ..HostOptions::new("web-1", Shell::Bash).with_users(&["deploy", "www"])
+    };
+    let fleet = Fleet::start([options, HostOptions::new("web-2", Shell::Bash)]);
+    let printed = succeeds(&run(&fleet, "web-1", "sudo -n -u www id -un; sudo -n id -u"));
+    assert_eq!(String::from_utf8(printed).unwrap(), "www\n0\n");
+    assert!(!run(&fleet, "web-2", "sudo -n true").status.success());
+    let destinations: Vec<String> = fleet.hosts()[0].destinations().collect();
+    assert_eq!(destinations, ["web-1", "www@web-1"]);
+    succeeds(&run(&fleet, "www@web-1", "true"));
+}
+
+#[test]
 fn logins_in_a_loop_are_counted_and_refused_ones_recorded() {
     let fleet = Fleet::of_shells(&[Shell::Dash, Shell::Bash]);
     let agent = fleet.path("agent.sock");
