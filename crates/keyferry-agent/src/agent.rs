@@ -1,17 +1,19 @@
 //! The agent: which keys there are, and what clients and the daemon may do to them.
 
+mod lending;
 mod offer;
 mod passphrase;
 pub(crate) mod snapshot;
 mod store;
 
-pub(crate) use offer::Audience;
+pub use lending::LendError;
 pub use offer::Offer;
 
 use crate::clock::Moment;
 use crate::key::SigningKey;
 use crate::message::{Addition, Refusal};
 use crate::pool::Pool;
+use crate::upstream::UpstreamError;
 use arc_swap::{ArcSwap, Guard};
 use passphrase::Passphrase;
 use snapshot::Snapshot;
@@ -19,7 +21,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use store::Store;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -108,6 +110,7 @@ impl Agent {
                 store: Mutex::default(),
                 changed: Notify::new(),
                 events: OnceLock::new(),
+                forwarding: Semaphore::new(MAX_FORWARDED),
                 signing: Pool::new("sign", cores),
                 checking: Pool::new("check", 1),
                 unlocking: tokio::sync::Mutex::default(),
@@ -139,6 +142,11 @@ impl Agent {
     /// Drops one generation. A hold, if any, stays with the name. Returns whether it was loaded.
     pub fn unload(&self, name: &str, generation: u64) -> bool {
         self.change(|store| store.unload(name, generation))
+    }
+
+    /// Whether this generation is loaded, held or not.
+    pub(crate) fn is_loaded(&self, name: &str, generation: u64) -> bool {
+        self.store().is_loaded(name, generation)
     }
 
     /// Keeps every generation of this name, now or whenever it is loaded, from listing and signing. Sends no
@@ -175,6 +183,12 @@ impl Agent {
         drop(snapshot);
         self.change(|store| store.expire(Moment::now()));
         self.shared.snapshot.load()
+    }
+
+    /// Leave to wait for another agent, if not too many do.
+    pub(crate) fn forward(&self) -> Result<SemaphorePermit<'_>, UpstreamError> {
+        let forwarding = &self.shared.forwarding;
+        forwarding.try_acquire().map_err(|_| UpstreamError::Busy)
     }
 
     /// Where signatures are made that take long.
@@ -318,6 +332,8 @@ struct Shared {
     changed: Notify,
     /// Set once somebody listens; without a listener events are not kept.
     events: OnceLock<mpsc::UnboundedSender<Event>>,
+    /// Requests that wait for other agents: should two agents ask each other, this ends it.
+    forwarding: Semaphore,
     signing: Pool,
     /// Reads added keys and hashes passphrases, one at a time, so that neither slows signing.
     checking: Pool,
@@ -339,6 +355,7 @@ impl Default for Guesses {
     }
 }
 
+const MAX_FORWARDED: usize = 32;
 const WAIT_PER_GUESS: Duration = Duration::from_millis(100);
 const MAX_GUESSES_COUNTED: u32 = 100;
 

@@ -2,7 +2,10 @@
 
 mod ecdsa;
 mod ed25519;
+mod public;
 mod rsa;
+
+pub(crate) use public::PublicKey;
 
 use crate::message::{Refusal, SignFlags};
 use crate::wire::{Malformed, Reader, put_prefixed, put_string};

@@ -28,18 +28,25 @@
 //! ```
 
 mod agent;
+mod binding;
 mod clock;
 mod connection;
 mod frames;
 mod key;
 mod listener;
+mod login;
 mod message;
 mod pool;
+mod private_socket;
 mod serve;
 mod session;
+mod upstream;
 mod wire;
 
-pub use agent::{Agent, Event, LoadError, ManagedKey, Offer, Options};
+pub use agent::{Agent, Event, LendError, LoadError, ManagedKey, Offer, Options};
 pub use key::{KeyError, SigningKey};
 pub use listener::{BindError, Listener};
+pub use login::Login;
+pub use private_socket::{PrivateSocket, PrivateSocketError};
 pub use serve::{Limits, serve};
+pub use upstream::Foreign;

@@ -1,6 +1,9 @@
 //! The messages of the agent protocol (RFC 9987 section 5).
 
+use crate::binding::{self, BindingError};
 use crate::key::{KeyError, SigningKey};
+use crate::login::LoginError;
+use crate::upstream::UpstreamError;
 use crate::wire::{Malformed, Reader};
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ pub(crate) mod number {
     pub(crate) const LOCK: u8 = 22;
     pub(crate) const UNLOCK: u8 = 23;
     pub(crate) const ADD_ID_CONSTRAINED: u8 = 25;
+    pub(crate) const EXTENSION: u8 = 27;
 }
 
 /// A request as it lies in its frame.
@@ -28,6 +32,10 @@ pub(crate) enum Request<'a> {
     AddIdentity {
         body: &'a [u8],
         constrained: bool,
+    },
+    /// `session-bind@openssh.com`; [`Bindings`](crate::binding::Bindings) reads the body.
+    BindSession {
+        body: &'a [u8],
     },
     Lock {
         passphrase: &'a [u8],
@@ -46,9 +54,8 @@ pub(crate) enum Request<'a> {
     Unlock {
         passphrase: &'a [u8],
     },
-    // Places kept: `session-bind@openssh.com` and `query` (27, EXTENSION), which today are refused like any
-    // message that is not known; keys on tokens (20, 21, 26), which stay refused unless the user enables
-    // them.
+    // Places kept: other extensions (27), `query` first, and keys on tokens (20, 21, 26), which are refused like
+    // any message that is not known.
 }
 
 impl<'a> Request<'a> {
@@ -68,6 +75,13 @@ impl<'a> Request<'a> {
                     body: &message[1..],
                     constrained,
                 });
+            }
+            number::EXTENSION => {
+                return if reader.string()? == binding::EXTENSION {
+                    Ok(Self::BindSession { body: reader.rest() })
+                } else {
+                    Err(Refusal::UnknownExtension)
+                };
             }
             number::REMOVE_IDENTITY => Self::RemoveIdentity {
                 key: reader.string()?,
@@ -170,8 +184,12 @@ const CONSTRAIN_LIFETIME: u8 = 1;
 pub(crate) enum Refusal {
     #[error("the agent is already locked")]
     AlreadyLocked,
+    #[error("the connection cannot be bound")]
+    Binding(#[from] BindingError),
     #[error("constraint {0} is not supported, or given twice")]
     Constraint(u8),
+    #[error("the other agent did not sign")]
+    Foreign(#[from] UpstreamError),
     #[error("the key cannot be added")]
     Key(#[from] KeyError),
     #[error("the agent is locked")]
@@ -180,14 +198,20 @@ pub(crate) enum Refusal {
     Malformed(#[from] Malformed),
     #[error("the key is managed and cannot be added by hand")]
     ManagedKey,
+    #[error("a private socket signs for logins alone")]
+    Login(#[from] LoginError),
     #[error("the agent is not locked")]
     NotLocked,
+    #[error("a private socket lists and signs, and does nothing else")]
+    PrivateSocket,
     #[error("an RSA signature over SHA-1 was asked for")]
     Sha1,
     #[error("the signature could not be made")]
     Signature,
     #[error("with one key more the list would be longer than clients accept")]
     TooManyKeys,
+    #[error("the extension is not supported")]
+    UnknownExtension,
     #[error("unknown signature flags {0:#x}")]
     UnknownFlags(u32),
     #[error("no such key")]

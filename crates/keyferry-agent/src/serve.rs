@@ -6,9 +6,9 @@ mod lanes;
 use crate::agent::Agent;
 use crate::connection;
 use crate::listener::{Listener, is_own};
-use crate::session::Session;
+use crate::session::{Reach, Session};
 use connections::Connections;
-use lanes::Lanes;
+pub(crate) use lanes::Lanes;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::future::Future;
@@ -28,6 +28,9 @@ pub struct Limits {
     pub half_frame: Duration,
     /// How long a client may leave its replies unread. Default: 30 seconds.
     pub write: Duration,
+    /// How long another agent may take over a signature with one of its keys; somebody may have to touch
+    /// something. Default: 60 seconds.
+    pub upstream: Duration,
     /// How long requests in progress may take to end once the agent stops. Default: 2 seconds.
     pub drain: Duration,
 }
@@ -41,6 +44,7 @@ impl Default for Limits {
             connections: (descriptors / 2).clamp(1, 512),
             half_frame: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            upstream: Duration::from_secs(60),
             drain: Duration::from_secs(2),
         }
     }
@@ -54,14 +58,32 @@ impl Default for Limits {
 /// several sockets. Clients are answered on threads of their own, so that it matters little what else the caller's
 /// runtime has to do.
 pub async fn serve(listener: Listener, agent: Agent, limits: Limits, shutdown: impl Future<Output = ()>) {
-    let lanes = Lanes::start();
-    let connections = Connections::new(limits.connections);
+    let expiring = agent.clone();
+    let end = async move {
+        tokio::select! {
+            () = shutdown => {}
+            () = expiring.expire_keys() => {}
+        }
+    };
+    let upstream = limits.upstream;
+    let session = move || Session::new(agent.clone(), Reach::Offered, upstream);
+    answer(listener, Lanes::start(), limits, session, end).await;
+}
+
+/// Answers the clients of one socket, each with a session of its own, until `shutdown` completes.
+pub(crate) async fn answer(
+    listener: Listener,
+    lanes: Lanes,
+    limits: Limits,
+    session: impl Fn() -> Session,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Connections::new(limits.connections, lanes.are_ours());
     let _abort = connections.abort_on_drop();
     let limits = Arc::new(limits);
     tokio::select! {
         () = shutdown => {}
-        () = accept_all(&listener, &agent, &limits, &connections, &lanes) => {}
-        () = agent.expire_keys() => {}
+        () = accept_all(&listener, &session, &limits, &connections, &lanes) => {}
     }
     drop(listener);
     connections.drain(limits.drain).await;
@@ -70,7 +92,7 @@ pub async fn serve(listener: Listener, agent: Agent, limits: Limits, shutdown: i
 /// Never ends.
 async fn accept_all(
     listener: &Listener,
-    agent: &Agent,
+    session: &impl Fn() -> Session,
     limits: &Arc<Limits>,
     connections: &Arc<Connections>,
     lanes: &Lanes,
@@ -104,7 +126,7 @@ async fn accept_all(
             continue;
         }
         let place = connections.admit().await;
-        let session = Session::new(agent.clone());
+        let session = session();
         let limits = Arc::clone(limits);
         let stream = match stream.into_std() {
             Ok(stream) => stream,

@@ -1,22 +1,48 @@
 //! One client's requests, one after the other: parse, look up, do, reply.
 
 use crate::agent::Agent;
+use crate::agent::snapshot::{Entry, Snapshot, is_listed};
+use crate::binding::Bindings;
 use crate::key::{Effort, SigningKey};
+use crate::login::Login;
 use crate::message::{Refusal, Request, SignFlags, number};
+use crate::private_socket::{Only, Signer};
+use crate::upstream::{Foreign, UpstreamError, Upstreams};
 use crate::wire::put_prefixed;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// What an agent knows of one connection.
 pub(crate) struct Session {
     agent: Agent,
-    // Place kept: the destinations bound by `session-bind@openssh.com`, and the connections to upstream
-    // agents, one each.
+    reach: Reach,
+    bindings: Bindings,
+    /// The list that the client was sent last, since it was bound last.
+    listed: Option<Arc<[u8]>>,
+    upstreams: Upstreams,
+    upstream_limit: Duration,
+}
+
+/// Which keys a connection reaches.
+pub(crate) enum Reach {
+    /// Those that are offered to it.
+    Offered,
+    /// One, for logins alone.
+    Only(Arc<Only>),
 }
 
 impl Session {
-    pub(crate) fn new(agent: Agent) -> Self {
-        Self { agent }
+    pub(crate) fn new(agent: Agent, reach: Reach, upstream_limit: Duration) -> Self {
+        Self {
+            agent,
+            reach,
+            bindings: Bindings::default(),
+            listed: None,
+            upstreams: Upstreams::default(),
+            upstream_limit,
+        }
     }
 
     /// Answers a request at once, or says what is to be done first; then [`Session::finish`] answers it.
@@ -41,7 +67,17 @@ impl Session {
         let outcome = match task {
             Task::Add { body, constrained } => self.agent.add(body, constrained).await,
             Task::Lock { passphrase } => self.agent.lock(passphrase).await,
-            Task::Sign { key, data, flags } => self.sign_apart(key, data, flags, replies).await,
+            Task::Forward {
+                foreign,
+                request,
+                login,
+            } => self.forward(&foreign, &request, login, replies).await,
+            Task::Sign {
+                key,
+                data,
+                flags,
+                login,
+            } => self.sign_apart(key, data, flags, login, replies).await,
             Task::Unlock { passphrase } => self.agent.unlock(passphrase).await,
         };
         match outcome {
@@ -53,13 +89,29 @@ impl Session {
 
     fn handle(&mut self, message: &[u8], is_alone: bool, replies: &mut Vec<u8>) -> Result<Progress, Refusal> {
         let copy = |secret: &[u8]| Zeroizing::new(secret.to_vec());
-        Ok(match Request::parse(message)? {
+        let request = Request::parse(message)?;
+        if let Reach::Only(_) = self.reach
+            && !matches!(
+                request,
+                Request::BindSession { .. } | Request::ListIdentities | Request::Sign { .. }
+            )
+        {
+            return Err(Refusal::PrivateSocket);
+        }
+        Ok(match request {
             Request::ListIdentities => {
-                let list = self.agent.snapshot().list(None);
-                replies.extend_from_slice(&list);
+                self.list(replies);
                 Progress::Replied
             }
-            Request::Sign { key, data, flags } => return self.sign(key, data, flags, is_alone, replies),
+            Request::Sign { key, data, flags } => {
+                let wanted = Wanted { key, data, flags };
+                return self.sign(message, &wanted, is_alone, replies);
+            }
+            Request::BindSession { body } => {
+                self.bindings.bind(body)?;
+                self.listed = None;
+                Progress::Done
+            }
             Request::AddIdentity { body, constrained } => Progress::Later(Task::Add {
                 body: copy(body),
                 constrained,
@@ -83,22 +135,57 @@ impl Session {
         })
     }
 
+    fn list(&mut self, replies: &mut Vec<u8>) {
+        let snapshot = self.agent.snapshot();
+        let list = match &self.reach {
+            Reach::Offered => {
+                let host_key = self.bindings.host_key();
+                if let Some(common) = snapshot.common_list(host_key) {
+                    replies.extend_from_slice(common);
+                    if !self
+                        .listed
+                        .as_ref()
+                        .is_some_and(|listed| Arc::ptr_eq(listed, common))
+                    {
+                        self.listed = Some(Arc::clone(common));
+                    }
+                    return;
+                }
+                snapshot.list_for(host_key.unwrap_or_default())
+            }
+            Reach::Only(only) => only.list(&snapshot),
+        };
+        replies.extend_from_slice(&list);
+        self.listed = Some(list);
+    }
+
     /// Signs at once where that keeps nobody waiting. Place kept: whether this client may use this key for
     /// these data (confirmation, destinations) is asked between finding the key and signing.
     fn sign(
         &self,
-        key: &[u8],
-        data: &[u8],
-        flags: SignFlags,
+        message: &[u8],
+        wanted: &Wanted<'_>,
         is_alone: bool,
         replies: &mut Vec<u8>,
     ) -> Result<Progress, Refusal> {
         let snapshot = self.agent.snapshot();
-        let key = snapshot
-            .find(key)
-            .filter(|entry| snapshot.is_offered(entry, None))
-            .ok_or(Refusal::UnknownKey)?
-            .key();
+        let (signer, login) = match &self.reach {
+            Reach::Offered => (self.offered(&snapshot, wanted.key)?.signer(), None),
+            Reach::Only(only) => {
+                let (signer, login) = only.permit(&snapshot, wanted.key, wanted.data, &self.bindings)?;
+                (signer, Some(login))
+            }
+        };
+        let key = match signer {
+            Signer::Own(key) => key,
+            Signer::Foreign(foreign) => {
+                return Ok(Progress::Later(Task::Forward {
+                    foreign: Arc::clone(foreign),
+                    request: message.to_vec(),
+                    login,
+                }));
+            }
+        };
         let at_once = match key.effort() {
             Effort::Little => true,
             Effort::Moderate => is_alone,
@@ -107,12 +194,29 @@ impl Session {
         if !at_once {
             return Ok(Progress::Later(Task::Sign {
                 key: Arc::clone(key),
-                data: data.to_vec(),
-                flags,
+                data: wanted.data.to_vec(),
+                flags: wanted.flags,
+                login,
             }));
         }
-        put_signature(key, data, flags, replies)?;
+        put_signature(key, wanted.data, wanted.flags, replies)?;
+        self.note(login);
         Ok(Progress::Replied)
+    }
+
+    /// A key that this client is shown, or was shown a moment ago: an offer that changes in the midst of a login does
+    /// not make it fail.
+    fn offered<'a>(&self, snapshot: &'a Snapshot, public_blob: &[u8]) -> Result<&'a Entry, Refusal> {
+        let entry = snapshot.find(public_blob).ok_or(Refusal::UnknownKey)?;
+        let was_listed = || {
+            let listed = self.listed.as_ref();
+            !entry.is_offered_nowhere() && listed.is_some_and(|list| is_listed(list, public_blob))
+        };
+        if snapshot.is_offered(entry, self.bindings.host_key()) || was_listed() {
+            Ok(entry)
+        } else {
+            Err(Refusal::UnknownKey)
+        }
     }
 
     /// Signs away from the threads that serve clients.
@@ -121,6 +225,7 @@ impl Session {
         key: Arc<SigningKey>,
         data: Vec<u8>,
         flags: SignFlags,
+        login: Option<Login>,
         replies: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
         let job = move || {
@@ -128,8 +233,41 @@ impl Session {
             put_signature(&key, &data, flags, &mut reply).map(|()| reply)
         };
         replies.append(&mut self.agent.signing().run(job).await??);
+        self.note(login);
         Ok(())
     }
+
+    /// Has another agent sign.
+    async fn forward(
+        &mut self,
+        foreign: &Foreign,
+        request: &[u8],
+        login: Option<Login>,
+        replies: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let _place = self.agent.forward()?;
+        let signing = self.upstreams.sign(&foreign.socket, self.bindings.all(), request);
+        let reply = timeout(self.upstream_limit, signing)
+            .await
+            .map_err(|_| UpstreamError::TooLate)??;
+        put_prefixed(replies, |out| out.extend_from_slice(&reply));
+        self.note(login);
+        Ok(())
+    }
+
+    /// A private socket tells which logins it signed for.
+    fn note(&self, login: Option<Login>) {
+        if let (Reach::Only(only), Some(login)) = (&self.reach, login) {
+            only.note(login);
+        }
+    }
+}
+
+/// What a client asks to have signed.
+struct Wanted<'a> {
+    key: &'a [u8],
+    data: &'a [u8],
+    flags: SignFlags,
 }
 
 /// A request that takes longer than answering others may wait.
@@ -138,6 +276,12 @@ pub(crate) enum Task {
         body: Zeroizing<Vec<u8>>,
         constrained: bool,
     },
+    Forward {
+        foreign: Arc<Foreign>,
+        /// The whole message.
+        request: Vec<u8>,
+        login: Option<Login>,
+    },
     Lock {
         passphrase: Zeroizing<Vec<u8>>,
     },
@@ -145,6 +289,7 @@ pub(crate) enum Task {
         key: Arc<SigningKey>,
         data: Vec<u8>,
         flags: SignFlags,
+        login: Option<Login>,
     },
     Unlock {
         passphrase: Zeroizing<Vec<u8>>,
@@ -161,7 +306,7 @@ impl Task {
                 constrained: true, ..
             } => number::ADD_ID_CONSTRAINED,
             Self::Lock { .. } => number::LOCK,
-            Self::Sign { .. } => number::SIGN_REQUEST,
+            Self::Forward { .. } | Self::Sign { .. } => number::SIGN_REQUEST,
             Self::Unlock { .. } => number::UNLOCK,
         }
     }

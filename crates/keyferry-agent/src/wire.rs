@@ -39,6 +39,11 @@ impl<'a> Reader<'a> {
         Ok(&bytes[zeros..])
     }
 
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

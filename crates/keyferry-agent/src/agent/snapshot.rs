@@ -5,6 +5,8 @@ use crate::clock::Moment;
 use crate::frames::MAX_MESSAGE;
 use crate::key::SigningKey;
 use crate::message::number;
+use crate::private_socket::Signer;
+use crate::upstream::Foreign;
 use crate::wire::{Reader, put_prefixed, put_string};
 use std::borrow::Borrow;
 use std::collections::HashSet;
@@ -19,9 +21,12 @@ pub(crate) struct Snapshot {
     managed: Vec<Arc<Managed>>,
     /// In the order of their coming.
     added: Vec<Arc<Added>>,
+    /// In the order of their public blobs; none that is ours as well.
+    lent: Vec<Arc<Lent>>,
     list: Arc<[u8]>,
     /// Whether any key is offered to some hosts, so that clients bound to different hosts see different lists.
     has_hosts: bool,
+    is_locked: bool,
     pub(super) next_expiry: Option<Moment>,
 }
 
@@ -41,44 +46,87 @@ pub(crate) struct Added {
     pub(crate) expires: Option<Moment>,
 }
 
+/// A key in another agent.
+pub(crate) struct Lent {
+    pub(crate) foreign: Arc<Foreign>,
+    pub(crate) audience: Audience,
+}
+
 impl Snapshot {
-    /// Of the keys that are neither held nor locked away, `managed` in the order of the list.
-    pub(super) fn new(
-        managed: Vec<Arc<Managed>>,
-        added: Vec<Arc<Added>>,
-        next_expiry: Option<Moment>,
-    ) -> Self {
-        let keys = managed
+    /// Of the keys that are not held back, `managed` in the order of the list.
+    pub(super) fn new(managed: Vec<Arc<Managed>>, added: Vec<Arc<Added>>, lent: Vec<Arc<Lent>>) -> Self {
+        let mut keys: HashSet<Entry> = managed
             .iter()
             .map(|managed| Entry::Managed(Arc::clone(managed)))
             .chain(added.iter().map(|added| Entry::Added(Arc::clone(added))))
             .collect();
-        let mut list = List::default();
-        for managed in managed.iter().filter(|managed| managed.audience.is_everyone()) {
-            list.put(managed.key.public_blob(), managed.comment.as_bytes());
-        }
-        for added in &added {
-            list.put(added.key.public_blob(), &added.comment);
-        }
-        let has_hosts = managed
+        let lent: Vec<_> = lent
+            .into_iter()
+            .filter(|lent| keys.insert(Entry::Lent(Arc::clone(lent))))
+            .collect();
+        let audiences = managed
             .iter()
-            .any(|managed| matches!(managed.audience, Audience::Hosts(_)));
-        Self {
+            .map(|managed| &managed.audience)
+            .chain(lent.iter().map(|lent| &lent.audience));
+        let mut snapshot = Self {
+            has_hosts: audiences
+                .into_iter()
+                .any(|audience| matches!(audience, Audience::Hosts(_))),
             keys,
             managed,
             added,
-            list: list.into_reply(),
-            has_hosts,
-            next_expiry,
+            lent,
+            list: Arc::default(),
+            is_locked: false,
+            next_expiry: None,
+        };
+        let mut list = List::default();
+        list.put_managed(
+            snapshot
+                .managed
+                .iter()
+                .filter(|managed| managed.audience.is_everyone()),
+        );
+        list.put_lent(snapshot.lent.iter().filter(|lent| lent.audience.is_everyone()));
+        list.put_added(&snapshot.added);
+        snapshot.list = list.into_reply();
+        snapshot
+    }
+
+    /// Of a locked agent.
+    pub(super) fn locked() -> Self {
+        Self {
+            is_locked: true,
+            ..Self::default()
         }
     }
 
-    /// The whole frame that answers a request for the list, for a client bound to this host or to none.
-    pub(crate) fn list(&self, host_key: Option<&[u8]>) -> Arc<[u8]> {
-        match host_key {
-            Some(host_key) if self.has_hosts => self.list_for(host_key),
-            _ => Arc::clone(&self.list),
-        }
+    pub(super) fn expiring(self, next_expiry: Option<Moment>) -> Self {
+        Self { next_expiry, ..self }
+    }
+
+    /// The whole frame that answers a request for the list, if it is the same for a client bound to this host, or to
+    /// none, as for everybody.
+    pub(crate) fn common_list(&self, host_key: Option<&[u8]>) -> Option<&Arc<[u8]>> {
+        (host_key.is_none() || !self.has_hosts).then_some(&self.list)
+    }
+
+    /// The frame for a client that is bound to this host. What is known to be let in there comes first: servers hear
+    /// out but a few keys.
+    pub(crate) fn list_for(&self, host_key: &[u8]) -> Arc<[u8]> {
+        let mut list = List::default();
+        list.put_managed(
+            self.managed
+                .iter()
+                .filter(|managed| managed.audience.has_host(host_key)),
+        );
+        list.put_lent(self.lent.iter().filter(|lent| lent.audience.has_host(host_key)));
+        let others =
+            |managed: &&Arc<Managed>| managed.audience.is_everyone() && self.is_shown(managed, host_key);
+        list.put_managed(self.managed.iter().filter(others));
+        list.put_lent(self.lent.iter().filter(|lent| lent.audience.is_everyone()));
+        list.put_added(&self.added);
+        list.into_reply()
     }
 
     /// A key that is loaded, whether or not it is offered to anybody.
@@ -93,14 +141,20 @@ impl Snapshot {
             .find(|managed| managed.generation == generation)
     }
 
+    /// Nothing lists or signs.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
     /// Whether a client bound to this host, or to none, is shown this key.
     pub(crate) fn is_offered(&self, entry: &Entry, host_key: Option<&[u8]>) -> bool {
-        let Entry::Managed(managed) = entry else {
-            return true;
-        };
-        match host_key {
-            Some(host_key) if self.has_hosts => self.is_shown(managed, host_key),
-            _ => managed.audience.is_everyone(),
+        match (entry, host_key) {
+            (Entry::Added(_), _) => true,
+            (Entry::Lent(lent), _) => {
+                lent.audience.is_everyone() || host_key.is_some_and(|host| lent.audience.has_host(host))
+            }
+            (Entry::Managed(managed), Some(host_key)) if self.has_hosts => self.is_shown(managed, host_key),
+            (Entry::Managed(managed), _) => managed.audience.is_everyone(),
         }
     }
 
@@ -120,50 +174,45 @@ impl Snapshot {
         let after = &self.managed[start..];
         &after[..after.partition_point(|managed| managed.name == name)]
     }
-
-    /// What is known to be let in there comes first: servers hear out but a few keys.
-    fn list_for(&self, host_key: &[u8]) -> Arc<[u8]> {
-        let mut list = List::default();
-        let mut put = |managed: &Managed| list.put(managed.key.public_blob(), managed.comment.as_bytes());
-        for managed in &self.managed {
-            if managed.audience.has_host(host_key) {
-                put(managed);
-            }
-        }
-        for managed in &self.managed {
-            if managed.audience.is_everyone() && self.is_shown(managed, host_key) {
-                put(managed);
-            }
-        }
-        for added in &self.added {
-            list.put(added.key.public_blob(), &added.comment);
-        }
-        list.into_reply()
-    }
 }
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self::new(Vec::new(), Vec::new(), None)
+        Self::new(Vec::new(), Vec::new(), Vec::new())
     }
 }
 
 /// A key as it is found: by its public blob.
 pub(crate) enum Entry {
     Added(Arc<Added>),
+    Lent(Arc<Lent>),
     Managed(Arc<Managed>),
 }
 
 impl Entry {
-    pub(crate) fn key(&self) -> &Arc<SigningKey> {
+    pub(crate) fn signer(&self) -> Signer<'_> {
         match self {
-            Self::Added(added) => &added.key,
-            Self::Managed(managed) => &managed.key,
+            Self::Added(added) => Signer::Own(&added.key),
+            Self::Lent(lent) => Signer::Foreign(&lent.foreign),
+            Self::Managed(managed) => Signer::Own(&managed.key),
+        }
+    }
+
+    /// Whether it is kept from every client.
+    pub(crate) fn is_offered_nowhere(&self) -> bool {
+        match self {
+            Self::Added(_) => false,
+            Self::Lent(lent) => matches!(lent.audience, Audience::Nobody),
+            Self::Managed(managed) => matches!(managed.audience, Audience::Nobody),
         }
     }
 
     fn public_blob(&self) -> &[u8] {
-        self.key().public_blob()
+        match self {
+            Self::Added(added) => added.key.public_blob(),
+            Self::Lent(lent) => &lent.foreign.public_blob,
+            Self::Managed(managed) => managed.key.public_blob(),
+        }
     }
 }
 
@@ -203,6 +252,24 @@ impl List {
             put_string(&mut self.entries, public_blob);
             put_string(&mut self.entries, comment);
             self.count += 1;
+        }
+    }
+
+    fn put_managed<'a>(&mut self, all: impl Iterator<Item = &'a Arc<Managed>>) {
+        for managed in all {
+            self.put(managed.key.public_blob(), managed.comment.as_bytes());
+        }
+    }
+
+    fn put_lent<'a>(&mut self, all: impl Iterator<Item = &'a Arc<Lent>>) {
+        for lent in all {
+            self.put(&lent.foreign.public_blob, lent.foreign.comment.as_bytes());
+        }
+    }
+
+    fn put_added(&mut self, all: &[Arc<Added>]) {
+        for added in all {
+            self.put(added.key.public_blob(), &added.comment);
         }
     }
 

@@ -2,10 +2,11 @@
 
 use super::offer::{Audience, Offer};
 use super::passphrase::Passphrase;
-use super::snapshot::{Added, MAX_LIST_LENGTH, MAX_LISTED, Managed, Snapshot, entry_length};
+use super::snapshot::{Added, Lent, MAX_LIST_LENGTH, MAX_LISTED, Managed, Snapshot, entry_length};
 use super::{LoadError, ManagedKey};
 use crate::clock::Moment;
 use crate::message::{Addition, Refusal};
+use crate::upstream::Foreign;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(super) struct Store {
     held: BTreeSet<String>,
     /// In the order of their coming.
     added: Vec<Arc<Added>>,
+    /// By public blob.
+    lent: BTreeMap<Vec<u8>, Arc<Lent>>,
     /// There is one while the agent is locked.
     passphrase: Option<Arc<Passphrase>>,
 }
@@ -33,7 +36,7 @@ impl Store {
             comment,
             offer,
         } = key;
-        if comment.contains('\0') || comment.len() > MAX_MANAGED_COMMENT {
+        if !is_listable(&comment) {
             return Err(LoadError::Comment { name });
         }
         if let Some(other) = self
@@ -83,6 +86,18 @@ impl Store {
 
     pub(super) fn is_loaded(&self, name: &str, generation: u64) -> bool {
         self.managed.contains_key(&(name.to_owned(), Reverse(generation)))
+    }
+
+    pub(super) fn lend(&mut self, foreign: Foreign, offer: Offer) {
+        let lent = Lent {
+            audience: offer.into(),
+            foreign: Arc::new(foreign),
+        };
+        self.lent.insert(lent.foreign.public_blob.clone(), Arc::new(lent));
+    }
+
+    pub(super) fn unlend(&mut self, public_blob: &[u8]) -> bool {
+        self.lent.remove(public_blob).is_some()
     }
 
     pub(super) fn hold(&mut self, name: &str) {
@@ -207,13 +222,14 @@ impl Store {
     pub(super) fn snapshot(&self) -> Snapshot {
         let next_expiry = self.added.iter().filter_map(|added| added.expires).min();
         if self.passphrase.is_some() {
-            return Snapshot::new(Vec::new(), Vec::new(), next_expiry);
+            return Snapshot::locked().expiring(next_expiry);
         }
         let managed = self
             .managed
             .values()
             .filter(|managed| !self.held.contains(&managed.name));
-        Snapshot::new(managed.cloned().collect(), self.added.clone(), next_expiry)
+        let lent = self.lent.values().cloned().collect();
+        Snapshot::new(managed.cloned().collect(), self.added.clone(), lent).expiring(next_expiry)
     }
 
     fn of_pair(&self, public_blob: &[u8]) -> Option<&Managed> {
@@ -224,4 +240,9 @@ impl Store {
     }
 }
 
-const MAX_MANAGED_COMMENT: usize = 1024;
+/// Whether a comment of ours may stand in a list: OpenSSH's client refuses a list in which one has a NUL.
+pub(super) fn is_listable(comment: &str) -> bool {
+    comment.len() <= MAX_COMMENT && !comment.contains('\0')
+}
+
+const MAX_COMMENT: usize = 1024;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::private_socket::Signer;
 use crate::wire::put_string;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
@@ -26,16 +27,23 @@ fn load(agent: &Agent, name: &str, seed: u8) -> SigningKey {
     key()
 }
 
+fn own(entry: &snapshot::Entry) -> &Arc<SigningKey> {
+    match entry.signer() {
+        Signer::Own(key) => key,
+        Signer::Foreign(_) => panic!("it is in another agent"),
+    }
+}
+
 #[tokio::test]
 async fn what_is_removed_is_dropped_everywhere() {
     let agent = Agent::new(Options::default());
     let twin = load(&agent, "managed", 1);
-    let managed = Arc::downgrade(agent.snapshot().find(twin.public_blob()).unwrap().key());
+    let managed = Arc::downgrade(own(agent.snapshot().find(twin.public_blob()).unwrap()));
     let mut body = private_blob(2);
     put_string(&mut body, b"");
     agent.add(Zeroizing::new(body), false).await.unwrap();
     let public = SigningKey::from_private_blob(&private_blob(2)).unwrap();
-    let added = Arc::downgrade(agent.snapshot().find(public.public_blob()).unwrap().key());
+    let added = Arc::downgrade(own(agent.snapshot().find(public.public_blob()).unwrap()));
 
     agent.remove_all().unwrap();
     assert!(
@@ -65,7 +73,7 @@ async fn a_key_is_dropped_when_its_time_is_over_though_nobody_asks() {
         let public = SigningKey::from_private_blob(&private_blob(1)).unwrap();
         snapshot
             .find(public.public_blob())
-            .map(|entry| Arc::downgrade(entry.key()))
+            .map(|entry| Arc::downgrade(own(entry)))
     };
     let key = key.expect("500 ms are not over yet");
     let gone = async {

@@ -2,11 +2,12 @@
 
 use super::{Effort, KeyError};
 use crate::message::Refusal;
-use crate::wire::{Reader, put_string};
+use crate::wire::{Malformed, Reader, put_string};
 use aws_lc_rs::digest::{self, digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, Signature,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1_SIGNING,
+    ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_ASN1_SIGNING, ECDSA_P521_SHA512_FIXED, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, Signature, UnparsedPublicKey,
 };
 use zeroize::Zeroizing;
 
@@ -21,9 +22,7 @@ impl Ecdsa {
         let name = reader.string()?;
         let point = reader.string()?;
         let scalar = reader.mpint()?;
-        // The point uncompressed, which is the only form that OpenSSH writes or reads.
-        let is_point = point.len() == 1 + 2 * curve.length && point[0] == 4;
-        if name != curve.name.as_bytes() || !is_point || scalar.len() > curve.length {
+        if name != curve.name.as_bytes() || !curve.is_point(point) || scalar.len() > curve.length {
             return Err(KeyError::Malformed);
         }
         let mut padded = Zeroizing::new([0; MAX_LENGTH]);
@@ -33,9 +32,7 @@ impl Ecdsa {
             .map_err(|_| KeyError::Mismatch)?;
 
         let mut blob = Vec::new();
-        put_string(&mut blob, curve.algorithm.as_bytes());
-        put_string(&mut blob, name);
-        put_string(&mut blob, point);
+        curve.put_blob(point, &mut blob);
         Ok((Self { curve, pair }, blob))
     }
 
@@ -94,6 +91,7 @@ pub(super) struct Curve {
     length: usize,
     hash: &'static digest::Algorithm,
     signing: &'static EcdsaSigningAlgorithm,
+    verifying: &'static EcdsaVerificationAlgorithm,
 }
 
 impl Curve {
@@ -101,6 +99,45 @@ impl Curve {
         CURVES
             .iter()
             .find(|curve| curve.algorithm.as_bytes() == algorithm)
+    }
+
+    /// Reads the curve's name and the point of a public half.
+    pub(super) fn read_point<'a>(&self, reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+        let name = reader.string()?;
+        let point = reader.string()?;
+        if name == self.name.as_bytes() && self.is_point(point) {
+            Ok(point)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// The blob of a public half.
+    pub(super) fn put_blob(&self, point: &[u8], out: &mut Vec<u8>) {
+        put_string(out, self.algorithm.as_bytes());
+        put_string(out, self.name.as_bytes());
+        put_string(out, point);
+    }
+
+    /// Whether these two numbers, as RFC 5656 §3.1.2 has them, are the signature of the point's private half.
+    pub(super) fn verify(&self, point: &[u8], data: &[u8], signature: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(signature);
+        let mut both = [0; 2 * MAX_LENGTH];
+        let both = &mut both[..2 * self.length];
+        for place in both.chunks_mut(self.length) {
+            let number = reader.mpint()?;
+            let start = self.length.checked_sub(number.len()).ok_or(Malformed)?;
+            place[start..].copy_from_slice(number);
+        }
+        reader.end()?;
+        UnparsedPublicKey::new(self.verifying, point)
+            .verify(data, both)
+            .map_err(|_| Malformed)
+    }
+
+    /// The point uncompressed, which is the only form that OpenSSH writes or reads.
+    fn is_point(&self, point: &[u8]) -> bool {
+        point.len() == 1 + 2 * self.length && point[0] == 4
     }
 }
 
@@ -112,6 +149,7 @@ static CURVES: [Curve; 3] = [
         length: 32,
         hash: &digest::SHA256,
         signing: &ECDSA_P256_SHA256_ASN1_SIGNING,
+        verifying: &ECDSA_P256_SHA256_FIXED,
     },
     Curve {
         algorithm: "ecdsa-sha2-nistp384",
@@ -120,6 +158,7 @@ static CURVES: [Curve; 3] = [
         length: 48,
         hash: &digest::SHA384,
         signing: &ECDSA_P384_SHA384_ASN1_SIGNING,
+        verifying: &ECDSA_P384_SHA384_FIXED,
     },
     Curve {
         algorithm: "ecdsa-sha2-nistp521",
@@ -128,6 +167,7 @@ static CURVES: [Curve; 3] = [
         length: MAX_LENGTH,
         hash: &digest::SHA512,
         signing: &ECDSA_P521_SHA512_ASN1_SIGNING,
+        verifying: &ECDSA_P521_SHA512_FIXED,
     },
 ];
 

@@ -35,4 +35,4 @@ impl Ed25519 {
 }
 
 const SEED_LENGTH: usize = 32;
-const PUBLIC_LENGTH: usize = 32;
+pub(super) const PUBLIC_LENGTH: usize = 32;

@@ -2,11 +2,12 @@
 
 use super::{Effort, KeyError};
 use crate::message::Refusal;
-use crate::wire::{Reader, put_mpint, put_string};
+use crate::wire::{Malformed, Reader, put_mpint, put_string};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
 use aws_lc_rs::signature::{
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding,
+    RsaKeyPair, RsaParameters,
 };
 use zeroize::Zeroizing;
 
@@ -88,15 +89,39 @@ impl Rsa {
 pub(super) struct Algorithm {
     pub(super) name: &'static str,
     encoding: &'static dyn RsaEncoding,
+    parameters: &'static RsaParameters,
+}
+
+impl Algorithm {
+    pub(super) fn named(name: &[u8]) -> Option<&'static Self> {
+        [&SHA2_256, &SHA2_512]
+            .into_iter()
+            .find(|algorithm| algorithm.name.as_bytes() == name)
+    }
+
+    /// Whether these bytes are the signature of the private half of `e` and `n`. Leading zero bytes may lack, as
+    /// RFC 8332 has it.
+    pub(super) fn verify(&self, e: &[u8], n: &[u8], data: &[u8], signature: &[u8]) -> Result<(), Malformed> {
+        let missing = n.len().checked_sub(signature.len()).ok_or(Malformed)?;
+        if e.len() > MAX_EXPONENT_LENGTH || !(MIN_BITS..=MAX_BITS).contains(&bit_length(n)) {
+            return Err(Malformed);
+        }
+        let padded = [&vec![0; missing], signature].concat();
+        PublicKeyComponents { n, e }
+            .verify(self.parameters, data, &padded)
+            .map_err(|_| Malformed)
+    }
 }
 
 pub(super) static SHA2_256: Algorithm = Algorithm {
     name: "rsa-sha2-256",
     encoding: &RSA_PKCS1_SHA256,
+    parameters: &RSA_PKCS1_2048_8192_SHA256,
 };
 pub(super) static SHA2_512: Algorithm = Algorithm {
     name: "rsa-sha2-512",
     encoding: &RSA_PKCS1_SHA512,
+    parameters: &RSA_PKCS1_2048_8192_SHA512,
 };
 
 fn is_odd(number: &[u8]) -> bool {

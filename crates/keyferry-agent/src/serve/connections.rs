@@ -16,6 +16,8 @@ pub(super) struct Connections {
     open: Mutex<HashMap<u64, Open>>,
     next: AtomicU64,
     start: Instant,
+    /// Nothing but clients is served where these are.
+    have_lanes: bool,
     stopping: AtomicBool,
 }
 
@@ -33,7 +35,7 @@ struct State {
 }
 
 impl Connections {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize, have_lanes: bool) -> Arc<Self> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, MAX_CONNECTIONS);
         Arc::new(Self {
             limit,
@@ -41,6 +43,7 @@ impl Connections {
             open: Mutex::default(),
             next: AtomicU64::new(0),
             start: Instant::now(),
+            have_lanes,
             stopping: AtomicBool::new(false),
         })
     }
@@ -142,9 +145,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whether this is the only one that is open.
+    /// Whether this is the only one that is open, and nobody else waits for its thread.
     pub(crate) fn is_alone(&self) -> bool {
-        self.all.places.available_permits() + 1 == self.all.limit as usize
+        self.all.have_lanes && self.all.places.available_permits() + 1 == self.all.limit as usize
     }
 
     /// Bytes came from the client.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 /// The lanes of one socket. Their threads end when this is dropped, and what still runs on them is dropped there.
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     lanes: Vec<Lane>,
 }
 
@@ -31,6 +31,16 @@ impl Lanes {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let lanes = (0..cores.min(MOST)).filter_map(|_| Lane::start()).collect();
         Self { lanes }
+    }
+
+    /// None: the caller's own runtime does the work.
+    pub(crate) fn none() -> Self {
+        Self { lanes: Vec::new() }
+    }
+
+    /// Whether nothing but clients is served on them.
+    pub(super) fn are_ours(&self) -> bool {
+        !self.lanes.is_empty()
     }
 
     /// Runs a task on the lane that has the fewest.

@@ -273,6 +273,16 @@ impl TestKey {
         }
     }
 
+    /// The public half as a line of authorized_keys, without a comment.
+    pub(crate) fn line(&self) -> String {
+        let kind = take_string(&mut &self.public[..]);
+        format!(
+            "{} {}",
+            String::from_utf8_lossy(kind),
+            STANDARD.encode(&self.public)
+        )
+    }
+
     /// The strings of the private half, the type's name first.
     pub(crate) fn fields(&self) -> Vec<Vec<u8>> {
         let mut rest = &self.private[..];
