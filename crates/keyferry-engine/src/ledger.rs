@@ -15,6 +15,7 @@ mod rows;
 mod schema;
 mod state_directory;
 mod store;
+mod trusted;
 mod view;
 
 #[cfg(test)]
@@ -23,6 +24,9 @@ mod tests;
 pub use rows::{
     Effect, EffectKind, EffectOutcome, Generation, GenerationState, HostRow, HostState, KeyRow, ORPHANS,
     Placement, PlacementState, Stage, Write,
+};
+pub use trusted::{
+    NoSelector, Purpose, Revocation, RevocationId, RevocationState, Selector, Trusted, TrustedId,
 };
 pub use view::LedgerView;
 
@@ -166,6 +170,10 @@ pub struct History {
     pub hosts: Vec<HostRow>,
     /// All placements, removed ones too.
     pub placements: Vec<Placement>,
+    /// All of other people's lines, removed ones too.
+    pub trusted: Vec<Trusted>,
+    /// All revocations, those that are done too.
+    pub revocations: Vec<Revocation>,
     /// All effects, in the order they were begun.
     pub effects: Vec<Effect>,
 }

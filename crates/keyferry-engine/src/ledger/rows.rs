@@ -2,6 +2,7 @@
 
 use keyferry_plugin::contract::Algorithm;
 
+use super::trusted::{Revocation, Trusted};
 use crate::desired::{Account, GeneratedBy};
 
 /// The key that pairs are booked on which keyferry made, forgot and was asked to delete. No file can have this name.
@@ -402,6 +403,10 @@ pub struct Write {
     pub hosts: Vec<HostRow>,
     /// By key, generation and host.
     pub placements: Vec<Placement>,
+    /// By key, host and public half.
+    pub trusted: Vec<Trusted>,
+    /// By host and selector.
+    pub revocations: Vec<Revocation>,
     /// By id.
     pub effects: Vec<Effect>,
 }

@@ -29,6 +29,35 @@ ALTER TABLE placement ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE effect ADD COLUMN host TEXT;
 ";
 
+/// What is new in version 4 besides.
+pub(super) const TRUSTED: &str = "
+CREATE TABLE trusted (
+    key          TEXT NOT NULL REFERENCES key (name),
+    host         TEXT NOT NULL REFERENCES host (address),
+    public_key   TEXT NOT NULL,
+    purpose      TEXT NOT NULL,
+    line         TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    until        INTEGER,
+    verified_at  INTEGER,
+    changed_at   INTEGER NOT NULL,
+    note         TEXT,
+    PRIMARY KEY (key, host, public_key)
+) STRICT;
+
+CREATE TABLE revocation (
+    host          TEXT NOT NULL,
+    selector      TEXT NOT NULL,
+    accepts_loss  INTEGER NOT NULL,
+    state         TEXT NOT NULL,
+    lines         TEXT NOT NULL,
+    asked_at      INTEGER NOT NULL,
+    changed_at    INTEGER NOT NULL,
+    note          TEXT,
+    PRIMARY KEY (host, selector)
+) STRICT;
+";
+
 /// Times are milliseconds since 1970 UTC. Rows are never removed: they are the history.
 pub(super) const TABLES: &str = "
 CREATE TABLE installation (

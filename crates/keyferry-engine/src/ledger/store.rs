@@ -12,12 +12,13 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 use super::machine::Machine;
 use super::place::Place;
 use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Stage, Write};
-use super::schema::{FROM_1, FROM_2, FROM_3, TABLES, VERSION};
+use super::schema::{FROM_1, FROM_2, FROM_3, TABLES, TRUSTED, VERSION};
 use super::{History, LedgerView};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
 
 mod hosts;
+mod trusted;
 
 /// One connection.
 #[derive(Debug)]
@@ -136,6 +137,12 @@ impl Store {
                 for placement in &write.placements {
                     hosts::put_placement(&transaction, placement)?;
                 }
+                for row in &write.trusted {
+                    trusted::put(&transaction, row)?;
+                }
+                for row in &write.revocations {
+                    trusted::put_revocation(&transaction, row)?;
+                }
                 for effect in &write.effects {
                     put_effect(&transaction, effect)?;
                 }
@@ -187,6 +194,16 @@ impl Store {
                 .into_iter()
                 .map(|placement| (placement.id(), placement))
                 .collect(),
+            trusted: self
+                .trusted("WHERE state <> 'removed'")?
+                .into_iter()
+                .map(|row| (row.id(), row))
+                .collect(),
+            revocations: self
+                .revocations("WHERE state <> 'removed'")?
+                .into_iter()
+                .map(|row| (row.id(), row))
+                .collect(),
             foreign_names: foreign_names.into_iter().map(|row| row.pair_name).collect(),
             last_effect,
         })
@@ -199,6 +216,8 @@ impl Store {
             generations: self.generations("")?,
             hosts: self.hosts()?,
             placements: self.placements("")?,
+            trusted: self.trusted("")?,
+            revocations: self.revocations("")?,
             effects: self.effects()?,
         })
     }
@@ -228,6 +247,7 @@ impl Store {
         let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if found == 0 {
             transaction.execute_batch(TABLES)?;
+            transaction.execute_batch(TRUSTED)?;
             transaction.execute(
                 "INSERT INTO installation (id, created_at, machine_id, host_name, uid) VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![
@@ -247,6 +267,7 @@ impl Store {
             }
             if found < 4 {
                 transaction.execute_batch(FROM_3)?;
+                transaction.execute_batch(TRUSTED)?;
             }
         }
         if found < VERSION {

@@ -49,6 +49,34 @@ fn placement(n: u64, state: PlacementState) -> Placement {
     }
 }
 
+fn trusted(purpose: Purpose, state: PlacementState) -> Trusted {
+    Trusted {
+        key: "web".to_owned(),
+        host: "deploy@web-1".to_owned(),
+        public_key: format!("ssh-ed25519 {}", purpose.name()),
+        purpose,
+        line: "ssh-ed25519 AAAA keyferry".to_owned(),
+        state,
+        until: Some(20),
+        verified_at: Some(9),
+        changed_at: 10,
+        note: Some("why".to_owned()),
+    }
+}
+
+fn revocation(selector: Selector, state: RevocationState) -> Revocation {
+    Revocation {
+        host: "deploy@web-9".to_owned(),
+        selector,
+        accepts_loss: true,
+        state,
+        lines: "ssh-ed25519 AAAA keyferry\n".to_owned(),
+        asked_at: 7,
+        changed_at: 8,
+        note: Some("why".to_owned()),
+    }
+}
+
 fn generation(n: u64, state: GenerationState) -> Generation {
     Generation {
         key: "web".to_owned(),
@@ -122,6 +150,34 @@ fn rows_survive_and_ended_ones_leave_the_view() {
         write_now(&ledger, write.clone()).unwrap();
         view.apply(write);
     }
+    for (state, revocation_state) in PlacementState::ALL
+        .into_iter()
+        .zip(RevocationState::ALL.into_iter().cycle())
+    {
+        let write = Write {
+            trusted: Purpose::ALL
+                .map(|purpose| {
+                    trusted(
+                        purpose,
+                        if purpose == Purpose::Grant {
+                            state
+                        } else {
+                            PlacementState::Verified
+                        },
+                    )
+                })
+                .into(),
+            revocations: vec![
+                revocation(Selector::Owner("li".to_owned()), RevocationState::Left),
+                revocation(Selector::Machine("li-laptop-3fa2c1".to_owned()), revocation_state),
+                revocation(Selector::Key("web".to_owned()), RevocationState::Removed),
+                revocation(Selector::Grant("SHA256:abc".to_owned()), RevocationState::Asked),
+            ],
+            ..Write::default()
+        };
+        write_now(&ledger, write.clone()).unwrap();
+        view.apply(write);
+    }
     assert_eq!(view.foreign_names.len(), 1);
     // Nothing but this test goes on from there.
     view.foreign_names.clear();
@@ -133,6 +189,21 @@ fn rows_survive_and_ended_ones_leave_the_view() {
     assert_eq!(read.last_effect, 5);
     assert_eq!(read.placements.len(), 1);
     assert_eq!(read.placements_of("web").count(), 1);
+    assert_eq!(read.trusted_of("web").count(), 2, "the grant has ended");
+    assert_eq!(read.trusted_of("we").count() + read.trusted_of("webs").count(), 0);
+    assert_eq!(read.revocations.len(), 3);
+    assert_eq!(
+        read.recovery_verified("deploy@web-1", "ssh-ed25519 recovery"),
+        Some(9)
+    );
+    assert_eq!(
+        read.recovery_verified("deploy@web-2", "ssh-ed25519 recovery"),
+        None
+    );
+    assert_eq!(
+        read.recovery_verified("deploy@web-1", "ssh-ed25519 also_trust"),
+        None
+    );
 
     let history = read_history(directory.path()).unwrap();
     assert_eq!(history.keys, [key("web")]);
@@ -142,6 +213,12 @@ fn rows_survive_and_ended_ones_leave_the_view() {
         placement(2, PlacementState::Verified),
     ];
     assert_eq!(history.placements, placements);
+    assert_eq!(history.trusted.len(), 3);
+    assert_eq!(
+        history.trusted[1],
+        trusted(Purpose::Grant, PlacementState::Removed)
+    );
+    assert_eq!(history.revocations.len(), 4);
     assert_eq!(
         history.generations,
         [
@@ -377,6 +454,9 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     drop(ledger);
     let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
     let added = [schema::FROM_1, schema::FROM_2, schema::FROM_3].concat();
+    connection
+        .execute_batch("DROP TABLE trusted; DROP TABLE revocation;")
+        .unwrap();
     let mut dropped = 0;
     for statement in added.split(';').filter(|statement| !statement.trim().is_empty()) {
         let (table, column) = statement.split_once(" ADD COLUMN ").unwrap();

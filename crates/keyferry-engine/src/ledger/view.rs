@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::{Generation, GenerationState, HostRow, KeyRow, Placement, PlacementState, Write};
+use super::trusted::{Purpose, Revocation, RevocationId, RevocationState, Trusted, TrustedId};
 
 /// The rows that still matter: every key, and every generation that has not ended.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -17,6 +18,10 @@ pub struct LedgerView {
     pub hosts: BTreeMap<String, HostRow>,
     /// What may stand on hosts, by key, generation and host: also of generations that have ended at the provider.
     pub placements: BTreeMap<(String, u64, String), Placement>,
+    /// Other people's lines that may stand on hosts, or are to be put there.
+    pub trusted: BTreeMap<TrustedId, Trusted>,
+    /// What the user wants off hosts, and is not yet.
+    pub revocations: BTreeMap<RevocationId, Revocation>,
     /// Names that were asked for and turned out to be somebody else's.
     pub foreign_names: BTreeSet<String>,
     /// The greatest effect id so far; 0: none.
@@ -49,6 +54,20 @@ impl LedgerView {
                 self.placements.insert(placement.id(), placement);
             }
         }
+        for row in write.trusted {
+            if row.state == PlacementState::Removed {
+                self.trusted.remove(&row.id());
+            } else {
+                self.trusted.insert(row.id(), row);
+            }
+        }
+        for row in write.revocations {
+            if row.state == RevocationState::Removed {
+                self.revocations.remove(&row.id());
+            } else {
+                self.revocations.insert(row.id(), row);
+            }
+        }
         for effect in write.effects {
             self.last_effect = self.last_effect.max(effect.id);
         }
@@ -74,6 +93,25 @@ impl LedgerView {
         self.placements
             .range((key.to_owned(), 0, String::new())..=(key.to_owned(), u64::MAX, "\u{10ffff}".to_owned()))
             .map(|(_, placement)| placement)
+    }
+
+    /// Other people's lines that may stand on hosts of a key.
+    pub fn trusted_of<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a Trusted> + use<'a> {
+        let first = (key.to_owned(), String::new(), String::new());
+        let key = key.to_owned();
+        self.trusted
+            .range(first..)
+            .map(|(_, row)| row)
+            .take_while(move |row| row.key == key)
+    }
+
+    /// When the recovery identity was last seen to log in at a host, over a line that still stands there.
+    pub fn recovery_verified(&self, host: &str, public_key: &str) -> Option<i64> {
+        let rows = self.trusted.values().filter(|row| {
+            row.purpose == Purpose::Recovery && row.host == host && row.public_key == public_key
+        });
+        let verified = rows.filter(|row| row.state == PlacementState::Verified);
+        verified.filter_map(|row| row.verified_at).max()
     }
 
     /// The key's row; one with nothing in it when there is none yet.
