@@ -68,6 +68,8 @@ impl LoginLoop {
                     let mut logins = logins.lock().expect("no thread panics with it");
                     logins.made[index].1 += 1;
                     logins.refused.extend(refused);
+                    drop(logins);
+                    std::thread::park_timeout(PACE);
                 }
             })
         });
@@ -153,6 +155,9 @@ impl Logins {
         );
     }
 }
+
+/// Time between two logins: one of them takes about a tenth of a second of a processor, and what is watched needs some too.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Logs in once; what it was if it failed.
 fn login(ssh: &mut Command, destination: &str) -> Option<RefusedLogin> {
