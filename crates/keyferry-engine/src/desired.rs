@@ -93,6 +93,10 @@ pub struct Account {
     pub insecure_http: bool,
     /// `[settings]`, checked against the manifest.
     pub settings: BTreeMap<String, Value>,
+    /// Where it is, as far as settings say: those that are URLs (an OpenStack's `auth_url`), as `NAME=URL`, joined by
+    /// blanks and in a form that depends on nothing but where they lead; empty: none of them is there. With another
+    /// place or [`endpoint`](Self::endpoint) it is another cloud, whatever the account's name.
+    pub place: String,
     /// `[credentials]`.
     pub credentials: CredentialSource,
     /// Requests in flight, 1 to 64; none: the daemon's default.

@@ -149,7 +149,7 @@ pub enum Action {
 /// Why a key gets nothing now, although nothing failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Waiting {
-    /// The account of an old pair is gone, or has another plugin or endpoint now.
+    /// The account of an old pair is gone, or has another plugin, endpoint or place now.
     AccountOfPair {
         /// The account.
         account: String,
@@ -157,6 +157,8 @@ pub enum Waiting {
         plugin: String,
         /// Its endpoint then; none: the vendor's own.
         endpoint: Option<String>,
+        /// Where its settings led then ([`Account::place`](crate::desired::Account::place)).
+        place: String,
         /// The pair's name.
         pair_name: String,
     },

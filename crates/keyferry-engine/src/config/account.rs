@@ -14,7 +14,7 @@ use super::later;
 use super::plugins::{Catalogue, PluginProblem};
 use super::problem::suggestion;
 use super::table::{Item, Table, Walk, shown};
-use super::value::Origin;
+use super::value::{Origin, canonical_url};
 use crate::desired::{Account, CredentialSource};
 
 mod credentials;
@@ -75,6 +75,7 @@ pub(super) fn check(name: &str, text: &Text, catalogue: &mut Catalogue<'_>) -> C
             region,
             endpoint,
             insecure_http,
+            place: place(&manifest, &settings),
             settings,
             credentials: credentials?,
             max_concurrent,
@@ -185,6 +186,16 @@ impl<'t> Walk<'t> {
         let table = self.table(&item)?;
         self.credential_source(&item, &table, manifest, chain)
     }
+}
+
+/// See [`Account::place`].
+fn place(manifest: &Manifest, settings: &BTreeMap<String, Value>) -> String {
+    let urls = settings.iter().filter_map(|(name, value)| {
+        let is_url = manifest.settings.get(name)?.kind == SettingType::Url;
+        let url = value.as_str().filter(|_| is_url)?;
+        Some(format!("{name}={}", canonical_url(url)))
+    });
+    urls.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a value is one that TOML writes on one line.

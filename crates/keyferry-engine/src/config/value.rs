@@ -295,6 +295,21 @@ fn url_origin(value: &str) -> Result<Origin<'_>, String> {
     Origin::parse(&value[..scheme.len() + 3 + authority], &["https", "http"])
 }
 
+/// A URL that passed, as every way to write the same one: scheme and host in small letters, without the scheme's own port
+/// and without `/` at the end.
+pub(super) fn canonical_url(value: &str) -> String {
+    let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
+    let authority = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority);
+    let (scheme, authority) = (scheme.to_lowercase(), authority.to_lowercase());
+    let own_port = match scheme.as_str() {
+        "https" => ":443",
+        _ => ":80",
+    };
+    let authority = authority.strip_suffix(own_port).unwrap_or(&authority);
+    format!("{scheme}://{authority}{}", path.trim_end_matches('/'))
+}
+
 /// Labels of ASCII letters, digits and `-`, joined by dots.
 pub(super) fn is_host(value: &str) -> bool {
     value.len() <= 253

@@ -136,7 +136,7 @@ impl Engine {
             stage: Stage::Active,
             promoted_at: None,
             superseded_at: None,
-            place: None,
+            place: Some(account.place.clone()),
         };
         let kind = match spec.generated_by {
             GeneratedBy::Keyferry => EffectKind::Import,

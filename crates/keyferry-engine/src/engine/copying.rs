@@ -83,7 +83,6 @@ impl Engine {
             stage: Stage::Active,
             promoted_at: None,
             superseded_at: None,
-            place: None,
             ..original
         };
         let effect = self.intent(EffectKind::Import, &generation);

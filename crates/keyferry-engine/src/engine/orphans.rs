@@ -97,7 +97,7 @@ impl Engine {
             stage: Stage::Active,
             promoted_at: None,
             superseded_at: None,
-            place: None,
+            place: Some(account.place.clone()),
         })
     }
 

@@ -288,6 +288,7 @@ fn account_of_pair(waiting: &Waiting) -> Option<StatusError> {
         account,
         plugin,
         endpoint,
+        place,
         pair_name,
     } = waiting
     else {
@@ -295,6 +296,7 @@ fn account_of_pair(waiting: &Waiting) -> Option<StatusError> {
     };
     let place = match endpoint {
         Some(endpoint) => format!("at endpoint {endpoint}"),
+        None if !place.is_empty() => format!("with {place}"),
         None => "at the vendor's own endpoint".to_owned(),
     };
     Some(remark(

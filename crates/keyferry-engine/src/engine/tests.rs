@@ -233,6 +233,7 @@ fn account(change: impl FnOnce(&mut Account)) -> Arc<Account> {
         endpoint: None,
         insecure_http: false,
         settings: BTreeMap::new(),
+        place: String::new(),
         credentials: CredentialSource::Chain { profile: None },
         max_concurrent: None,
         // Time stands still here while anything happens.

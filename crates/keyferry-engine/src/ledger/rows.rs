@@ -83,7 +83,7 @@ pub struct Generation {
     pub promoted_at: Option<i64>,
     /// When a later one (or, at a rollback, an earlier one) took its part.
     pub superseded_at: Option<i64>,
-    /// Where it was made, beyond region and endpoint, as the account's settings said then; none: not known.
+    /// Where it was made, beyond region and endpoint: [`Account::place`] then; none: not known, for it is an old row.
     pub place: Option<String>,
 }
 
@@ -243,7 +243,10 @@ impl Generation {
 
     /// Whether an account is still the one that the pair was made with, as far as its file tells.
     pub fn is_of(&self, account: &Account) -> bool {
-        self.account == account.name && self.plugin == account.plugin && self.endpoint == account.endpoint
+        self.account == account.name
+            && self.plugin == account.plugin
+            && self.endpoint == account.endpoint
+            && self.place.as_ref().is_none_or(|place| *place == account.place)
     }
 }
 

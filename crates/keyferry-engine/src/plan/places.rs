@@ -97,6 +97,7 @@ impl<'a> Planner<'a> {
                     account: generation.account.clone(),
                     plugin: generation.plugin.clone(),
                     endpoint: generation.endpoint.clone(),
+                    place: generation.place.clone().unwrap_or_default(),
                     pair_name: generation.pair_name.clone(),
                 };
                 self.plan.waiting.entry(generation.key.clone()).or_insert(waiting);

@@ -24,6 +24,7 @@ fn account(name: &str, max_concurrent: Option<usize>) -> Arc<Account> {
         endpoint: None,
         insecure_http: false,
         settings: BTreeMap::new(),
+        place: String::new(),
         credentials: CredentialSource::Chain { profile: None },
         max_concurrent,
         max_per_second: Some(1_000),

@@ -79,6 +79,7 @@ async fn ask(facts: &LibraryFacts) -> Result<Vec<Profile>, String> {
         endpoint: None,
         insecure_http: false,
         settings: Default::default(),
+        place: String::new(),
         credentials: CredentialSource::Chain { profile: None },
         max_concurrent: None,
         max_per_second: None,

@@ -37,6 +37,41 @@ fn settings_follow_the_manifest() {
 }
 
 #[test]
+fn an_account_is_where_its_urls_lead() {
+    let place = |settings: &str| {
+        let directory = Directory::new();
+        directory.write(
+            "accounts/other.toml",
+            format!("plugin = \"alibaba-ecs\"\ninsecure_http = true\n{settings}"),
+        );
+        let desired = read(&directory.path(), &Manifests::new(), None).desired();
+        desired.accounts["other"].place.clone()
+    };
+    // What is no URL leads nowhere.
+    assert_eq!(place("settings.resource_group = \"https://x.example\""), "");
+    let k = "auth_url=https://k.example/v3";
+    for same in [
+        "https://k.example/v3",
+        "https://K.Example:443/v3/",
+        "https://k.example/v3//",
+    ] {
+        assert_eq!(place(&format!("settings.auth_url = {same:?}")), k);
+    }
+    for other in [
+        "https://k.example:5000/v3",
+        "http://k.example/v3",
+        "https://k.example/V3",
+        "https://l.example/v3",
+    ] {
+        assert_ne!(place(&format!("settings.auth_url = {other:?}")), k);
+    }
+    assert_eq!(
+        place("settings.auth_url = \"http://[::1]:80\""),
+        "auth_url=http://[::1]"
+    );
+}
+
+#[test]
 fn maps_and_urls_are_checked() {
     account(
         "plugin = \"alibaba-ecs\"\n[settings]\ntags = { team = \"web\", \"cost centre\" = \"7\" }\nauth_url = \"https://k.example:5000/v3\"",

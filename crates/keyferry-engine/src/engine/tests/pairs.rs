@@ -156,6 +156,58 @@ fn a_pair_at_another_endpoint_waits_for_it() {
         assert_eq!(states(&world), [GenerationState::Deleted, GenerationState::Live]);
     });
 }
+
+/// An OpenStack's `auth_url`: another one is another cloud, where the pair is not, so that its being missing says nothing.
+#[test]
+fn a_pair_of_a_cloud_that_a_setting_named_waits_for_it() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let at = |url: &str| account(|account| account.place = format!("auth_url={url}"));
+        let move_to =
+            |world: &mut World, url: &str| world.desired.accounts.insert("cloud".to_owned(), at(url));
+        move_to(&mut world, "https://one.example/v3");
+        let first = world.start();
+        assert!(first.rest().await);
+        first.kill().await;
+        move_to(&mut world, "https://other.example/v3");
+        // The pair is not to be seen there.
+        let second = world.start();
+        assert!(second.rest().await);
+        assert_eq!(states(&world), [GenerationState::Live, GenerationState::Live]);
+        assert_eq!(
+            world.cloud.requests().len(),
+            2,
+            "nothing is asked about the old pair"
+        );
+        let error = second.status("web").error.unwrap();
+        assert_eq!(error.kind, "account");
+        assert!(
+            error.message.contains("with auth_url=https://one.example/v3"),
+            "{}",
+            error.message
+        );
+        move_to(&mut world, "https://one.example/v3");
+        second.read_again(&world.desired);
+        assert!(second.rest().await);
+        assert_eq!(states(&world), [GenerationState::Deleted, GenerationState::Live]);
+    });
+}
+
+/// Rows of earlier versions do not know their place.
+#[test]
+fn a_pair_whose_place_is_not_known_is_its_accounts() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        assert!(world.start().rest().await);
+        let mut row = world.history().generations[0].clone();
+        let moved = account(|account| account.place = "auth_url=https://one.example/v3".to_owned());
+        assert!(row.is_of(&world.desired.accounts["cloud"]));
+        assert!(!row.is_of(&moved), "no URL was set");
+        row.place = None;
+        assert!(row.is_of(&moved));
+    });
+}
+
 /// A typo in the endpoint: somebody else answers there, and whether anything was made nobody can say.
 #[test]
 fn a_key_asked_for_at_a_wrong_place_goes_on_at_the_right_one() {
