@@ -184,7 +184,8 @@ pub enum HostList {
 pub struct Rotate {
     /// `every`: the life of a generation, 1 h to 1,000 days.
     pub every: Duration,
-    /// `grace`: how long the earlier generation stays on a host that has seen the new one log in; default 24 h.
+    /// `grace`: how long the earlier generation stays on a host that has seen the new one log in, less than `every`; default
+    /// 24 h, or half of `every` where that is less.
     pub grace: Duration,
     /// `between`: the hours of the day, local time, in which a rotation may begin; none: any.
     pub between: Option<DayTime>,
