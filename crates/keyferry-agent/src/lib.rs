@@ -1,15 +1,24 @@
 //! The SSH agent: what answers `ssh`, `ssh-add` and git on a local socket (RFC 9987).
 //!
 //! An [`Agent`] holds keys of two kinds. **Managed** keys come from the daemon by [`Agent::load`], each under
-//! the name that its config file has; a client can *hold* one (`ssh-add -d`) but never take it away.
-//! **Added** keys come from a client (`ssh-add FILE`) and are the client's to remove. [`serve`] answers the
-//! clients of one [`Listener`].
+//! the name that its config file has, in one or several *generations*; a client can *hold* a name (`ssh-add -d`)
+//! but never take it away. **Added** keys come from a client (`ssh-add FILE`) and are the client's to remove. [`serve`]
+//! answers the clients of one [`Listener`].
 //!
-//! To read the crate, begin with `session.rs`, where a request becomes a reply, then `agent.rs` and
-//! `serve.rs`.
+//! ssh tells an agent which host it talks to (`session-bind@openssh.com`), and the host key's signature proves it. By
+//! that a generation has an [`Offer`]: everywhere, to some hosts, or nowhere. A host that a generation is offered to by
+//! its host key is shown that one and no other of the name. A client that says nothing is shown what is offered
+//! everywhere. A key of another agent can be *lent* in the same way ([`Agent::lend`]).
+//!
+//! A [`PrivateSocket`] has one generation alone, whatever its offer, signs logins and nothing else, and tells which
+//! ([`Login`]): so the daemon tries a key that nobody else is shown, and knows for which host's session it was used.
+//!
+//! To read the crate, begin with `session.rs`, where a request becomes a reply, then `agent.rs` and its
+//! `snapshot.rs` (who is shown what), `binding.rs` and `serve.rs`.
 //!
 //! What is deliberately not here: this crate opens no file and no network connection, starts no program, and
-//! knows neither providers nor config files. It logs message numbers and fingerprints, never a message.
+//! knows neither providers nor config files. The only sockets that it connects to are those of other agents whose keys
+//! are lent. It logs message numbers and fingerprints, never a message.
 //!
 //! ```
 //! use keyferry_agent::{Agent, Limits, Listener, Options, serve};

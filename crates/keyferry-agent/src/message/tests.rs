@@ -1,4 +1,6 @@
 use super::*;
+use crate::binding::Bindings;
+use crate::key::PublicKey;
 use crate::wire::put_string;
 use proptest::prelude::*;
 
@@ -88,5 +90,7 @@ proptest! {
             let _ = Addition::parse(body, constrained);
         }
         let _ = SigningKey::from_private_blob(&message);
+        let _ = PublicKey::parse(&message);
+        let _ = Bindings::default().bind(&message);
     }
 }

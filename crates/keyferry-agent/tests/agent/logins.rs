@@ -34,10 +34,11 @@ fn a_staged_key_logs_in_over_its_private_socket_alone_and_the_login_is_told() {
         let socket = private_socket(&running, "web", 2);
         host.login_ok(socket.path(), &[]);
         let login = (host.host_key.clone(), user(), false);
-        assert_eq!(told(&socket), [login.clone()], "{kind}");
+        let twice = [login.clone(), login];
+        assert_eq!(told(&socket), twice[..1], "{kind}");
         // A server that knows no binding of its own.
         host.login_ok(socket.path(), &["-o", "PubkeyAuthentication=unbound"]);
-        assert_eq!(told(&socket), [login.clone(), login], "{kind}");
+        assert_eq!(told(&socket), twice, "{kind}");
         host.login_fails(&running.path, &[]);
     }
 }

@@ -2,14 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod bindings;
 mod clients;
 mod harness;
 mod keys;
+mod lent;
 mod lock;
 mod logins;
 mod managed;
+mod offers;
 mod openssh;
+mod private;
 mod second_opinion;
+mod session;
 mod socket;
 mod tools;
 mod wire;

@@ -81,6 +81,10 @@ impl Sshd {
         panic!("sshd does not come up");
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

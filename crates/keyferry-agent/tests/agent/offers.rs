@@ -1,0 +1,147 @@
+//! Which client is shown which generation.
+
+use crate::harness::*;
+use crate::session::*;
+use keyferry_agent::Offer;
+
+/// A key `web` with three generations: everywhere, staged, and for one host; and another key.
+struct Scene {
+    running: Running,
+    host: TestKey,
+    stranger: TestKey,
+    /// Of `web`, the first generation first.
+    web: [TestKey; 3],
+    other: TestKey,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let scene = Self {
+            running: Running::start(),
+            host: TestKey::ed25519(101),
+            stranger: TestKey::ed25519(102),
+            web: [1, 2, 3].map(TestKey::ed25519),
+            other: TestKey::ed25519(4),
+        };
+        let offers = [
+            Offer::To(vec![TestKey::ed25519(103).public, scene.host.public.clone()]),
+            Offer::Everywhere,
+            Offer::Nowhere,
+        ];
+        for ((generation, key), offer) in (1..).zip(&scene.web).zip(offers) {
+            scene.running.load_generation("web", generation, key, offer);
+        }
+        scene.running.load("app", &scene.other);
+        scene
+    }
+
+    fn blobs(&self, keys: &[&TestKey], client: &mut Client) {
+        let listed: Vec<_> = client.list().into_iter().map(|(blob, _)| blob).collect();
+        let expected: Vec<_> = keys.iter().map(|key| key.public.clone()).collect();
+        assert_eq!(listed, expected);
+    }
+}
+
+#[test]
+fn a_client_sees_and_signs_with_what_is_offered_to_its_host() {
+    let scene = Scene::new();
+    let [old, new, staged] = &scene.web;
+    let mut unbound = scene.running.connect();
+    let mut stranger = scene.running.connect().bound(&scene.stranger, &[1]);
+    for client in [&mut unbound, &mut stranger] {
+        scene.blobs(&[&scene.other, new], client);
+        client.signs(new);
+        client.signs(&scene.other);
+        client.refuses(old);
+        client.refuses(staged);
+    }
+
+    let mut bound = scene.running.connect().bound(&scene.host, &[1]);
+    // What is known to be taken there comes first, and nothing else of that name comes.
+    scene.blobs(&[old, &scene.other], &mut bound);
+    bound.signs(old);
+    bound.signs(&scene.other);
+    bound.refuses(new);
+    bound.refuses(staged);
+
+    // A client that is only carried on by the host does not say where it goes.
+    let mut forwarded = scene.running.connect();
+    assert_eq!(forwarded.ask(&bind_to(&scene.host, &[1], true)), SUCCESS);
+    scene.blobs(&[&scene.other, new], &mut forwarded);
+    forwarded.refuses(old);
+    assert_eq!(forwarded.ask(&bind_to(&scene.stranger, &[2], true)), SUCCESS);
+    assert_eq!(forwarded.ask(&bind_to(&scene.host, &[3], false)), SUCCESS);
+    scene.blobs(&[old, &scene.other], &mut forwarded);
+
+    let mut by_hand = scene.running.connect();
+    let added = TestKey::ed25519(5);
+    assert_eq!(by_hand.ask(&add(&added.private, b"")), SUCCESS);
+    scene.blobs(&[old, &scene.other, &added], &mut bound);
+    bound.signs(&added);
+}
+
+#[test]
+fn an_offer_that_changes_in_the_midst_of_a_login_does_not_make_it_fail() {
+    let scene = Scene::new();
+    let [_, new, staged] = &scene.web;
+    let mut told = scene.running.connect().bound(&scene.stranger, &[1]);
+    told.list();
+    scene
+        .running
+        .agent
+        .offer("web", 2, Offer::To(vec![scene.host.public.clone()]));
+    scene.running.agent.offer("web", 3, Offer::Everywhere);
+    told.signs(new);
+    scene.running.connect().refuses(new);
+    scene.blobs(&[&scene.other, staged], &mut told);
+    told.refuses(new);
+
+    // A binding begins anew.
+    let mut moving = scene.running.connect();
+    scene.blobs(&[&scene.other, staged], &mut moving);
+    scene
+        .running
+        .agent
+        .offer("web", 3, Offer::To(vec![scene.host.public.clone()]));
+    let mut moving = moving.bound(&scene.stranger, &[1]);
+    moving.refuses(staged);
+
+    // What is for nobody is for nobody.
+    scene.running.agent.offer("web", 3, Offer::Everywhere);
+    let mut told = scene.running.connect();
+    scene.blobs(&[&scene.other, staged], &mut told);
+    assert!(scene.running.agent.offer("web", 3, Offer::Nowhere));
+    told.refuses(staged);
+    assert!(!scene.running.agent.offer("web", 4, Offer::Nowhere));
+    assert!(!scene.running.agent.offer("unheard-of", 1, Offer::Nowhere));
+}
+
+#[test]
+fn a_hold_covers_every_generation_and_a_staged_one_is_nobodys_to_take() {
+    let scene = Scene::new();
+    let [old, new, staged] = &scene.web;
+    let mut bound = scene.running.connect().bound(&scene.host, &[1]);
+    assert_eq!(bound.ask(&remove(&staged.public)), FAILURE);
+    assert!(!scene.running.agent.is_held("web"));
+    assert_eq!(bound.ask(&remove(&new.public)), SUCCESS);
+    assert!(scene.running.agent.is_held("web"));
+    scene.blobs(&[&scene.other], &mut bound);
+    for key in [old, new, staged] {
+        bound.refuses(key);
+    }
+    assert!(scene.running.agent.resume("web"));
+    scene.blobs(&[old, &scene.other], &mut bound);
+
+    assert_eq!(bound.ask(REMOVE_ALL), SUCCESS);
+    assert!(scene.running.agent.is_held("web") && scene.running.agent.is_held("app"));
+}
+
+#[test]
+fn a_generation_that_is_loaded_again_is_replaced() {
+    let scene = Scene::new();
+    let again = TestKey::ed25519(9);
+    scene.running.load_generation("web", 2, &again, Offer::Everywhere);
+    let mut client = scene.running.connect();
+    scene.blobs(&[&scene.other, &again], &mut client);
+    client.refuses(&scene.web[1]);
+}
