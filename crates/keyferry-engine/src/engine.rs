@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use keyferry_hosts::{HostError, Reply};
 use keyferry_plugin::manifest::Manifest;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
@@ -23,6 +24,7 @@ mod hosts;
 mod orphans;
 mod outcome;
 mod retrying;
+mod staging;
 mod status;
 mod survey;
 
@@ -31,7 +33,7 @@ mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
-pub use commands::{EngineHandle, UnknownKey, UnknownName};
+pub use commands::{EngineHandle, Refusal, UnknownKey, UnknownName};
 pub use hosts::{HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
@@ -43,6 +45,7 @@ use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
 use commands::Command;
+use hosting::{OnHost, Signature};
 use orphans::OrphanWait;
 use survey::{Survey, SurveyWait};
 
@@ -62,6 +65,8 @@ pub struct Parts {
     pub key_ring: Arc<dyn KeyRing>,
     /// Logins on hosts.
     pub hosts: Arc<dyn Hosts>,
+    /// The socket of the user's own agent, for `login_with` and the recovery identity; never one of keyferry's.
+    pub user_agent: Option<PathBuf>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }
@@ -76,10 +81,14 @@ pub struct Engine {
     clouds: Arc<dyn Clouds>,
     key_ring: Arc<dyn KeyRing>,
     hosts: Arc<dyn Hosts>,
+    user_agent: Option<PathBuf>,
     clock: Arc<dyn Clock>,
+    signature: Signature,
     pool: GenerationPool,
 
     observed: Observed,
+    /// To whom the agent offers what it has.
+    offered: BTreeMap<GenerationId, Offer>,
     /// Private halves made here that have no generation yet.
     ready: BTreeMap<String, PrivateKey>,
     /// Private halves of generations that are not in the agent yet.
@@ -89,6 +98,7 @@ pub struct Engine {
     manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
     account_errors: BTreeMap<String, StatusError>,
     waiting: BTreeMap<String, Waiting>,
+    rotations_wait: BTreeMap<String, String>,
     overfull: BTreeMap<String, BTreeMap<Option<String>, Overfull>>,
     wake_at: Option<u64>,
     survey_at: Option<u64>,
@@ -125,6 +135,7 @@ impl Engine {
         let (ledger, view) = parts.ledger;
         let mut updates = parts.desired;
         let desired = Arc::clone(&updates.borrow_and_update());
+        let signature = Signature::new(&view.installation);
         let engine = Self {
             state_directory: parts.state_directory,
             ledger,
@@ -134,15 +145,19 @@ impl Engine {
             clouds: parts.clouds,
             key_ring: parts.key_ring,
             hosts: parts.hosts,
+            user_agent: parts.user_agent,
             clock: parts.clock,
+            signature,
             pool,
             observed: Observed::default(),
+            offered: BTreeMap::new(),
             ready: BTreeMap::new(),
             halves: BTreeMap::new(),
             hidden: BTreeMap::new(),
             manifests: BTreeMap::new(),
             account_errors: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            rotations_wait: BTreeMap::new(),
             overfull: BTreeMap::new(),
             wake_at: None,
             survey_at: None,
@@ -218,6 +233,8 @@ impl Engine {
         loop {
             let plan = plan(&self.desired, &self.view, &self.observed, self.clock.now());
             self.waiting = plan.waiting;
+            self.rotations_wait = plan.rotations_wait;
+            self.offer(plan.offers);
             self.overfull = plan.overfull;
             self.wake_at = plan.wake_at;
             self.survey_at = plan.survey_at;
@@ -284,6 +301,14 @@ enum Task {
         /// The generations whose pairs should be there.
         expected: BTreeSet<GenerationId>,
     },
+    /// Asking for the hosts of a key.
+    ListHosts {
+        key: String,
+    },
+    OnHost {
+        host: String,
+        on_host: OnHost,
+    },
     Publish {
         id: GenerationId,
     },
@@ -303,6 +328,8 @@ enum Step {
     Confirm,
     /// Making, registering or deleting: the effect's id and kind.
     Effect(i64, EffectKind),
+    /// Asking for the instances that name a pair.
+    Instances,
     /// Finding out whether a pair is there.
     Look,
 }
@@ -313,5 +340,7 @@ enum Finished {
     /// It panicked.
     Crashed,
     Generated(Result<PrivateKey, PrivateKeyError>),
+    HostsListed(Result<Vec<String>, String>),
+    OnHost(Result<Reply, HostError>),
     Published(io::Result<()>),
 }

@@ -32,6 +32,7 @@ pub use view::LedgerView;
 
 use crate::error::EngineError;
 use machine::Machine;
+pub(crate) use machine::host_name;
 use place::Place;
 use store::Store;
 

@@ -280,6 +280,7 @@ fn request(region: Option<String>, job: Job) -> JobRequest {
         }
         Job::Get(pair) => (Operation::Get(pair), String::new(), None),
         Job::List => (Operation::List(List::default()), String::new(), None),
+        Job::ListInstances { pair } => (Operation::ListInstances(pair), String::new(), None),
         Job::Import {
             name,
             public_key,
@@ -307,9 +308,9 @@ fn reply(result: JobResult, is_import: bool) -> Result<JobReply, JobError> {
         JobResult::Pair(pair) => Ok(JobReply::Got(pair)),
         JobResult::Deleted => Ok(JobReply::Deleted),
         JobResult::Pairs(pairs) => Ok(JobReply::Listed(pairs)),
+        JobResult::Instances(names) => Ok(JobReply::Instances(names)),
         JobResult::Attached(_)
         | JobResult::Credentials { .. }
-        | JobResult::Instances(_)
         | JobResult::Preview(_)
         | JobResult::Profiles(_) => Err(JobError::Plugin {
             message: "the courier answered another operation than it was asked".to_owned(),

@@ -3,7 +3,9 @@
 //! The agent has threads of its own and answers clients whatever the rest does. Everything else (config directory,
 //! engine, control socket, couriers' replies) is one thread more. Cloud work happens in child processes.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::{env, fs};
 
 use keyferry_agent::{Agent, Event, Limits, Listener, Options, serve};
 use keyferry_engine::config;
@@ -21,6 +23,7 @@ use crate::clouds::Couriers;
 use crate::control::server::{self, Control};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::hosts::SshHosts;
 use crate::key_ring::AgentKeyRing;
 use crate::{
     config_log, harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent, table,
@@ -91,18 +94,21 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         let telling = tokio::spawn(config_log::run(wanted.clone()));
         let couriers = Arc::new(Couriers::new(Arc::clone(&catalogue), wanted.clone()));
         let (engine, mut engine_ended) = Engine::start(Parts {
-            state_directory,
+            state_directory: state_directory.clone(),
             ledger,
             desired: wanted,
             plugins: catalogue.clone(),
             clouds: Arc::clone(&couriers) as Arc<_>,
             key_ring: Arc::new(AgentKeyRing(agent.clone())),
+            hosts: Arc::new(SshHosts),
+            user_agent: user_agent(&agent_socket),
             clock: Arc::new(SystemClock),
         })
         .map_err(Error::Start)?;
         let holding = tokio::spawn(pass_holds_on(agent.clone(), engine.clone()));
         let engine_reason = Arc::new(OnceLock::new());
         let control = Arc::new(Control {
+            state_directory,
             engine,
             engine_ended: Arc::clone(&engine_reason),
             couriers,
@@ -177,6 +183,16 @@ fn ready(agent_socket: &std::path::Path) {
         agent_socket.display()
     ));
     service_manager::notify("READY=1");
+}
+
+/// The user's own agent. A shell may have been told of ours already, and that would ask itself.
+fn user_agent(own: &Path) -> Option<PathBuf> {
+    let socket = PathBuf::from(env::var_os("SSH_AUTH_SOCK")?);
+    let is_own = match (fs::canonicalize(&socket), fs::canonicalize(own)) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        _ => socket == own,
+    };
+    (socket.is_absolute() && !is_own).then_some(socket)
 }
 
 /// What a client takes away stays away after a restart, so that the engine notes it.

@@ -6,10 +6,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use keyferry_plugin::contract::{Algorithm, PairReference};
 
 use super::failure::{Failure, Pace};
-use super::{Engine, Finished, Job, Offer, Permit, Step, Task};
+use super::{Engine, Finished, Job, Permit, Step, Task};
 use crate::desired::GeneratedBy;
 use crate::error::EngineError;
-use crate::ledger::{Effect, EffectKind, Generation, GenerationState, KeyRow, Stage, Write};
+use crate::ledger::{Effect, EffectKind, Generation, GenerationState, KeyRow, Write};
 use crate::naming::{NameParts, pair_name};
 use crate::plan::{Action, GenerationId, Subject, max_per_second};
 use crate::private_key::{PrivateKey, PrivateKeyError, PublicKey};
@@ -60,6 +60,13 @@ impl Engine {
                 self.begin_survey(&account);
                 Ok(())
             }
+            Action::ListHosts { .. }
+            | Action::ListInstances { .. }
+            | Action::Promote { .. }
+            | Action::Put { .. }
+            | Action::TakeOff { .. }
+            | Action::Unload { .. }
+            | Action::Verify { .. } => self.begin_on_hosts(action).await,
         }
     }
 
@@ -133,7 +140,7 @@ impl Engine {
             endpoint: account.endpoint.clone(),
             missing_since: None,
             delete_asked_at: None,
-            stage: Stage::Active,
+            stage: self.stage_of_next(key),
             promoted_at: None,
             superseded_at: None,
             place: Some(account.place.clone()),
@@ -145,7 +152,11 @@ impl Engine {
         let effect = self.intent(kind, &generation);
         let effect_id = effect.id;
         let write = Write {
-            keys: vec![KeyRow { last_n: n, ..row }],
+            keys: vec![KeyRow {
+                last_n: n,
+                rotate_asked_at: None,
+                ..row
+            }],
             generations: vec![generation.clone()],
             effects: vec![effect],
             ..Write::default()
@@ -309,53 +320,6 @@ impl Engine {
         self.halves.remove(id)
     }
 
-    async fn load(&mut self, id: GenerationId) -> Result<(), EngineError> {
-        let (Some(mut generation), Some(half)) =
-            (self.view.generations.get(&id).cloned(), self.halves.get(&id))
-        else {
-            self.drop_half(&id);
-            return Ok(());
-        };
-        let making = Subject::Making(id.0.clone());
-        let comment = &generation.pair_name;
-        if let Err(message) =
-            self.key_ring
-                .load(&id.0, id.1, half.copy_blob(), comment, Offer::Everywhere)
-        {
-            let remedy = "see the message; keyferry tries again, and at once with keyferry resume";
-            self.fail(making, &Failure::local("agent", message, remedy, Pace::Soon));
-            return Ok(());
-        }
-        tracing::info!(key = id.0, generation = id.1, "loaded");
-        self.drop_half(&id);
-        if let Some(earlier) = self.observed.loaded.insert(id.0.clone(), id.1)
-            && earlier != id.1
-        {
-            self.key_ring.unload(&id.0, earlier);
-        }
-        self.observed.retries.remove(&making);
-        generation.loaded_at = Some(self.clock.now().wall_ms());
-        generation.note = None;
-        // What stands in the place of earlier pairs is somebody else's, and nothing of ours is left there.
-        let replaced = self
-            .view
-            .of_key(&generation.key)
-            .filter(|row| row.state == GenerationState::Replaced && !row.holds(generation.n));
-        let mut generations: Vec<Generation> = replaced.cloned().collect();
-        for row in &mut generations {
-            row.state = GenerationState::Foreign;
-        }
-        generations.push(generation);
-        // The agent has the key, whether or not the disk can note when. A refusal is in the log.
-        let _ = self
-            .record(Write {
-                generations,
-                ..Write::default()
-            })
-            .await?;
-        Ok(())
-    }
-
     fn publish(&mut self, id: GenerationId) {
         let row = self.view.generations.get(&id);
         let known = row.and_then(|row| {
@@ -455,7 +419,7 @@ pub(super) fn making(generation: &Generation) -> Subject {
     }
 }
 
-fn reference(generation: &Generation) -> PairReference {
+pub(super) fn reference(generation: &Generation) -> PairReference {
     PairReference {
         name: generation.pair_name.clone(),
         id: generation.provider_id.clone(),

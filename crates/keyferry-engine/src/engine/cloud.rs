@@ -62,6 +62,11 @@ pub enum Job {
     },
     /// Describe all pairs.
     List,
+    /// Say which instances name a pair. The planner asks only where the manifest lists the operation.
+    ListInstances {
+        /// The pair.
+        pair: PairReference,
+    },
 }
 
 /// What the ledger knows of a pair that is to be deleted.
@@ -88,6 +93,8 @@ pub enum JobReply {
     Got(Pair),
     /// Of [`Job::Import`].
     Imported(Pair),
+    /// Of [`Job::ListInstances`]: what a user knows each instance by.
+    Instances(Vec<String>),
     /// Of [`Job::List`].
     Listed(Vec<Pair>),
 }
@@ -102,6 +109,7 @@ impl fmt::Debug for JobReply {
             Self::Deleted => f.write_str("Deleted"),
             Self::Got(pair) => f.debug_tuple("Got").field(pair).finish(),
             Self::Imported(pair) => f.debug_tuple("Imported").field(pair).finish(),
+            Self::Instances(names) => f.debug_tuple("Instances").field(&names.len()).finish(),
             Self::Listed(pairs) => f.debug_tuple("Listed").field(&pairs.len()).finish(),
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct Failure {
 pub(super) enum Pace {
     /// One second up to five minutes.
     Soon,
+    /// Five seconds up to an hour: a host.
+    Host,
     /// A minute up to an hour: somebody has to make room first.
     Slow,
     /// Not by itself.
@@ -38,6 +40,7 @@ impl Pace {
     fn bounds(self) -> Option<(u64, u64)> {
         match self {
             Self::Soon => Some((1_000, 300_000)),
+            Self::Host => Some((5_000, 3_600_000)),
             Self::Slow => Some((60_000, 3_600_000)),
             Self::Never => None,
         }

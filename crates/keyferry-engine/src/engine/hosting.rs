@@ -1,13 +1,253 @@
 //! Working on hosts: what was planned is begun, and what comes of it is written down.
+//!
+//! A change on a host has its intent in the ledger before it and its outcome after it. One without an outcome may have
+//! happened or not: the plan asks for it again, and whoever does it compares first.
 
-use super::Engine;
+use keyferry_hosts::{HostError, HostErrorKind, Reply, Task as HostTask, Work};
+
+mod identities;
+mod instances;
+mod listing;
+mod putting;
+mod taking_off;
+mod verifying;
+
+pub(super) use identities::Signature;
+pub(super) use putting::Putting;
+pub(super) use taking_off::TakingOff;
+
+use super::failure::{Failure, Outcome, Pace};
+use super::{Engine, Finished, Task};
 use crate::error::EngineError;
-use crate::plan::Action;
+use crate::ledger::{Effect, EffectKind, EffectOutcome, HostRow, HostState};
+use crate::plan::{Action, GenerationId, Subject};
+
+/// What is done on a host, and what stood there before.
+#[derive(Clone, Debug)]
+pub(super) enum OnHost {
+    Put(Putting),
+    TakeOff(TakingOff),
+    Verify { id: GenerationId },
+}
+
+impl OnHost {
+    /// The key that it is for.
+    fn key(&self) -> &str {
+        match self {
+            Self::Put(putting) => &putting.id.0,
+            Self::TakeOff(taking_off) => &taking_off.key,
+            Self::Verify { id } => &id.0,
+        }
+    }
+}
 
 impl Engine {
     /// Begins what is done on hosts, or follows from what stands there.
     pub(super) async fn begin_on_hosts(&mut self, action: Action) -> Result<(), EngineError> {
-        tracing::error!(?action, "nothing can be done on hosts yet");
-        Ok(())
+        match action {
+            Action::ListHosts { key } => {
+                self.begin_listing_hosts(key);
+                Ok(())
+            }
+            Action::ListInstances { id } => {
+                self.list_instances(&id);
+                Ok(())
+            }
+            Action::Promote { id } => self.promote(id).await,
+            Action::Put { id, host } => self.begin_putting(id, host).await,
+            Action::TakeOff { over, host, lines } => self.begin_taking_off(over, host, lines).await,
+            Action::Unload { id } => {
+                self.unload(&id);
+                Ok(())
+            }
+            Action::Verify { id, host } => {
+                self.begin_verifying(id, host);
+                Ok(())
+            }
+            other => {
+                tracing::error!(action = ?other, "this is not done on hosts");
+                Ok(())
+            }
+        }
     }
+
+    /// Starts something on a host.
+    fn start_on_host(&mut self, address: String, work: Work, on_host: OnHost) {
+        let host = self.host(on_host.key(), &address);
+        let work = self.hosts.run(HostTask { host, work });
+        let task = self.tasks.spawn(async move { Finished::OnHost(work.await) });
+        self.observed
+            .host_tasks
+            .insert(address.clone(), on_host.key().to_owned());
+        self.running.insert(
+            task.id(),
+            Task::OnHost {
+                host: address,
+                on_host,
+            },
+        );
+    }
+
+    /// What came of a task on a host.
+    pub(super) async fn done_on_host(
+        &mut self,
+        host: String,
+        on_host: OnHost,
+        finished: Finished,
+    ) -> Result<(), EngineError> {
+        self.observed.host_tasks.remove(&host);
+        let result = match finished {
+            Finished::OnHost(result) => result,
+            _ => Err(internal("the task was given up inside keyferry".to_owned())),
+        };
+        match on_host {
+            OnHost::Put(putting) => self.put(host, putting, result).await,
+            OnHost::TakeOff(taking_off) => self.taken_off(host, taking_off, result).await,
+            OnHost::Verify { id } => self.verified(host, id, result).await,
+        }
+    }
+
+    /// Keeps a failure on a host, for its next try.
+    fn host_failed(&mut self, key: &str, host: &str, error: &HostError) {
+        let subject = Subject::Host(key.to_owned(), host.to_owned());
+        self.fail(subject, &Failure::of_host(error));
+    }
+
+    /// Writes down what came of a task. When the disk refuses, what was known before stays, and it is done again later.
+    async fn settle_on_host(
+        &mut self,
+        key: &str,
+        host: &str,
+        write: crate::ledger::Write,
+    ) -> Result<bool, EngineError> {
+        match self.record(write).await? {
+            Ok(()) => Ok(true),
+            Err(message) => {
+                self.fail_for_disk(Subject::Host(key.to_owned(), host.to_owned()), message);
+                Ok(false)
+            }
+        }
+    }
+
+    /// A host's row, new where there is none.
+    fn host_row(&self, address: &str) -> HostRow {
+        self.view.hosts.get(address).cloned().unwrap_or_else(|| HostRow {
+            address: address.to_owned(),
+            pinned_host_key: None,
+            state: HostState::New,
+            since: self.clock.now().wall_ms(),
+            note: None,
+        })
+    }
+
+    /// A host's row after a task on it: how the host fares now. One that the user gave up stays given up.
+    fn row_after(&self, address: &str, result: &Result<Reply, HostError>) -> HostRow {
+        let row = self.host_row(address);
+        let (state, note) = match result {
+            Ok(_) => (HostState::Reached, None),
+            Err(error) => match error.kind {
+                HostErrorKind::Unreachable => (HostState::Parked, Some(error.message.clone())),
+                HostErrorKind::File | HostErrorKind::HostKeyChanged | HostErrorKind::HostKeyUnknown => {
+                    (HostState::Blocked, Some(error.message.clone()))
+                }
+                // It answered. What a person was to see to may still be so.
+                HostErrorKind::AnotherKey
+                | HostErrorKind::Busy
+                | HostErrorKind::NoAnswer
+                | HostErrorKind::Refused
+                    if row.state != HostState::Blocked =>
+                {
+                    (HostState::Reached, None)
+                }
+                _ => (row.state, row.note.clone()),
+            },
+        };
+        if row.state == HostState::Forgotten {
+            return row;
+        }
+        let since = match row.state == state {
+            true => row.since,
+            false => self.clock.now().wall_ms(),
+        };
+        HostRow {
+            state,
+            note,
+            since,
+            ..row
+        }
+    }
+
+    /// A host that answers one key is tried for the others that could not reach it.
+    fn reached(&mut self, host: &str) {
+        let unreachable = HostErrorKind::Unreachable.name();
+        self.observed.retries.retain(|subject, retry| {
+            !matches!(subject, Subject::Host(_, at) if at == host) || retry.error.kind != unreachable
+        });
+    }
+
+    /// The rows of effects on a host that are about to begin.
+    fn intents(&self, kind: EffectKind, host: &str, ids: impl IntoIterator<Item = GenerationId>) -> Vec<Effect> {
+        let intents = (self.view.last_effect + 1..).zip(ids).map(|(id, (key, n))| Effect {
+            id,
+            kind,
+            key,
+            n,
+            intent_at: self.clock.now().wall_ms(),
+            attempt: 0,
+            outcome_at: None,
+            outcome: None,
+            host: Some(host.to_owned()),
+        });
+        intents.collect()
+    }
+
+    /// The rows of effects that ended.
+    fn outcomes(&self, effects: &[Effect], outcome: EffectOutcome) -> Vec<Effect> {
+        let outcome_at = Some(self.clock.now().wall_ms());
+        let ended = effects.iter().map(|effect| Effect {
+            outcome_at,
+            outcome: Some(outcome),
+            ..effect.clone()
+        });
+        ended.collect()
+    }
+}
+
+impl Failure {
+    /// Sorts what failed on a host.
+    fn of_host(error: &HostError) -> Self {
+        let pace = match error.kind {
+            HostErrorKind::NeedsPerson => Pace::Never,
+            _ => Pace::Host,
+        };
+        Self {
+            outcome: match error.outcome {
+                keyferry_hosts::Outcome::Unchanged => Outcome::None,
+                keyferry_hosts::Outcome::Unknown => Outcome::Unknown,
+            },
+            ..Self::local(error.kind.name(), error.message.clone(), &error.remedy, pace)
+        }
+    }
+}
+
+/// How an effect ended that failed.
+fn outcome_of(error: &HostError) -> EffectOutcome {
+    match error.outcome {
+        keyferry_hosts::Outcome::Unchanged => EffectOutcome::Refused,
+        keyferry_hosts::Outcome::Unknown => EffectOutcome::Unknown,
+    }
+}
+
+fn internal(message: String) -> HostError {
+    HostError {
+        kind: HostErrorKind::Internal,
+        message,
+        remedy: "nothing for now: keyferry tries again; if it stays, see the log".to_owned(),
+        outcome: keyferry_hosts::Outcome::Unknown,
+    }
+}
+
+/// An answer to another question.
+fn nonsense() -> HostError {
+    internal("the host's answer is one to another question".to_owned())
 }

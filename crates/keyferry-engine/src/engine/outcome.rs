@@ -40,6 +40,11 @@ impl Engine {
                 self.published(id, finished);
                 Ok(())
             }
+            (Task::ListHosts { key }, finished) => {
+                self.hosts_listed(key, finished);
+                Ok(())
+            }
+            (Task::OnHost { host, on_host }, finished) => self.done_on_host(host, on_host, finished).await,
             (
                 Task::List {
                     account,
@@ -106,13 +111,16 @@ impl Engine {
             (Step::Effect(effect, EffectKind::Delete), Ok(JobReply::Deleted)) => {
                 self.deleted(generation, Some(effect)).await
             }
+            (Step::Instances, result) => {
+                self.instances_listed(&generation, result);
+                Ok(())
+            }
             (Step::Confirm, result) => self.confirmed(generation, result).await,
             (Step::Look, Ok(JobReply::Got(pair))) => self.found(generation, &pair).await,
             (Step::Compare, Ok(JobReply::Got(pair))) => self.compared(generation, &pair).await,
             (Step::Effect(effect, EffectKind::Delete), Err(failure)) => {
                 self.delete_failed(generation, effect, failure).await
             }
-            // What is done on hosts has tasks of its own.
             (Step::Effect(effect, _), Err(failure)) => self.request_failed(generation, effect, failure).await,
             (Step::Look, Err(failure)) if failure.kind == "not_found" => self.not_found(generation).await,
             (Step::Compare, Err(failure)) if failure.kind == "not_found" => {
@@ -133,7 +141,7 @@ impl Engine {
                         self.delete_failed(generation, effect, failure).await
                     }
                     Step::Effect(effect, _) => self.request_failed(generation, effect, failure).await,
-                    Step::Look | Step::Compare | Step::Confirm => {
+                    Step::Look | Step::Compare | Step::Confirm | Step::Instances => {
                         self.fail(Subject::Generation(id.0, id.1), &failure);
                         Ok(())
                     }
@@ -360,7 +368,7 @@ impl JobReply {
     fn pair(&self) -> Option<&Pair> {
         match self {
             Self::Created { pair, .. } | Self::Got(pair) | Self::Imported(pair) => Some(pair),
-            Self::Deleted | Self::Listed(_) => None,
+            Self::Deleted | Self::Instances(_) | Self::Listed(_) => None,
         }
     }
 }

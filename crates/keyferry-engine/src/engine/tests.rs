@@ -98,6 +98,8 @@ impl World {
             plugins: Arc::clone(&self.plugins) as Arc<dyn Plugins + Send + Sync>,
             clouds: Arc::clone(&self.cloud) as Arc<dyn Clouds>,
             key_ring,
+            hosts: Arc::new(NoHosts),
+            user_agent: None,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         }
     }
@@ -273,6 +275,19 @@ struct FakeKeyRing {
     full: Mutex<bool>,
 }
 
+/// For worlds without hosts.
+struct NoHosts;
+
+impl Hosts for NoHosts {
+    fn run(&self, task: keyferry_hosts::Task) -> HostFuture {
+        panic!("there are no hosts here: {task:?}")
+    }
+
+    fn list(&self, list: crate::desired::HostList) -> HostListFuture {
+        panic!("there are no hosts here: {list:?}")
+    }
+}
+
 impl KeyRing for FakeKeyRing {
     fn load(
         &self,
@@ -386,6 +401,7 @@ impl Clock for JumpingClock {
         Moment {
             uptime,
             wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000 + uptime),
+            local_minute: u16::try_from((1_795_000_000_000 + uptime) / 60_000 % 1_440).expect("below 1440"),
         }
     }
 

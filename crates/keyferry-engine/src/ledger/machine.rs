@@ -72,7 +72,8 @@ fn machine_id(file: &str) -> Option<String> {
     })
 }
 
-fn host_name() -> Option<String> {
+/// The name of this machine, as the system tells it.
+pub(crate) fn host_name() -> Option<String> {
     #[cfg(target_os = "linux")]
     {
         let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;

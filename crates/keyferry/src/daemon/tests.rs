@@ -78,6 +78,8 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
             plugins: catalogue.clone(),
             clouds: Arc::clone(&couriers) as Arc<_>,
             key_ring: Arc::new(ring),
+            hosts: Arc::new(SshHosts),
+            user_agent: None,
             clock: Arc::new(SystemClock),
         })
         .unwrap();

@@ -88,13 +88,17 @@ impl Engine {
         }
     }
 
-    /// Takes the limits of all accounts from their files and manifests.
+    /// Takes the limits of all accounts from their files and manifests, and what their plugins can tell.
     pub(in crate::engine) fn find_limits(&mut self) {
         let mut limits = BTreeMap::new();
+        self.observed.can_list_instances.clear();
         for (name, account) in self.desired.accounts.clone() {
             let Ok(manifest) = self.manifest(&account.plugin) else {
                 continue;
             };
+            if manifest.operations.contains_key(&OperationKind::ListInstances) {
+                self.observed.can_list_instances.insert(name.clone());
+            }
             let quota = manifest.quota.as_ref();
             let pairs = account.max_pairs.or(quota.map(|quota| quota.pairs));
             let per_region = match quota {

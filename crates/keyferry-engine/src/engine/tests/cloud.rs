@@ -68,6 +68,8 @@ struct State {
     now: u64,
     lag: u64,
     requests: Vec<Job>,
+    /// By a pair's name.
+    instances: BTreeMap<String, Vec<String>>,
     /// The region of the request that is being answered.
     region: String,
     foreign: BTreeSet<Place>,
@@ -247,7 +249,7 @@ impl InFlight {
             Job::Create { name, .. } | Job::Import { name, .. } => {
                 name.rsplit_once('-').map(|(key, _)| format!("{key} in {region}"))
             }
-            Job::Delete { .. } | Job::Get(_) | Job::List => None,
+            Job::Delete { .. } | Job::Get(_) | Job::List | Job::ListInstances { .. } => None,
         };
         if let Some(key) = &making {
             let is_first = counted.making.insert(key.clone());
@@ -376,6 +378,10 @@ impl State {
                 Ok(JobReply::Listed(
                     here.map(|((_, name), entry)| entry.describe(name)).collect(),
                 ))
+            }
+            Job::ListInstances { pair } => {
+                let names = self.instances.get(&pair.name).cloned().unwrap_or_default();
+                Ok(JobReply::Instances(names))
             }
             Job::Delete { pair, permit, .. } => {
                 let place = self.place(&pair.name);

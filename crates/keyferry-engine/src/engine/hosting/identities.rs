@@ -1,0 +1,272 @@
+//! Who logs in, and what stands on a host: identities, lines and their markers.
+
+use keyferry_hosts::{Host, Identity, Line, Marker, Proof};
+
+use crate::desired::{Deploy, LoginWith, Verify};
+use crate::engine::Engine;
+use crate::engine::failure::{Failure, Pace};
+use crate::ledger::{Placement, PlacementState};
+use crate::plan::{GenerationId, Subject};
+use crate::private_key::PublicKey;
+
+/// Who puts lines on hosts, as an auditor reads it there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::engine) struct Signature {
+    /// The user's name.
+    pub(super) owner: String,
+    /// This machine's name and the installation, joined by `-`.
+    pub(super) machine: String,
+}
+
+impl Signature {
+    /// The user of this process, on this machine.
+    pub(in crate::engine) fn new(installation: &str) -> Self {
+        let named = ["USER", "LOGNAME"].into_iter().find_map(|name| {
+            let value = std::env::var(name).ok()?;
+            (!value.is_empty()).then_some(value)
+        });
+        let owner = named.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+        let host_name = crate::ledger::host_name().unwrap_or_default();
+        Self {
+            owner,
+            machine: machine(&host_name, installation),
+        }
+    }
+}
+
+/// A host's name fitted to `[a-z0-9-]`, and the first six digits of the installation.
+fn machine(host_name: &str, installation: &str) -> String {
+    let first = host_name.split('.').next().unwrap_or_default();
+    let fitted: String = first
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(LONGEST_NAME)
+        .collect();
+    let fitted = match fitted.trim_matches('-') {
+        "" => "machine",
+        fitted => fitted,
+    };
+    format!("{fitted}-{}", installation.get(..6).unwrap_or(installation))
+}
+
+impl Engine {
+    /// How a key is put on its hosts.
+    pub(super) fn deploy(&self, key: &str) -> Deploy {
+        let spec = self.desired.keys.get(key);
+        spec.map(|spec| spec.deploy.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn proof(&self, key: &str) -> Proof {
+        match self.deploy(key).verify {
+            Verify::PublicKey => Proof::PublicKey,
+            Verify::Session | Verify::Provider => Proof::Session,
+        }
+    }
+
+    /// A host of a key, and how it is reached.
+    pub(super) fn host(&self, key: &str, address: &str) -> Host {
+        let deploy = self.deploy(key);
+        let row = self.view.hosts.get(address);
+        let ssh = match self.desired.daemon.ssh_command.is_empty() {
+            true => vec!["ssh".to_owned()],
+            false => self.desired.daemon.ssh_command.clone(),
+        };
+        Host {
+            destination: address.to_owned(),
+            account: keyferry_hosts::Account {
+                editor: deploy.login_user,
+                owner: None,
+                sudo: deploy.sudo,
+                path: deploy.path,
+            },
+            ssh,
+            host_keys: deploy.host_keys,
+            pinned: row.and_then(|row| row.pinned_host_key.clone()),
+        }
+    }
+
+    /// A generation as something to log in with.
+    pub(super) fn identity(&self, id: &GenerationId) -> Option<Identity> {
+        Some(Identity::Generation {
+            key: id.0.clone(),
+            n: id.1,
+            public_key: self.public_half(id)?,
+        })
+    }
+
+    /// The line that a generation gets now.
+    pub(super) fn line(&self, id: &GenerationId) -> Option<Line> {
+        let deploy = self.deploy(&id.0);
+        let mut options = deploy.options;
+        if let Some(expires) = deploy.expires {
+            if !options.is_empty() {
+                options.push(',');
+            }
+            let at = self.clock.now().wall + expires;
+            options.push_str(&format!("expiry-time=\"{}\"", timespec(at)));
+        }
+        Some(Line {
+            options,
+            public_key: self.public_half(id)?,
+            marker: self.marker(id),
+        })
+    }
+
+    /// A line as it was put on a host. What was written counts: this machine may have had another name then, and the pair
+    /// may be gone.
+    pub(super) fn line_of(&self, placement: &Placement) -> Option<Line> {
+        let id = (placement.key.clone(), placement.n);
+        let written = placement.line.as_deref();
+        let marker = written.and_then(|line| {
+            let start = line.rfind(" keyferry ")?;
+            line[start + 1..].parse().ok()
+        });
+        let public_key = written
+            .and_then(public_key_of)
+            .or_else(|| self.public_half(&id))?;
+        Some(Line {
+            options: String::new(),
+            public_key,
+            marker: marker.unwrap_or_else(|| self.marker(&id)),
+        })
+    }
+
+    /// The ways to log in to a host where a generation's line is to be put, in the order of the key's file.
+    pub(super) fn logins_for(&self, id: &GenerationId, host: &str) -> Vec<Identity> {
+        let mut logins: Vec<Identity> = Vec::new();
+        for login_with in self.deploy(&id.0).login_with {
+            match login_with {
+                LoginWith::Agent(public_key) => {
+                    logins.extend(self.user_agent.as_ref().map(|socket| Identity::Agent {
+                        socket: socket.clone(),
+                        public_key,
+                    }));
+                }
+                LoginWith::Current => {
+                    let current = self.current(id, host);
+                    logins.extend(current.iter().filter_map(|id| self.identity(id)));
+                }
+                LoginWith::Key(name) => {
+                    let active = self.observed.loaded.get(&name).map(|&n| (name.clone(), n));
+                    logins.extend(active.and_then(|id| self.identity(&id)));
+                }
+                LoginWith::SshConfig => logins.push(Identity::SshConfig),
+            }
+        }
+        logins.extend(self.recovery_identity());
+        let mut distinct = Vec::new();
+        for login in logins {
+            if !distinct.contains(&login) {
+                distinct.push(login);
+            }
+        }
+        distinct
+    }
+
+    /// The key that is always there.
+    pub(super) fn recovery_identity(&self) -> Option<Identity> {
+        let recovery = self.desired.daemon.recovery.as_ref()?;
+        let socket = recovery.agent.clone().or_else(|| self.user_agent.clone())?;
+        Some(Identity::Agent {
+            socket,
+            public_key: recovery.public_key.clone(),
+        })
+    }
+
+    /// The key's generations in the agent that may log in to a host: the one verified there last first, the active one in
+    /// any case.
+    fn current(&self, id: &GenerationId, host: &str) -> Vec<GenerationId> {
+        let there = self.view.placements_of(&id.0).filter(|placement| {
+            placement.host == host
+                && self
+                    .observed
+                    .in_agent
+                    .contains(&(placement.key.clone(), placement.n))
+        });
+        let mut there: Vec<&Placement> = there.collect();
+        there.sort_by_key(|placement| {
+            let is_verified = placement.state == PlacementState::Verified;
+            std::cmp::Reverse((is_verified, placement.verified_at, placement.n))
+        });
+        let mut current: Vec<GenerationId> = there
+            .into_iter()
+            .map(|placement| (placement.key.clone(), placement.n))
+            .collect();
+        let active = self.observed.loaded.get(&id.0).map(|&n| (id.0.clone(), n));
+        for active in active.into_iter().filter(|active| active != id) {
+            if !current.contains(&active) {
+                current.push(active);
+            }
+        }
+        current
+    }
+
+    /// Without a public half nothing can be done on a host. That is a fault, and is not tried for ever.
+    pub(super) fn has_no_public_half(&mut self, id: &GenerationId, host: &str) {
+        let message = format!("the ledger's public half of generation {} cannot be read", id.1);
+        let remedy = "nothing: the next generation has a new one";
+        let failure = Failure::local("internal", message, remedy, Pace::Never);
+        self.fail(Subject::Host(id.0.clone(), host.to_owned()), &failure);
+    }
+
+    /// `TYPE BASE64`.
+    fn public_half(&self, id: &GenerationId) -> Option<String> {
+        let row = self.view.generations.get(id)?;
+        let public = PublicKey::from_blob(row.blob.as_deref()?)?;
+        Some(public.line("").trim_end().to_owned())
+    }
+
+    fn marker(&self, id: &GenerationId) -> Marker {
+        Marker {
+            owner: self.signature.owner.clone(),
+            machine: self.signature.machine.clone(),
+            key: id.0.clone(),
+            n: Some(id.1),
+        }
+    }
+}
+
+/// `TYPE BASE64` of a line that keyferry wrote: the last two words before its marker.
+fn public_key_of(line: &str) -> Option<String> {
+    let end = line.rfind(" keyferry ")?;
+    let mut words = line[..end].rsplitn(3, ' ');
+    let (base64, kind) = (words.next()?, words.next()?);
+    Some(format!("{kind} {base64}"))
+}
+
+/// `YYYYMMDDHHMMSSZ`, sshd(8).
+fn timespec(at: std::time::SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(at).to_string();
+    text.chars().filter(|c| !matches!(c, '-' | ':' | 'T')).collect()
+}
+
+const LONGEST_NAME: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_machine_has_a_plain_name() {
+        assert_eq!(machine("li-thinkpad", "7f3a1c99aa00"), "li-thinkpad-7f3a1c");
+        assert_eq!(machine("Li's Mac.local", "7f3a1c99aa00"), "li-s-mac-7f3a1c");
+        assert_eq!(machine("", "7f3a1c99aa00"), "machine-7f3a1c");
+        assert_eq!(machine("..", "7f3a1c99aa00"), "machine-7f3a1c");
+    }
+
+    #[test]
+    fn an_expiry_is_written_as_sshd_reads_it() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_318_609);
+        assert_eq!(timespec(at), "20261122033649Z");
+    }
+
+    #[test]
+    fn a_written_line_tells_its_key() {
+        let line = "from=\"a b\",expiry-time=\"20261122033649Z\" ssh-ed25519 AAAA keyferry owner=li machine=m-7f3a1c key=web gen=1";
+        assert_eq!(public_key_of(line).as_deref(), Some("ssh-ed25519 AAAA"));
+        assert_eq!(public_key_of("ssh-ed25519 AAAA somebody"), None);
+    }
+}

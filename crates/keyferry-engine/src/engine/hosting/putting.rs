@@ -1,0 +1,137 @@
+//! Putting a generation's line on a host.
+
+use keyferry_hosts::{HostError, Identity, Reply, Work};
+
+use super::{OnHost, nonsense, outcome_of};
+use crate::engine::Engine;
+use crate::engine::failure::{Failure, Pace};
+use crate::error::EngineError;
+use crate::ledger::{Effect, EffectKind, EffectOutcome, Placement, PlacementState, Write};
+use crate::plan::{GenerationId, Subject};
+
+/// A line on its way to a host.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Putting {
+    pub(super) id: GenerationId,
+    /// What was known of the line before.
+    before: Option<Placement>,
+    effects: Vec<Effect>,
+}
+
+impl Engine {
+    pub(super) async fn begin_putting(&mut self, id: GenerationId, host: String) -> Result<(), EngineError> {
+        let Some(line) = self.line(&id) else {
+            self.has_no_public_half(&id, &host);
+            return Ok(());
+        };
+        let over = self.logins_for(&id, &host);
+        if over.is_empty() {
+            let message = format!("nothing that login_with names can log in to {host} now");
+            let remedy = format!(
+                "add another login to login_with in [deploy] of keys/{}.toml, or put the key there yourself: keyferry sees it",
+                id.0
+            );
+            let failure = Failure::local("no_login", message, &remedy, Pace::Host);
+            self.fail(Subject::Host(id.0, host), &failure);
+            return Ok(());
+        }
+        let now = self.clock.now().wall_ms();
+        let before = self
+            .view
+            .placements
+            .get(&(id.0.clone(), id.1, host.clone()))
+            .cloned();
+        let placement = Placement {
+            key: id.0.clone(),
+            n: id.1,
+            host: host.clone(),
+            state: PlacementState::Placing,
+            verified_at: before.as_ref().and_then(|before| before.verified_at),
+            line: Some(line.to_string()),
+            file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
+            changed_at: now,
+        };
+        let effects = self.intents(EffectKind::Put, &host, [id.clone()]);
+        let write = Write {
+            hosts: vec![self.host_row(&host)],
+            placements: vec![placement],
+            effects: effects.clone(),
+            ..Write::default()
+        };
+        if !self.settle_on_host(&id.0, &host, write).await? {
+            return Ok(());
+        }
+        // What it was refused before says nothing about a line that is put there now.
+        self.observed
+            .refused_logins
+            .remove(&(id.0.clone(), id.1, host.clone()));
+        let putting = Putting { id, before, effects };
+        self.start_on_host(host, Work::Put { over, line }, OnHost::Put(putting));
+        Ok(())
+    }
+
+    pub(super) async fn put(
+        &mut self,
+        host: String,
+        putting: Putting,
+        result: Result<Reply, HostError>,
+    ) -> Result<(), EngineError> {
+        let Putting { id, before, effects } = putting;
+        let result = match result {
+            Ok(reply @ Reply::Put { .. }) => Ok(reply),
+            Ok(_) => Err(nonsense()),
+            Err(error) => Err(error),
+        };
+        let row = self.row_after(&host, &result);
+        let login = (id.0.clone(), id.1, host.clone());
+        let Some(mut placement) = self.view.placements.get(&login).cloned() else {
+            return Ok(());
+        };
+        placement.changed_at = self.clock.now().wall_ms();
+        let (outcome, error) = match result {
+            Ok(reply) => {
+                placement.state = PlacementState::Placed;
+                if let Reply::Put { over, file_hash, .. } = reply {
+                    placement.file_hash = Some(file_hash.to_vec());
+                    self.has_recovered(&host, &over);
+                }
+                (EffectOutcome::Done, None)
+            }
+            Err(error) => {
+                let outcome = outcome_of(&error);
+                if outcome == EffectOutcome::Refused {
+                    placement.state = match before {
+                        Some(before) => before.state,
+                        None => PlacementState::Removed,
+                    };
+                }
+                (outcome, Some(error))
+            }
+        };
+        let write = Write {
+            hosts: vec![row],
+            placements: vec![placement],
+            effects: self.outcomes(&effects, outcome),
+            ..Write::default()
+        };
+        // Whether it logs in is seen next; until then an earlier failure counts on.
+        if let Some(error) = &error {
+            self.host_failed(&id.0, &host, error);
+        } else {
+            self.reached(&host);
+        }
+        self.settle_on_host(&id.0, &host, write).await?;
+        Ok(())
+    }
+
+    /// Notes that the recovery identity logged in, if it was that.
+    fn has_recovered(&mut self, host: &str, over: &Identity) {
+        let recovery = self.desired.daemon.recovery.as_ref();
+        if let (Identity::Agent { public_key, .. }, Some(recovery)) = (over, recovery)
+            && *public_key == recovery.public_key
+        {
+            let now = self.clock.now().wall_ms();
+            self.observed.recovery_verified.insert(host.to_owned(), now);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Taking lines off hosts that other installations put there, when the user says so.
+//!
+//! The host is looked at first; then the lines found are written down and taken out, over a login that stays. Where nobody
+//! else would be let in they are left.
+
+use std::collections::VecDeque;
+
+use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Reply, Work};
+
+use super::{OnHost, nonsense, outcome_of};
+use crate::engine::Engine;
+use crate::engine::failure::Failure;
+use crate::error::EngineError;
+use crate::ledger::{
+    EffectOutcome, PlacementState, Revocation, RevocationId, RevocationState, Selector, Write,
+};
+use crate::plan::Subject;
+use crate::private_key::PublicKey;
+
+/// What is done about lines that are to go.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Revoking {
+    pub(super) id: RevocationId,
+    /// Whose settings say how the host is reached; empty: nobody's.
+    pub(super) key: String,
+    /// With what it is done, those that were tried left out.
+    logins: VecDeque<Identity>,
+    step: RevokingStep,
+}
+
+#[derive(Clone, Debug)]
+enum RevokingStep {
+    /// Looking at what stands there.
+    Look,
+    /// Taking these lines out.
+    TakeOff(Vec<Line>),
+}
+
+/// What a host's file has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::engine) struct Marked {
+    /// Lines that are meant.
+    pub(in crate::engine) lines: Vec<Line>,
+    /// Whether somebody is let in without them.
+    pub(in crate::engine) has_others: bool,
+}
+
+impl Engine {
+    pub(super) fn begin_revoking(&mut self, host: String, selector: Selector) {
+        let (key, logins) = self.logins_for_revocation(&host);
+        let work = Work::Inspect { over: logins.clone() };
+        let revoking = Revoking {
+            id: (host.clone(), selector),
+            key,
+            logins: logins.into(),
+            step: RevokingStep::Look,
+        };
+        self.observed.revoking.insert(host.clone());
+        self.start_on_host(host, vec![work], OnHost::Revoking(revoking));
+    }
+
+    pub(super) async fn revoking(
+        &mut self,
+        host: String,
+        revoking: Revoking,
+        result: Result<Reply, HostError>,
+    ) -> Result<(), EngineError> {
+        self.observed.revoking.remove(&host);
+        let Some(row) = self.view.revocations.get(&revoking.id).cloned() else {
+            return Ok(());
+        };
+        match (revoking.step.clone(), result) {
+            (RevokingStep::Look, Ok(Reply::Marked { lines, others })) => {
+                self.take_off_revoked(row, revoking, lines, others).await
+            }
+            (RevokingStep::TakeOff(_), Ok(Reply::Removed { .. })) => {
+                tracing::info!(host, lines = %revoking.id.1, "revoked");
+                self.observed.retries.remove(&Subject::Revocation(host));
+                self.settle_revocation(row, RevocationState::Removed, None).await
+            }
+            (RevokingStep::TakeOff(lines), Err(error))
+                if is_of_the_login(&error) && !revoking.logins.is_empty() =>
+            {
+                self.start_taking_off_revoked(revoking, lines);
+                Ok(())
+            }
+            (step, result) => {
+                let error = result.err().unwrap_or_else(nonsense);
+                self.fail(Subject::Revocation(host), &Failure::of_host(&error));
+                let is_known = outcome_of(&error) == EffectOutcome::Refused;
+                let state = match step {
+                    RevokingStep::TakeOff(_) if !is_known => RevocationState::Removing,
+                    _ => RevocationState::Asked,
+                };
+                self.settle_revocation(row, state, Some(error.message)).await
+            }
+        }
+    }
+
+    async fn take_off_revoked(
+        &mut self,
+        mut row: Revocation,
+        mut revoking: Revoking,
+        lines: Vec<Line>,
+        others: usize,
+    ) -> Result<(), EngineError> {
+        let host = row.host.clone();
+        let marked = self.marked(&host, &row.selector, lines, others);
+        if marked.lines.is_empty() {
+            self.observed.retries.remove(&Subject::Revocation(host));
+            return self.settle_revocation(row, RevocationState::Removed, None).await;
+        }
+        row.lines = marked.lines.iter().map(|line| format!("{line}\n")).collect();
+        if !marked.has_others && !row.accepts_loss {
+            let note = "nobody else that keyferry can see would be let in there".to_owned();
+            return self
+                .settle_revocation(row, RevocationState::Left, Some(note))
+                .await;
+        }
+        let goes = |identity: &Identity| match identity {
+            Identity::Generation { public_key, .. } | Identity::Agent { public_key, .. } => {
+                marked.lines.iter().any(|line| line.public_key == *public_key)
+            }
+            Identity::SshConfig => false,
+        };
+        revoking.logins.retain(|identity| !goes(identity));
+        if revoking.logins.is_empty() {
+            let note = "nothing else that keyferry has logs in there".to_owned();
+            return self
+                .settle_revocation(row, RevocationState::Left, Some(note))
+                .await;
+        }
+        let subject = Subject::Revocation(host);
+        let write = Write {
+            revocations: vec![Revocation {
+                state: RevocationState::Removing,
+                changed_at: self.clock.now().wall_ms(),
+                ..row
+            }],
+            ..Write::default()
+        };
+        if let Err(message) = self.record(write).await? {
+            self.fail_for_disk(subject, message);
+            return Ok(());
+        }
+        self.start_taking_off_revoked(revoking, marked.lines);
+        Ok(())
+    }
+
+    fn start_taking_off_revoked(&mut self, mut revoking: Revoking, lines: Vec<Line>) {
+        let Some(over) = revoking.logins.pop_front() else {
+            return;
+        };
+        let work = Work::Remove {
+            over,
+            proof: self.proof(&revoking.key),
+            lines: lines.clone(),
+            foreign: Vec::new(),
+        };
+        revoking.step = RevokingStep::TakeOff(lines);
+        let host = revoking.id.0.clone();
+        self.observed.revoking.insert(host.clone());
+        self.start_on_host(host, vec![work], OnHost::Revoking(revoking));
+    }
+
+    async fn settle_revocation(
+        &mut self,
+        row: Revocation,
+        state: RevocationState,
+        note: Option<String>,
+    ) -> Result<(), EngineError> {
+        let subject = Subject::Revocation(row.host.clone());
+        let row = Revocation {
+            state,
+            note,
+            changed_at: self.clock.now().wall_ms(),
+            ..row
+        };
+        let write = Write {
+            revocations: vec![row],
+            ..Write::default()
+        };
+        if let Err(message) = self.record(write).await? {
+            self.fail_for_disk(subject, message);
+        }
+        Ok(())
+    }
+
+    /// Which of the lines of a host are meant. Those of this installation never are: they have ways of their own.
+    pub(in crate::engine) fn marked(
+        &self,
+        host: &str,
+        selector: &Selector,
+        lines: Vec<Line>,
+        others: usize,
+    ) -> Marked {
+        let (lines, stay): (Vec<Line>, Vec<Line>) = lines
+            .into_iter()
+            .partition(|line| !self.is_own_machine(&line.marker.machine) && is_meant(line, selector));
+        // One that ends by itself is no way in to rely on.
+        let stays = stay.iter().any(|line| !line.options.contains("expiry-time="));
+        let verified = self.view.placements.values().any(|placement| {
+            placement.host == host
+                && placement.state == PlacementState::Verified
+                && self.is_in_agent(placement)
+        });
+        Marked {
+            lines,
+            has_others: others > 0 || stays || verified,
+        }
+    }
+
+    /// Whether a marker's machine is this installation, whatever the machine was called then.
+    pub(in crate::engine) fn is_own_machine(&self, machine: &str) -> bool {
+        let installation = self.view.installation.get(..6).unwrap_or(&self.view.installation);
+        machine == self.signature.machine
+            || machine
+                .rsplit_once('-')
+                .is_some_and(|(_, end)| end == installation)
+    }
+
+    fn is_in_agent(&self, placement: &crate::ledger::Placement) -> bool {
+        let id = (placement.key.clone(), placement.n);
+        self.observed.in_agent.contains(&id)
+    }
+
+    /// How a host is logged in to that may be no key's: what was seen to log in first, then what the key's file says, else
+    /// what the user's own ssh_config has. And the key whose settings say how the file is changed there; empty: none.
+    pub(in crate::engine) fn logins_for_revocation(&self, host: &str) -> (String, Vec<Identity>) {
+        let there = self
+            .view
+            .placements
+            .values()
+            .filter(|placement| placement.host == host);
+        let (mut seen, unseen): (Vec<_>, Vec<_>) = there.partition(|placement| {
+            placement.state == PlacementState::Verified && self.is_in_agent(placement)
+        });
+        seen.sort_by_key(|placement| std::cmp::Reverse((placement.verified_at, placement.n)));
+        let first = seen
+            .first()
+            .or(unseen.first())
+            .map(|placement| placement.key.clone());
+        let key = first.or_else(|| {
+            let mut keys = self.desired.keys.keys();
+            keys.find(|key| self.hosts_of(key).contains(host)).cloned()
+        });
+        let key = key.unwrap_or_default();
+        let ids = seen.iter().map(|placement| (placement.key.clone(), placement.n));
+        let mut logins: Vec<Identity> = ids.filter_map(|id| self.identity(&id)).collect();
+        logins.extend(self.recovery_identity_at(host));
+        let n = self.observed.loaded.get(&key).copied().unwrap_or_default();
+        for login in self.logins(&(key.clone(), n), host) {
+            if !logins.contains(&login) {
+                logins.push(login);
+            }
+        }
+        if !logins.contains(&Identity::SshConfig) {
+            logins.push(Identity::SshConfig);
+        }
+        (key, logins)
+    }
+}
+
+/// Whether a line bears the marker that is meant.
+fn is_meant(line: &Line, selector: &Selector) -> bool {
+    let marker = &line.marker;
+    match selector {
+        Selector::Grant(fingerprint) => {
+            let public = PublicKey::from_line(&line.public_key);
+            marker.n.is_none() && public.is_some_and(|public| public.fingerprint() == *fingerprint)
+        }
+        Selector::Key(key) => marker.key == *key,
+        Selector::Machine(machine) => marker.machine == *machine,
+        Selector::Owner(owner) => marker.owner == *owner,
+    }
+}
+
+/// Whether another login may fare better.
+fn is_of_the_login(error: &HostError) -> bool {
+    let is_of_the_login = matches!(
+        error.kind,
+        HostErrorKind::AnotherKey
+            | HostErrorKind::NeedsPerson
+            | HostErrorKind::NoAnswer
+            | HostErrorKind::Refused
+            | HostErrorKind::Settings
+    );
+    is_of_the_login && outcome_of(error) == EffectOutcome::Refused
+}

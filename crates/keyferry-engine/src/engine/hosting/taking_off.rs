@@ -1,0 +1,184 @@
+//! Taking lines off a host, over a login with a generation that stays.
+
+use std::collections::BTreeSet;
+
+use keyferry_hosts::{HostError, HostErrorKind, Identity, Reply, Work};
+
+use super::{OnHost, nonsense, outcome_of};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::ledger::{Effect, EffectKind, EffectOutcome, Placement, PlacementState, Write};
+use crate::plan::{GenerationId, Over, Subject};
+
+/// Lines that are taken off a host.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct TakingOff {
+    /// Whose lines go.
+    pub(super) key: String,
+    /// The key that stays.
+    over: Over,
+    /// What was known of the lines before.
+    before: Vec<Placement>,
+    effects: Vec<Effect>,
+}
+
+impl Engine {
+    pub(super) async fn begin_taking_off(
+        &mut self,
+        over: Over,
+        host: String,
+        lines: Vec<GenerationId>,
+    ) -> Result<(), EngineError> {
+        let Some((key, n)) = lines.first().cloned() else {
+            return Ok(());
+        };
+        let Some(identity) = self.staying(&over) else {
+            self.has_no_public_half(&(key, n), &host);
+            return Ok(());
+        };
+        let placements = lines
+            .into_iter()
+            .filter_map(|(key, n)| self.view.placements.get(&(key, n, host.clone())).cloned());
+        let before: Vec<Placement> = placements.collect();
+        let taken: Vec<_> = before
+            .iter()
+            .filter_map(|placement| self.line_of(placement))
+            .collect();
+        let now = self.clock.now().wall_ms();
+        let removing = before.iter().map(|placement| Placement {
+            state: PlacementState::Removing,
+            changed_at: now,
+            ..placement.clone()
+        });
+        let ids = before
+            .iter()
+            .map(|placement| (placement.key.clone(), placement.n));
+        let effects = self.intents(EffectKind::TakeOff, &host, ids);
+        let write = Write {
+            hosts: vec![self.host_row(&host)],
+            placements: removing.collect(),
+            effects: effects.clone(),
+            ..Write::default()
+        };
+        if !self.settle_on_host(&key, &host, write).await? {
+            return Ok(());
+        }
+        let work = Work::Remove {
+            over: identity,
+            proof: self.proof(&key),
+            lines: taken,
+            foreign: Vec::new(),
+        };
+        let taking_off = TakingOff {
+            key,
+            over,
+            before,
+            effects,
+        };
+        self.start_on_host(host, work, OnHost::TakeOff(taking_off));
+        Ok(())
+    }
+
+    fn staying(&self, over: &Over) -> Option<Identity> {
+        match over {
+            Over::Generation(id) => self.identity(id),
+            Over::Recovery => self.recovery_identity(),
+        }
+    }
+
+    pub(super) async fn taken_off(
+        &mut self,
+        host: String,
+        taking_off: TakingOff,
+        result: Result<Reply, HostError>,
+    ) -> Result<(), EngineError> {
+        let TakingOff {
+            key,
+            over,
+            before,
+            effects,
+        } = taking_off;
+        let result = match result {
+            Ok(reply @ Reply::Removed { .. }) => Ok(reply),
+            Ok(_) => Err(nonsense()),
+            Err(error) => Err(error),
+        };
+        let row = self.row_after(&host, &result);
+        let now = self.clock.now().wall_ms();
+        // The lines as they stand in the ledger now, but for those that are known to be gone or back.
+        let with_state = |state: Option<PlacementState>| {
+            let placements = before.iter().map(move |placement| Placement {
+                state: state.unwrap_or(placement.state),
+                changed_at: now,
+                ..placement.clone()
+            });
+            placements.collect::<Vec<_>>()
+        };
+        let stays = match &over {
+            Over::Generation((key, n)) => self.view.placements.get(&(key.clone(), *n, host.clone())),
+            Over::Recovery => None,
+        };
+        let is_staying = |placement: &&Placement| !before.iter().any(|taken| taken.id() == placement.id());
+        let stays = stays.filter(is_staying).cloned();
+        let (mut placements, outcome) = match &result {
+            Ok(_) => (with_state(Some(PlacementState::Removed)), EffectOutcome::Done),
+            Err(error) if outcome_of(error) == EffectOutcome::Refused => {
+                (with_state(None), EffectOutcome::Refused)
+            }
+            Err(_) => (Vec::new(), EffectOutcome::Unknown),
+        };
+        let is_refusal = matches!(
+            &result,
+            Err(error) if matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
+        );
+        let is_known_to_be_gone = is_refusal && stays.is_some();
+        match (&result, stays) {
+            // It logged in before and after.
+            (Ok(Reply::Removed { file_hash, left }), stays) => {
+                let gone: BTreeSet<u64> = before.iter().map(|placement| placement.n).collect();
+                tracing::info!(key, host, generations = ?gone, "the lines are taken off");
+                for line in left {
+                    tracing::warn!(
+                        key,
+                        host,
+                        line,
+                        "a line with one of these keys was left: it has no marker of keyferry's"
+                    );
+                }
+                placements.extend(stays.map(|stays| Placement {
+                    verified_at: Some(now),
+                    file_hash: Some(file_hash.to_vec()),
+                    ..stays
+                }));
+            }
+            // Somebody took it away: it is put there again over what is left, before anything else goes.
+            (Err(_), Some(stays)) if is_refusal => {
+                self.observed.refused_logins.insert(stays.id());
+                placements.push(Placement {
+                    state: PlacementState::Placing,
+                    verified_at: None,
+                    changed_at: now,
+                    ..stays
+                });
+            }
+            _ => {}
+        }
+        let write = Write {
+            hosts: vec![row],
+            placements,
+            effects: self.outcomes(&effects, outcome),
+            ..Write::default()
+        };
+        match &result {
+            Ok(_) => {
+                let subject = Subject::Host(key.clone(), host.clone());
+                self.observed.retries.remove(&subject);
+                self.reached(&host);
+            }
+            Err(_) if is_known_to_be_gone => {}
+            Err(error) => self.host_failed(&key, &host, error),
+        }
+        self.settle_on_host(&key, &host, write).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Seeing whether a generation logs in at a host.
+
+use keyferry_hosts::{HostError, HostErrorKind, Reply, Work};
+
+use super::{OnHost, nonsense};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::ledger::{Placement, PlacementState, Write};
+use crate::plan::{GenerationId, Subject};
+
+impl Engine {
+    /// Nothing is changed by it, so there is nothing to write down before.
+    pub(super) fn begin_verifying(&mut self, id: GenerationId, host: String) {
+        let Some(identity) = self.identity(&id) else {
+            self.has_no_public_half(&id, &host);
+            return;
+        };
+        let proof = self.proof(&id.0);
+        let work = Work::Verify { identity, proof };
+        self.start_on_host(host, work, OnHost::Verify { id });
+    }
+
+    pub(super) async fn verified(
+        &mut self,
+        host: String,
+        id: GenerationId,
+        result: Result<Reply, HostError>,
+    ) -> Result<(), EngineError> {
+        let login = (id.0.clone(), id.1, host.clone());
+        let result = match result {
+            Ok(reply @ Reply::Verified { .. }) => Ok(reply),
+            Ok(_) => Err(nonsense()),
+            Err(error) => Err(error),
+        };
+        let mut row = self.row_after(&host, &result);
+        let before = self.view.placements.get(&login).cloned();
+        let now = self.clock.now().wall_ms();
+        match result {
+            Ok(reply) => {
+                tracing::info!(key = id.0, generation = id.1, host, "it logs in");
+                if let Reply::Verified { host_key } = reply {
+                    row.pinned_host_key = Some(host_key);
+                }
+                // A line that nobody put there for us is somebody else's.
+                let line = before.as_ref().and_then(|before| before.line.clone());
+                let file_hash = before.and_then(|before| before.file_hash);
+                let placement = Placement {
+                    key: id.0.clone(),
+                    n: id.1,
+                    host: host.clone(),
+                    state: PlacementState::Verified,
+                    verified_at: Some(now),
+                    line,
+                    file_hash,
+                    changed_at: now,
+                };
+                let write = Write {
+                    hosts: vec![row],
+                    placements: vec![placement],
+                    ..Write::default()
+                };
+                if self.settle_on_host(&id.0, &host, write).await? {
+                    self.observed.refused_logins.remove(&login);
+                    self.observed.retries.remove(&Subject::Host(id.0, host.clone()));
+                    self.reached(&host);
+                }
+            }
+            Err(error) => {
+                let is_refusal = matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused);
+                let is_placed = before.is_some_and(|before| before.state == PlacementState::Placed);
+                if is_refusal {
+                    self.observed.refused_logins.insert(login);
+                }
+                // A key that is not there yet is refused: that is no failure.
+                if !is_refusal || is_placed {
+                    self.host_failed(&id.0, &host, &error);
+                }
+                if error.kind != HostErrorKind::Unreachable {
+                    self.reached(&host);
+                }
+                let write = Write {
+                    hosts: vec![row],
+                    ..Write::default()
+                };
+                self.settle_on_host(&id.0, &host, write).await?;
+            }
+        }
+        Ok(())
+    }
+}
