@@ -89,10 +89,40 @@ fn a_key_of_another_agent_logs_in_where_it_is_lent_to() {
         assert_eq!(logins.len(), 1);
         assert_eq!((&logins[0].host_key, &logins[0].user), (&other.host_key, &user()));
 
+        let lock = |number: u8| running.connect().ask(&[&[number][..], &string(b"x")].concat());
+        assert_eq!(lock(22), SUCCESS);
+        assert_eq!(Client::connect(socket.path()).unwrap().ask(LIST), EMPTY_LIST);
+        other.login_fails(socket.path(), &[]);
+        assert_eq!(lock(23), SUCCESS);
+        drop(other_agent);
+        other.login_fails(socket.path(), &[]);
+        assert_eq!(socket.logins().len(), 1, "nothing was signed");
+
         assert!(running.agent.unlend(&key.public));
         assert!(!running.agent.unlend(&key.public));
         lost.login_fails(&running.path, &[]);
     }
+}
+
+#[test]
+fn an_agent_that_was_started_anew_is_asked_anew() {
+    let running = Running::start();
+    let file = keygen(running.folder.path(), "ed25519", 256);
+    let (key, host) = (TestKey::read(&file), TestKey::ed25519(101));
+    let other_agent = SshAgent::start(running.folder.path(), &file);
+    running
+        .agent
+        .lend(foreign(&key, &other_agent.socket), to(&host))
+        .unwrap();
+    let mut client = running.connect().bound(&host, &[1]);
+    client.signs(&key);
+    drop(other_agent);
+    client.refuses(&key);
+    let other_agent = SshAgent::start(running.folder.path(), &file);
+    client.signs(&key);
+    drop(other_agent);
+    let _other_agent = SshAgent::start(running.folder.path(), &file);
+    client.signs(&key);
 }
 
 #[test]
