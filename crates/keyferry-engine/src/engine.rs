@@ -239,6 +239,7 @@ impl Engine {
             self.wake_at = plan.wake_at;
             self.survey_at = plan.survey_at;
             if plan.actions.is_empty() {
+                self.calm_down();
                 return Ok(());
             }
             for action in plan.actions {

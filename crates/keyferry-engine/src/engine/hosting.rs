@@ -71,6 +71,20 @@ impl Engine {
         }
     }
 
+    /// What the user asked for at once is over for keys of which nothing is under way and nothing waits.
+    pub(super) fn calm_down(&mut self) {
+        let observed = &self.observed;
+        let is_busy = |key: &String| {
+            observed.host_tasks.values().any(|busy| busy == key)
+                || observed.listing_hosts.contains(key)
+                || observed.generating.contains(key)
+                || observed.jobs.keys().any(|(busy, _)| busy == key)
+                || self.rotations_wait.contains_key(key)
+        };
+        let urged = observed.urged.iter().filter(|key| is_busy(key));
+        self.observed.urged = urged.cloned().collect();
+    }
+
     /// Starts something on a host.
     fn start_on_host(&mut self, address: String, work: Work, on_host: OnHost) {
         let host = self.host(on_host.key(), &address);
@@ -111,6 +125,8 @@ impl Engine {
     fn host_failed(&mut self, key: &str, host: &str, error: &HostError) {
         let subject = Subject::Host(key.to_owned(), host.to_owned());
         self.fail(subject, &Failure::of_host(error));
+        // What the user asked for was tried.
+        self.observed.urged.remove(key);
     }
 
     /// Writes down what came of a task. When the disk refuses, what was known before stays, and it is done again later.

@@ -102,6 +102,8 @@ impl Engine {
         self.key_ring.unload(&id.0, id.1);
         self.observed.in_agent.remove(id);
         self.offered.remove(id);
+        self.observed.instances.remove(id);
+        self.observed.refused_logins.retain(|(key, n, _)| (key, n) != (&id.0, &id.1));
         if self.observed.loaded.get(&id.0) == Some(&id.1) {
             self.observed.loaded.remove(&id.0);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+mod hosts;
 mod regions;
 
 use super::Engine;
@@ -81,6 +82,7 @@ impl Engine {
             None if is_busy && failure.is_none() => (KeyState::Creating, None),
             None if is_busy && !self.backs_off(name) => (KeyState::Creating, failure),
             None if matches!(self.waiting.get(name), Some(Waiting::FileMissing)) => (KeyState::Lost, failure),
+            None if failure.is_some() && self.makes_room(name) => (KeyState::Creating, failure),
             None if failure.is_some() => (KeyState::Failed, failure),
             None if requested.is_some() => (KeyState::Creating, None),
             None => (KeyState::Pending, None),
@@ -89,6 +91,7 @@ impl Engine {
             Some(&n) => self.regions(name, spec.map(AsRef::as_ref), n),
             None => (Vec::new(), None),
         };
+        let (rotation, hosts) = self.rotation(name);
         let drifted = drift.and_then(|_| regions.iter().find_map(|region| region.error.clone()));
         let error = error
             .or(drifted)
@@ -115,9 +118,23 @@ impl Engine {
             error,
             drift,
             regions,
-            rotation: None,
-            hosts: Vec::new(),
+            rotation,
+            hosts,
         }
+    }
+
+    /// Whether the key did not fit, and a lost pair of its own is being deleted: then it is tried again at once.
+    fn makes_room(&self, name: &str) -> bool {
+        let making = self.observed.retries.get(&Subject::Making(name.to_owned()));
+        making.is_some_and(|retry| retry.needs_room)
+            && self.view.of_key(name).any(|row| {
+                let goes = matches!(
+                    row.state,
+                    GenerationState::Live | GenerationState::Missing | GenerationState::Unwanted
+                );
+                let subject = Subject::Generation(row.key.clone(), row.n);
+                goes && !self.observed.retries.contains_key(&subject)
+            })
     }
 
     /// Whether the public half is on the disk, or the disk refused it, which a remark says.

@@ -6,7 +6,7 @@ use crate::desired::{Deploy, LoginWith, Verify};
 use crate::engine::Engine;
 use crate::engine::failure::{Failure, Pace};
 use crate::ledger::{Placement, PlacementState};
-use crate::plan::{GenerationId, Subject};
+use crate::plan::{GenerationId, Subject, host_of};
 use crate::private_key::PublicKey;
 
 /// Who puts lines on hosts, as an auditor reads it there.
@@ -66,24 +66,8 @@ impl Engine {
 
     /// A host of a key, and how it is reached.
     pub(super) fn host(&self, key: &str, address: &str) -> Host {
-        let deploy = self.deploy(key);
-        let row = self.view.hosts.get(address);
-        let ssh = match self.desired.daemon.ssh_command.is_empty() {
-            true => vec!["ssh".to_owned()],
-            false => self.desired.daemon.ssh_command.clone(),
-        };
-        Host {
-            destination: address.to_owned(),
-            account: keyferry_hosts::Account {
-                editor: deploy.login_user,
-                owner: None,
-                sudo: deploy.sudo,
-                path: deploy.path,
-            },
-            ssh,
-            host_keys: deploy.host_keys,
-            pinned: row.and_then(|row| row.pinned_host_key.clone()),
-        }
+        let spec = self.desired.keys.get(key).map(AsRef::as_ref);
+        host_of(spec, &self.desired.daemon, address, &self.view)
     }
 
     /// A generation as something to log in with.

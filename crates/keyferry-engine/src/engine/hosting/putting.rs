@@ -100,9 +100,12 @@ impl Engine {
             Err(error) => {
                 let outcome = outcome_of(&error);
                 if outcome == EffectOutcome::Refused {
-                    placement.state = match before {
-                        Some(before) => before.state,
-                        None => PlacementState::Removed,
+                    placement = match before {
+                        Some(before) => before,
+                        None => Placement {
+                            state: PlacementState::Removed,
+                            ..placement
+                        },
                     };
                 }
                 (outcome, Some(error))

@@ -1,0 +1,186 @@
+//! How a key fares on its hosts, and how far its rotation is.
+
+use std::collections::BTreeSet;
+
+use super::remark;
+use crate::desired::{KeySpec, LoginWith};
+use crate::engine::Engine;
+use crate::ledger::{HostState, Placement, PlacementState, Purpose, Stage};
+use crate::plan::{KeyHost, Subject, due_at, hosts_of};
+use crate::snapshot::{
+    AfterReboot, HostCondition, HostStatus, Pause, RotationStatus, StatusError, Timestamp,
+};
+
+impl Engine {
+    /// A key's rotation and hosts; no rotation: it has neither hosts nor a second generation.
+    pub(super) fn rotation(&self, name: &str) -> (Option<RotationStatus>, Vec<HostStatus>) {
+        let hosts = hosts_of(&self.desired, &self.view, &self.observed, name);
+        let spec = self.desired.keys.get(name).map(AsRef::as_ref);
+        let active = self.observed.loaded.get(name).copied();
+        let is_in_agent = |n: u64| self.observed.in_agent.contains(&(name.to_owned(), n));
+        let staged = self
+            .view
+            .originals(name)
+            .rev()
+            .find(|row| row.stage == Stage::Staged && Some(row.n) != active && is_in_agent(row.n));
+        let staged = staged.map(|row| row.n);
+        let of_key = (name.to_owned(), 0)..=(name.to_owned(), u64::MAX);
+        let in_agent = self.observed.in_agent.range(of_key).map(|(_, n)| *n);
+        let mut earlier: BTreeSet<u64> = in_agent.collect();
+        earlier.extend(self.view.placements_of(name).map(|placement| placement.n));
+        earlier.retain(|n| Some(*n) != active && Some(*n) != staged);
+
+        let target = staged.or(active);
+        let statuses: Vec<HostStatus> = hosts
+            .iter()
+            .map(|host| self.host_status(name, spec, host, target))
+            .collect();
+        let row = self.view.key(name);
+        let has_hosts = !statuses.is_empty() || spec.is_some_and(|spec| spec.hosts.is_some());
+        let is_asked =
+            row.paused_at.is_some() || row.retire_asked_at.is_some() || row.rotate_asked_at.is_some();
+        if !has_hosts && staged.is_none() && earlier.is_empty() && !is_asked {
+            return (None, Vec::new());
+        }
+        let now = self.clock.now().wall_ms();
+        let due = active
+            .and_then(|n| self.view.generations.get(&(name.to_owned(), n)))
+            .zip(spec.filter(|spec| spec.present))
+            .and_then(|(generation, spec)| due_at(spec, generation, &self.view));
+        let is_paused = row.paused_until.is_none_or(|until| now < until);
+        let paused = row.paused_at.filter(|_| is_paused).map(|since| Pause {
+            since: Timestamp::from_ms(since),
+            until: row.paused_until.map(Timestamp::from_ms),
+            reason: row.pause_reason.clone(),
+        });
+        let waiting = self.rotations_wait.get(name).cloned();
+        let rotation = RotationStatus {
+            active,
+            staged,
+            earlier: earlier.into_iter().collect(),
+            due_at: due.map(Timestamp::from_ms),
+            waiting: waiting.or_else(|| self.waits_for_network(name, active, &statuses)),
+            paused,
+            retiring: row.retire_asked_at.is_some(),
+        };
+        (Some(rotation), statuses)
+    }
+
+    /// Why a rotation stands still that nothing but the network or the provider keeps.
+    fn waits_for_network(&self, name: &str, active: Option<u64>, hosts: &[HostStatus]) -> Option<String> {
+        active?;
+        let making = self.observed.retries.get(&Subject::Making(name.to_owned()));
+        if let Some(retry) = making {
+            let message = &retry.error.message;
+            return Some(match retry.error.kind.as_str() {
+                "lost" | "process" | "throttled" | "unavailable" => {
+                    format!("it waits for its provider, and is tried again: {message}")
+                }
+                _ => format!("its next generation could not be made: {message}"),
+            });
+        }
+        let mut tried = hosts
+            .iter()
+            .filter(|host| host.state != HostCondition::Forgotten)
+            .peekable();
+        let is_away = tried.peek().is_some() && tried.all(|host| host.state == HostCondition::Parked);
+        is_away.then(|| "it waits for the network: none of its hosts can be reached".to_owned())
+    }
+
+    fn host_status(
+        &self,
+        name: &str,
+        spec: Option<&KeySpec>,
+        host: &KeyHost<'_>,
+        target: Option<u64>,
+    ) -> HostStatus {
+        let address = host.address.as_ref();
+        let here: Vec<&Placement> = self
+            .view
+            .placements_of(name)
+            .filter(|placement| placement.host == address)
+            .collect();
+        let seen = here.iter().filter(|placement| placement.verified_at.is_some());
+        let last = seen.max_by_key(|placement| (placement.verified_at, placement.n));
+        let row = self.view.hosts.get(address);
+        let state = row.map_or(HostState::New, |row| row.state);
+        let subject = Subject::Host(name.to_owned(), address.to_owned());
+        let retry = self.observed.retries.get(&subject);
+        let failed = retry.filter(|retry| retry.spec.as_deref() == spec);
+        let noted = |kind: &str, remedy: &str| {
+            let note = row.and_then(|row| row.note.clone())?;
+            Some(remark(kind, note, remedy))
+        };
+        let error = failed.map(|retry| retry.error.clone()).or_else(|| match state {
+            HostState::Blocked => noted("blocked", "mend what the message names, then keyferry host retry"),
+            HostState::Parked => noted("unreachable", "nothing: keyferry tries again"),
+            _ => None,
+        });
+        let is_verified = here
+            .iter()
+            .any(|placement| Some(placement.n) == target && placement.state == PlacementState::Verified);
+        let is_busy = self
+            .observed
+            .host_tasks
+            .get(address)
+            .is_some_and(|key| key == name);
+        let condition = match state {
+            _ if host.forgotten => HostCondition::Forgotten,
+            HostState::Blocked => HostCondition::Blocked,
+            HostState::Parked => HostCondition::Parked,
+            _ if is_verified => HostCondition::Verified,
+            _ if self.is_lost(&here, error.as_ref()) => HostCondition::Lost,
+            _ if is_busy => HostCondition::Placing,
+            _ if error.is_some() => HostCondition::Failed,
+            _ => HostCondition::Pending,
+        };
+        HostStatus {
+            host: address.to_owned(),
+            state: condition,
+            generation: last.map(|placement| placement.n),
+            verified_at: last
+                .and_then(|placement| placement.verified_at)
+                .map(Timestamp::from_ms),
+            lines: here.iter().map(|placement| placement.n).collect(),
+            listed: host.listed,
+            after_reboot: self.after_reboot(name, spec, address),
+            error: error.filter(|_| !matches!(condition, HostCondition::Forgotten | HostCondition::Verified)),
+        }
+    }
+
+    /// Whether only generations stand on a host that are gone from the agent, and every other login was refused.
+    fn is_lost(&self, here: &[&Placement], error: Option<&StatusError>) -> bool {
+        let is_refused =
+            error.is_some_and(|error| matches!(error.kind.as_str(), "another_key" | "no_login" | "refused"));
+        let is_usable = |placement: &&Placement| {
+            let id = (placement.key.clone(), placement.n);
+            placement.verified_at.is_some() && self.observed.in_agent.contains(&id)
+        };
+        is_refused
+            && here.iter().any(|placement| placement.verified_at.is_some())
+            && !here.iter().any(is_usable)
+    }
+
+    /// What logs in to a host when all private halves are gone.
+    fn after_reboot(&self, name: &str, spec: Option<&KeySpec>, address: &str) -> AfterReboot {
+        if let Some(recovery) = &self.desired.daemon.recovery {
+            let mut lines = self.view.trusted_of(name);
+            let is_tested = lines.any(|row| {
+                row.host == address
+                    && row.purpose == Purpose::Recovery
+                    && row.public_key == recovery.public_key
+                    && row.verified_at.is_some()
+            });
+            return match is_tested || self.observed.recovery_verified.contains_key(address) {
+                true => AfterReboot::Recovers,
+                false => AfterReboot::Untested,
+            };
+        }
+        let may = |login: &LoginWith| matches!(login, LoginWith::Agent(_) | LoginWith::SshConfig);
+        let logins = spec.map(|spec| spec.deploy.login_with.as_slice());
+        match logins.is_none_or(|logins| logins.iter().any(may)) {
+            true => AfterReboot::Maybe,
+            false => AfterReboot::LockedOut,
+        }
+    }
+}
