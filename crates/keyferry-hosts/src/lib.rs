@@ -3,12 +3,24 @@
 //! A [`Task`] is one thing to do on one [`Host`]; [`Ssh::run`] does it. Nothing is decided here: which key belongs where
 //! is the engine's business, which takes the types of [`contract`] from here and has no other tie to this crate.
 //!
+//! To read the crate, begin with `ssh.rs`, where a task becomes logins, then `ssh/connection.rs` (one login and its proof) and
+//! `ssh/remote.sh` (what runs on the host).
+//!
 //! What is deliberately not here: private keys (ssh gets them from an agent's socket), schedules, retries, and any
 //! memory of what was done.
 
+mod authorized_keys;
 pub mod contract;
+mod destination;
+mod line;
+mod marker;
+mod ssh;
 
 pub use contract::{
     Account, Host, HostError, HostErrorKind, HostKeys, Identity, Line, Marker, Outcome, Proof, Reply, Task,
     Work,
 };
+pub use destination::check_destination;
+pub use line::{LineError, check_options, public_blob};
+pub use marker::NotAMarker;
+pub use ssh::{Login, OneKeySocket, Parts, Sockets, Ssh};

@@ -1,0 +1,480 @@
+//! One login: a running ssh, the proof of which key it was, and the bytes that go to and fro.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::diagnosis::{Phase, Trouble, failure, settings};
+use super::folder::Folder;
+use super::host_key::{self, fingerprint, without_certificate};
+use super::log::Log;
+use super::{OneKeySocket, Ssh, command, identity};
+use crate::contract::{Host, HostError, HostErrorKind, Identity, Proof};
+
+/// A login that was made, and whose key is proven.
+pub(super) struct Connection {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    /// What came and was not taken yet.
+    received: Vec<u8>,
+    log: LogReader,
+    complaints: Complaints,
+    socket: Option<Box<dyn OneKeySocket>>,
+    deadline: Instant,
+    destination: String,
+    /// The public blob of the host key, where it is known already.
+    host_key: Option<Vec<u8>>,
+    // Last: it is removed once ssh is ended.
+    _folder: Folder,
+}
+
+/// What a login came to.
+pub(super) enum Established {
+    /// A command is running.
+    Whole(Box<Connection>),
+    /// The host took the key's signature, and wants more. It runs nothing.
+    Partly(Box<Connection>),
+}
+
+impl Ssh {
+    /// Logs in with an identity and has a command run. Nothing is sent to it before host and key are proven.
+    pub(super) async fn log_in(
+        &self,
+        host: &Host,
+        identity: &Identity,
+        proof: Proof,
+        remote_command: &str,
+        time: Duration,
+    ) -> Result<Established, HostError> {
+        let deadline = Instant::now() + time;
+        let connection = self.start(host, identity, remote_command, deadline)?;
+        connection.until_logged_in(host, identity, proof).await
+    }
+
+    fn start(
+        &self,
+        host: &Host,
+        identity: &Identity,
+        remote_command: &str,
+        deadline: Instant,
+    ) -> Result<Connection, HostError> {
+        let own = |error: io::Error| {
+            failure(
+                HostErrorKind::Internal,
+                format!("a login cannot be prepared: {error}"),
+                "see that the runtime directory is there and has space".to_owned(),
+            )
+        };
+        let folder = self.folders.make().map_err(own)?;
+        let (path, receiver, sender) = folder.pipe().map_err(own)?;
+        let mut options = command::options(host, &path);
+        let public_key = identity.public_key();
+        let opened = match (identity, &public_key) {
+            (Identity::Generation { key, n, .. }, _) => Some(self.sockets.open(key, *n)),
+            (Identity::Agent { socket, .. }, Some(public_key)) => {
+                Some(self.sockets.open_foreign(socket, public_key))
+            }
+            _ => None,
+        };
+        let socket = opened.transpose().map_err(|problem| {
+            settings(
+                format!("{} cannot be used: {problem}", identity.label()),
+                "`keyferry status` says how the key fares".to_owned(),
+            )
+        })?;
+        if let (Some(public_key), Some(socket)) = (public_key, &socket) {
+            let file = folder.public_half(&public_key).map_err(own)?;
+            options.extend(identity::options(&public_key, &file, socket.path())?);
+        }
+        let mut command = self.command(host, &options);
+        command.args(["--", &host.destination, remote_command]);
+        let mut child = command.spawn().map_err(|error| {
+            settings(
+                format!("`{}` cannot be started: {error}", host.ssh[0]),
+                "install the OpenSSH client, or name another program in `[ssh] command`".to_owned(),
+            )
+        })?;
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(own(io::Error::other("ssh has no pipes")));
+        };
+        Ok(Connection {
+            child,
+            stdin: Some(stdin),
+            stdout,
+            received: Vec::new(),
+            log: LogReader::start(receiver, sender),
+            complaints: Complaints::drain(stderr),
+            socket,
+            deadline,
+            destination: host.destination.clone(),
+            host_key: None,
+            _folder: folder,
+        })
+    }
+}
+
+impl Connection {
+    async fn until_logged_in(
+        mut self,
+        host: &Host,
+        identity: &Identity,
+        proof: Proof,
+    ) -> Result<Established, HostError> {
+        loop {
+            let log = self.log.now();
+            self.compare_host_key(host, &log)?;
+            if log.authenticated.is_some() || (proof == Proof::PublicKey && !log.partly.is_empty()) {
+                return self.prove(host, identity, proof, &log);
+            }
+            tokio::select! {
+                // A change first: what ssh said before it ended is read before its end is.
+                biased;
+                () = self.log.changed() => {}
+                ended = self.child.wait() => {
+                    self.log.finish().await;
+                    let log = self.log.now();
+                    self.compare_host_key(host, &log)?;
+                    if log.authenticated.is_some() || (proof == Proof::PublicKey && !log.partly.is_empty()) {
+                        return self.prove(host, identity, proof, &log);
+                    }
+                    return Err(self.trouble(Phase::LoggingIn, ended.ok()));
+                }
+                () = tokio::time::sleep_until(self.deadline) => {
+                    return Err(self.trouble(Phase::LoggingIn, None));
+                }
+            }
+        }
+    }
+
+    /// Before anything else: another machine gets no login, no script and no data.
+    fn compare_host_key(&self, host: &Host, log: &Log) -> Result<(), HostError> {
+        let (Some(pinned), Some(seen)) = (&host.pinned, &log.host_key) else {
+            return Ok(());
+        };
+        let expected = fingerprint(pinned);
+        if *seen == expected {
+            return Ok(());
+        }
+        Err(failure(
+            HostErrorKind::HostKeyChanged,
+            format!(
+                "{}: the host key is {seen}, and was {expected} when a login was last proven",
+                self.destination
+            ),
+            "find out why; if the machine was replaced, say so with `keyferry host trust`".to_owned(),
+        ))
+    }
+
+    fn prove(
+        mut self,
+        host: &Host,
+        identity: &Identity,
+        proof: Proof,
+        log: &Log,
+    ) -> Result<Established, HostError> {
+        let Some(seen) = &log.host_key else {
+            return Err(failure(
+                HostErrorKind::Settings,
+                format!("{}: ssh does not say which host key it saw", self.destination),
+                "keyferry needs the log of OpenSSH 8.9 or later; see that `[ssh] command` has no option that hides it"
+                    .to_owned(),
+            ));
+        };
+        if let Some(pinned) = &host.pinned {
+            self.host_key = Some(without_certificate(pinned));
+        }
+        if let Some(socket) = &self.socket {
+            let signed = socket
+                .logins()
+                .into_iter()
+                .find(|login| !login.forwarded && fingerprint(&login.host_key) == *seen);
+            self.host_key = signed.map(|login| without_certificate(&login.host_key));
+            if self.host_key.is_none() {
+                return Err(self.another_key(identity, "it was not asked for a signature"));
+            }
+        }
+        let wanted = identity
+            .public_key()
+            .and_then(|key| crate::line::public_blob(&key))
+            .map(|blob| fingerprint(&blob));
+        let partly = proof == Proof::PublicKey && log.authenticated.is_none();
+        let is_it = match (&wanted, &log.authenticated) {
+            (None, _) => true,
+            (Some(_), None) => log.partly.contains(&wanted),
+            (Some(_), Some(authenticated)) => {
+                authenticated.method == "publickey" && authenticated.key == wanted && log.partly.is_empty()
+            }
+        };
+        if !is_it {
+            return Err(self.another_key(identity, "the host let another key in"));
+        }
+        let connection = Box::new(self);
+        Ok(if partly {
+            Established::Partly(connection)
+        } else {
+            Established::Whole(connection)
+        })
+    }
+
+    fn another_key(&self, identity: &Identity, how: &str) -> HostError {
+        failure(
+            HostErrorKind::AnotherKey,
+            format!(
+                "{}: the login was not made with {}: {how}",
+                self.destination,
+                identity.label()
+            ),
+            "the key is not on the host, or not as it should be; another file that ssh_config names logs in"
+                .to_owned(),
+        )
+    }
+
+    /// The public blob of the host key, where our own socket saw it or it was pinned.
+    pub(super) fn host_key(&self) -> Option<&[u8]> {
+        self.host_key.as_deref()
+    }
+
+    /// The fingerprint of the host key.
+    pub(super) fn host_key_fingerprint(&self) -> Option<String> {
+        self.log.now().host_key
+    }
+
+    /// The host key's blob from known_hosts files, for logins that no socket of ours saw.
+    pub(super) fn find_host_key(&mut self, files: &[PathBuf]) -> Option<Vec<u8>> {
+        let wanted = self.host_key_fingerprint()?;
+        self.host_key = host_key::find(files, &wanted);
+        self.host_key.clone()
+    }
+
+    pub(super) fn destination(&self) -> &str {
+        &self.destination
+    }
+
+    /// Sends bytes to the command.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), HostError> {
+        let Some(stdin) = &mut self.stdin else {
+            return Err(self.trouble(Phase::Running, None));
+        };
+        let sending = async {
+            stdin.write_all(bytes).await?;
+            stdin.flush().await
+        };
+        match timeout_at(self.deadline, sending).await {
+            // An end of ssh shows better in what it says.
+            Ok(Ok(()) | Err(_)) => Ok(()),
+            Err(_) => Err(self.trouble(Phase::Running, None)),
+        }
+    }
+
+    /// What came before a mark, which is taken too, and the rest of the mark's line.
+    pub(super) async fn receive(
+        &mut self,
+        mark: &[u8],
+        limit: usize,
+    ) -> Result<(Vec<u8>, String), HostError> {
+        let mut searched = 0;
+        let mut mark_at = None;
+        loop {
+            if mark_at.is_none() {
+                mark_at = find(&self.received[searched..], mark).map(|at| searched + at);
+                searched = self.received.len().saturating_sub(mark.len());
+            }
+            if let Some(at) = mark_at {
+                let after = at + mark.len();
+                if let Some(end) = self.received[after..].iter().position(|byte| *byte == b'\n') {
+                    let rest = String::from_utf8_lossy(&self.received[after..after + end]).into_owned();
+                    let mut before: Vec<u8> = self.received.drain(..=after + end).collect();
+                    before.truncate(at);
+                    return Ok((before, rest));
+                }
+            }
+            if self.received.len() > limit {
+                return Err(failure(
+                    HostErrorKind::NoAnswer,
+                    format!("{}: more was printed than an answer can be", self.destination),
+                    "see what the login shell's rc files print".to_owned(),
+                ));
+            }
+            match timeout_at(self.deadline, self.stdout.read_buf(&mut self.received)).await {
+                Ok(Ok(0) | Err(_)) => {
+                    // ssh's own word comes with its end.
+                    let ended = timeout(END_TIME, self.child.wait()).await;
+                    self.log.finish().await;
+                    return Err(self.trouble(Phase::Running, ended.ok().and_then(Result::ok)));
+                }
+                Ok(Ok(_)) => {}
+                Err(_) => return Err(self.trouble(Phase::Running, None)),
+            }
+        }
+    }
+
+    fn trouble(&self, phase: Phase, ended: Option<ExitStatus>) -> HostError {
+        Trouble {
+            destination: &self.destination,
+            phase,
+            log: &self.log.now(),
+            complaints: &self.complaints.text(),
+            ended,
+        }
+        .diagnose()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Only while it is not reaped: afterwards the number may be somebody else's.
+        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Follows ssh's log as it grows.
+struct LogReader {
+    log: watch::Receiver<Log>,
+    /// Kept while ssh lives: without a writer the pipe would be at its end.
+    writer: Option<pipe::Sender>,
+    ended: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl LogReader {
+    fn start(receiver: pipe::Receiver, writer: pipe::Sender) -> Self {
+        let (told, log) = watch::channel(Log::default());
+        let (ended, end) = oneshot::channel();
+        Self {
+            log,
+            writer: Some(writer),
+            ended: Some(ended),
+            task: tokio::spawn(follow(receiver, told, end)),
+        }
+    }
+
+    fn now(&self) -> Log {
+        self.log.borrow().clone()
+    }
+
+    async fn changed(&mut self) {
+        if self.log.changed().await.is_err() {
+            // Nothing more will come; ssh's end is what is waited for.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Reads what is left once ssh has ended. A proxy command that lives on does not hold it up.
+    async fn finish(&mut self) {
+        self.writer = None;
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.send(());
+            let _ = timeout(END_TIME, &mut self.task).await;
+        }
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(receiver: pipe::Receiver, told: watch::Sender<Log>, mut end: oneshot::Receiver<()>) {
+    let mut line = Vec::new();
+    let mut total = 0_usize;
+    let mut is_last = false;
+    loop {
+        if !is_last {
+            tokio::select! {
+                _ = receiver.readable() => {}
+                _ = &mut end => is_last = true,
+            }
+        }
+        let mut buffer = [0; 4096];
+        match receiver.try_read(&mut buffer) {
+            Ok(0) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if is_last {
+                    return;
+                }
+            }
+            Err(_) => return,
+            Ok(length) => {
+                total = total.saturating_add(length);
+                // A login's log is some 10 KB. More is still read, so that ssh goes on, and thrown away.
+                if total > MAX_LOG {
+                    continue;
+                }
+                let mut log = told.borrow().clone();
+                for byte in &buffer[..length] {
+                    if *byte == b'\n' {
+                        log.read(&String::from_utf8_lossy(&line));
+                        line.clear();
+                    } else if line.len() < MAX_LOG_LINE {
+                        line.push(*byte);
+                    }
+                }
+                told.send_if_modified(|old| {
+                    let is_new = *old != log;
+                    *old = log;
+                    is_new
+                });
+            }
+        }
+    }
+}
+
+/// What comes on standard error: the words of jump hosts' ssh and proxy commands, later those of the host. Always drained.
+struct Complaints {
+    text: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
+
+impl Complaints {
+    fn drain(mut stderr: ChildStderr) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&text);
+        let task = tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&buffer[..length]);
+                let excess = kept.len().saturating_sub(MAX_COMPLAINTS);
+                kept.drain(..excess);
+            }
+        });
+        Self { text, task }
+    }
+
+    fn text(&self) -> String {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Drop for Complaints {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// How long the rest of an ssh may take that has said all.
+const END_TIME: Duration = Duration::from_secs(2);
+const MAX_LOG: usize = 1 << 20;
+const MAX_LOG_LINE: usize = 4096;
+const MAX_COMPLAINTS: usize = 16 << 10;

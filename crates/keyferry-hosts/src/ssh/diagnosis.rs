@@ -1,0 +1,323 @@
+//! What kept a login from being made, from what ssh says of it.
+
+use std::process::ExitStatus;
+
+use super::log::Log;
+use crate::contract::{HostError, HostErrorKind, Outcome};
+
+/// A login that came to nothing.
+pub(super) struct Trouble<'a> {
+    pub(super) destination: &'a str,
+    pub(super) phase: Phase,
+    pub(super) log: &'a Log,
+    /// Standard error: jump hosts, proxy commands, and the host's own programs.
+    pub(super) complaints: &'a str,
+    /// How ssh ended; none: it did not, until the time was up.
+    pub(super) ended: Option<ExitStatus>,
+}
+
+/// How far it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// Until the host let somebody in.
+    LoggingIn,
+    /// Afterwards.
+    Running,
+}
+
+impl Trouble<'_> {
+    pub(super) fn diagnose(&self) -> HostError {
+        let host = self.destination;
+        let said = |needles: &[&str]| {
+            let lines = self.log.said.iter().map(String::as_str);
+            lines
+                .chain(self.complaints.lines())
+                .any(|line| needles.iter().any(|needle| line.contains(needle)))
+        };
+        if self.phase == Phase::Running {
+            return self.no_answer();
+        }
+        if said(CHANGED) {
+            return failure(
+                HostErrorKind::HostKeyChanged,
+                format!("{host}: the host key is another than known_hosts has"),
+                format!(
+                    "find out why; if the machine was replaced: `ssh-keygen -R` its name, then `ssh {host}` once"
+                ),
+            );
+        }
+        if said(UNKNOWN) {
+            return failure(
+                HostErrorKind::HostKeyUnknown,
+                format!("{host}: the host key is not in known_hosts"),
+                format!("run `ssh {host}` once, or set host_keys = \"accept-new\""),
+            );
+        }
+        if said(SETTINGS) {
+            return failure(
+                HostErrorKind::Settings,
+                format!("{host}: ssh does not take its settings{}", self.words()),
+                "correct ssh_config or `[ssh] command`".to_owned(),
+            );
+        }
+        if !self.log.partly.is_empty() {
+            return failure(
+                HostErrorKind::NeedsPerson,
+                format!("{host}: the host takes the key and wants a second factor besides"),
+                "set verify = \"publickey\" for such hosts".to_owned(),
+            );
+        }
+        if self.log.wants_touch {
+            return failure(
+                HostErrorKind::NeedsPerson,
+                format!("{host}: the security key wants to be touched"),
+                "run the command on a terminal, and touch it".to_owned(),
+            );
+        }
+        // What a host says while keys are asked for is about the keys.
+        if said(REFUSED) || (self.log.asks_for_keys && self.ended.is_some()) {
+            return failure(
+                HostErrorKind::Refused,
+                format!("{host}: the host lets no key in that was tried{}", self.words()),
+                "put a key there that `login_with` names, and see that the login is not expired or locked"
+                    .to_owned(),
+            );
+        }
+        let how = match self.ended {
+            None => ": no answer came in time".to_owned(),
+            Some(_) => self.words(),
+        };
+        failure(
+            HostErrorKind::Unreachable,
+            format!("{host} cannot be reached{how}"),
+            "see that the host is up and that `ssh` gets there; it is tried again".to_owned(),
+        )
+    }
+
+    fn no_answer(&self) -> HostError {
+        let host = self.destination;
+        let how = match self.ended {
+            None => ", until the time was up".to_owned(),
+            // The last line that is not ssh's own.
+            Some(_) => shown_after(self.complaints.lines().rev().find(|line| !line.trim().is_empty())),
+        };
+        failure(
+            HostErrorKind::NoAnswer,
+            format!("{host}: the login works, but the command did not answer{how}"),
+            "see whether the login has a forced command, a shell other than sh, bash, zsh, fish or csh, or a full disk; \
+             where no commands can run, set verify = \"publickey\""
+                .to_owned(),
+        )
+    }
+
+    /// The one line of ssh's that says most, for the end of a message.
+    fn words(&self) -> String {
+        let is_noise = |line: &&str| {
+            let line = line.trim();
+            line.is_empty()
+                || line.starts_with("debug")
+                || line.starts_with('@')
+                || NOISE.iter().any(|noise| line.contains(noise))
+        };
+        let last = self
+            .log
+            .said
+            .iter()
+            .rev()
+            .map(String::as_str)
+            .find(|line| !is_noise(line));
+        // A jump host's own trouble is told before what it means for the connection.
+        let jump = self.complaints.lines().rev().find(|line| !is_noise(line));
+        let last = match (last, jump) {
+            (Some(last), Some(jump)) if END_OF_JUMP.iter().any(|end| last.contains(end)) => Some(jump),
+            (last, jump) => last.or(jump),
+        };
+        shown_after(last)
+    }
+}
+
+pub(super) fn failure(kind: HostErrorKind, message: String, remedy: String) -> HostError {
+    HostError {
+        kind,
+        message,
+        remedy,
+        outcome: Outcome::Unchanged,
+    }
+}
+
+pub(super) fn settings(message: String, remedy: String) -> HostError {
+    failure(HostErrorKind::Settings, message, remedy)
+}
+
+/// A line of another program's, fit to be shown: no control characters, and not long.
+pub(super) fn cleaned(line: &str) -> String {
+    let line = line.trim();
+    let line = line.strip_prefix("ssh: ").unwrap_or(line);
+    line.chars()
+        .filter(|character| !character.is_control() && !is_direction(*character))
+        .take(MAX_SHOWN)
+        .collect()
+}
+
+/// Characters that change the order of the others on a terminal.
+fn is_direction(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn shown_after(line: Option<&str>) -> String {
+    line.map(cleaned)
+        .filter(|line| !line.is_empty())
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default()
+}
+
+const CHANGED: &[&str] = &[
+    "REMOTE HOST IDENTIFICATION HAS CHANGED",
+    "has changed and you have requested strict checking",
+    "REVOKED HOST KEY DETECTED",
+    "is marked as revoked",
+];
+const UNKNOWN: &[&str] = &[
+    "host key is known for",
+    "Host key verification failed",
+    "you have requested strict checking",
+];
+const SETTINGS: &[&str] = &[
+    "Bad configuration option",
+    "bad configuration options",
+    "Bad owner or permissions on",
+    "usage: ssh",
+    "no argument after keyword",
+    "missing argument",
+    "Unable to negotiate with",
+    "no matching host key type",
+    "unknown key %",
+    "Can't open user config file",
+    "unknown option --",
+    "illegal option --",
+    "Unsupported option",
+    "Missing argument",
+    "Bad key types",
+    "unsupported option",
+];
+const REFUSED: &[&str] = &["Permission denied (", "Too many authentication failures"];
+/// What is said beside the point.
+const NOISE: &[&str] = &[
+    "Permanently added",
+    "Authenticated ",
+    "Pseudo-terminal will not be allocated",
+    "Killed by signal",
+    "Transferred: ",
+    "terminating, ",
+    "Bytes per second: ",
+];
+/// What the end of a jump host's connection looks like from here.
+const END_OF_JUMP: &[&str] = &[
+    "UNKNOWN port 65535",
+    "kex_exchange_identification",
+    "Connection closed by remote host",
+];
+const MAX_SHOWN: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(said: &[&str], complaints: &str, kind: HostErrorKind, message: &str) {
+        let mut log = Log::default();
+        for line in said {
+            log.read(line);
+        }
+        let error = Trouble {
+            destination: "web-1",
+            phase: Phase::LoggingIn,
+            log: &log,
+            complaints,
+            ended: Some(ExitStatus::from_raw(255 << 8)),
+        }
+        .diagnose();
+        assert_eq!((error.kind, error.message.as_str()), (kind, message));
+        assert!(!error.remedy.is_empty());
+        assert_eq!(error.outcome, Outcome::Unchanged);
+    }
+
+    #[test]
+    fn trouble_has_a_name() {
+        check(
+            &["ssh: connect to host web-1 port 22: Connection refused\r"],
+            "",
+            HostErrorKind::Unreachable,
+            "web-1 cannot be reached: connect to host web-1 port 22: Connection refused",
+        );
+        check(
+            &["kex_exchange_identification: Connection closed by remote host"],
+            "channel 0: open failed: connect failed: \u{1b}[31mNo route to host\r\n",
+            HostErrorKind::Unreachable,
+            "web-1 cannot be reached: channel 0: open failed: connect failed: [31mNo route to host",
+        );
+        check(
+            &[
+                "kex_exchange_identification: read: Connection reset by peer",
+                "Connection reset by 10.0.0.1 port 22",
+            ],
+            "",
+            HostErrorKind::Unreachable,
+            "web-1 cannot be reached: Connection reset by 10.0.0.1 port 22",
+        );
+        check(
+            &[
+                "debug1: Authentications that can continue: publickey",
+                "li@web-1: Permission denied (publickey).",
+            ],
+            "",
+            HostErrorKind::Refused,
+            "web-1: the host lets no key in that was tried: li@web-1: Permission denied (publickey).",
+        );
+        check(
+            &[
+                "debug1: Authentications that can continue: publickey",
+                "Connection closed by 10.0.0.1 port 22",
+            ],
+            "",
+            HostErrorKind::Refused,
+            "web-1: the host lets no key in that was tried: Connection closed by 10.0.0.1 port 22",
+        );
+        check(
+            &[
+                "No ED25519 host key is known for web-1 and you have requested strict checking.",
+                "Host key verification failed.",
+            ],
+            "",
+            HostErrorKind::HostKeyUnknown,
+            "web-1: the host key is not in known_hosts",
+        );
+        check(
+            &[
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @",
+                "Host key for web-1 has changed and you have requested strict checking.",
+                "Host key verification failed.",
+            ],
+            "",
+            HostErrorKind::HostKeyChanged,
+            "web-1: the host key is another than known_hosts has",
+        );
+        check(
+            &[],
+            "/x: line 1: Bad configuration option: nonsense\r\n/x: terminating, 1 bad configuration options\r\n",
+            HostErrorKind::Settings,
+            "web-1: ssh does not take its settings: /x: line 1: Bad configuration option: nonsense",
+        );
+        check(
+            &[
+                "Authenticated using \"publickey\" with partial success.",
+                "li@web-1: Permission denied (password).",
+            ],
+            "",
+            HostErrorKind::NeedsPerson,
+            "web-1: the host takes the key and wants a second factor besides",
+        );
+    }
+}

@@ -1,0 +1,230 @@
+# Changes one authorized_keys file. Text on standard input: an answer mark, what to do (read or edit), how many seconds to
+# hold, the largest file, the owner or -, the path or -; then what remote.rs says. POSIX sh, no tool that busybox lacks.
+set -f
+umask 077
+IFS=' 	'
+LC_ALL=C
+PATH=$PATH:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+export LC_ALL PATH
+newline='
+'
+read -r mark && read -r work && read -r seconds && read -r largest && read -r owner && IFS= read -r path || exit 1
+
+say() { printf '%s %s\n' "$mark" "$*"; }
+# What is temporary is cleared away before the last word, after which the connection may break.
+finish() { :; }
+refuse() {
+    finish
+    say refused "$@"
+    exit 1
+}
+done_with() {
+    finish
+    say "$@"
+    exit 0
+}
+# Runs a command; the first line of what it complains of is the reason.
+try() { reason=$("$@" 2>&1) || refuse write "${reason%%"$newline"*}"; }
+
+# Whose file it is.
+uid=$(id -u)
+user=
+if [ "$owner" != - ]; then user=$owner; elif [ "$uid" = 0 ]; then user=${SUDO_USER:-}; fi
+if [ -n "$user" ]; then
+    case $user in *[!A-Za-z0-9_.@+-]* | -*) refuse user "$user" ;; esac
+    eval "home=~$user"
+    owner_uid=$(id -u "$user" 2>/dev/null) || refuse user "$user"
+else
+    user=$(id -un 2>/dev/null) || user=$uid
+    home=$HOME
+    owner_uid=$uid
+fi
+[ -d "$home" ] || refuse home "$home"
+
+# Which file.
+if [ "$path" = - ]; then
+    file=$home/.ssh/authorized_keys
+else
+    file=
+    while :; do
+        case $path in *%*) ;; *) break ;; esac
+        file=$file${path%%"%"*}
+        path=${path#*"%"}
+        case $path in
+        u*) file=$file$user ;;
+        h*) file=$file$home ;;
+        %*) file=$file% ;;
+        *) refuse path "$path" ;;
+        esac
+        path=${path#?}
+    done
+    file=$file$path
+    case $file in /*) ;; *) file=$home/$file ;; esac
+fi
+folder=${file%/*}
+
+# Sets the mode (as ls shows it) and the owner's number of a file.
+look() {
+    facts=$(ls -ldn "$1" 2>&1) || refuse read "${facts%%"$newline"*}"
+    set -- $facts
+    mode=$1
+    holder=$3
+}
+others_write() { case $mode in ?????w* | ????????w*) return 0 ;; esac; return 1; }
+
+# Whether folder and file are as they are left alone by everybody else.
+if [ -L "$folder" ]; then refuse link "$folder"; fi
+if [ ! -d "$folder" ]; then
+    if [ -e "$folder" ]; then refuse kind "$folder"; fi
+    if [ "$work" = edit ]; then
+        try mkdir "$folder"
+        if [ "$uid" != "$owner_uid" ]; then try chown "$owner_uid" "$folder"; fi
+    fi
+fi
+folder_holder=$uid
+if [ -d "$folder" ]; then
+    look "$folder"
+    folder_holder=$holder
+    if [ "$holder" != "$owner_uid" ] && [ "$holder" != 0 ]; then refuse owner "$folder"; fi
+    if others_write; then refuse writable "$folder"; fi
+fi
+check_file() {
+    if [ -L "$file" ]; then refuse link "$file"; fi
+    there=
+    if [ ! -e "$file" ]; then return; fi
+    there=yes
+    if [ ! -f "$file" ]; then refuse kind "$file"; fi
+    look "$file"
+    if [ "$holder" != "$owner_uid" ] && { [ "$uid" != 0 ] || [ "$holder" != 0 ]; }; then refuse owner "$file"; fi
+    if others_write; then refuse writable "$file"; fi
+    if [ ! -r "$file" ]; then refuse read "$file: Permission denied"; fi
+    if [ "$(wc -c <"$file")" -gt "$largest" ]; then refuse large "$file"; fi
+}
+check_file
+
+if [ "$work" = read ]; then
+    say file "$file"
+    if [ -n "$there" ]; then cat "$file"; fi
+    say end $?
+    exit 0
+fi
+
+# One at a time. All that is temporary lies in the lock, so that there is one thing to clear away.
+lock=$folder/.keyferry-lock
+me="$(uname -n) $$"
+is_abandoned() {
+    node= number=
+    read -r node number 2>/dev/null <"$lock/holder"
+    if [ -n "$number" ] && [ "$node" = "$(uname -n)" ]; then
+        kill -0 "$number" 2>/dev/null || [ -d "/proc/$number" ] || return 0
+    fi
+    [ -n "$(find "$lock" -prune -mmin +5 2>/dev/null)" ]
+}
+tries=0
+until reason=$(mkdir "$lock" 2>&1); do
+    if [ -L "$lock" ] || [ ! -d "$lock" ]; then refuse write "${reason%%"$newline"*}"; fi
+    tries=$((tries + 1))
+    if [ "$tries" -gt 20 ]; then refuse busy "$lock"; fi
+    if is_abandoned; then
+        mv "$lock" "$lock.$$" 2>/dev/null && rm -rf "$lock.$$"
+    else
+        sleep 0.5 2>/dev/null || sleep 1
+    fi
+done
+locked=yes
+holding=
+finish() {
+    if [ -z "$locked" ]; then return; fi
+    locked=
+    if [ -n "$holding" ]; then restore; fi
+    holding=
+    # Unless it was taken for abandoned, and is somebody else's by now.
+    if [ ! -s "$lock/holder" ] || [ "$(cat "$lock/holder")" = "$me" ]; then rm -rf "$lock"; fi
+}
+trap finish 0
+trap 'exit 1' 1 2 13 15
+
+same() {
+    if command -v cmp >/dev/null 2>&1; then
+        cmp -s "$1" "$2"
+    else
+        [ "$(cksum <"$1")" = "$(cksum <"$2")" ]
+    fi
+}
+to_disk() { sync "$1" 2>/dev/null || sync; }
+# Whoever renames the old file first decides: to its place, or out of the way once the change is final.
+restore() {
+    if same "$file" "$lock/wrote" 2>/dev/null && mv -f "$lock/old" "$file" 2>/dev/null; then to_disk "$folder"; fi
+}
+write_holder() { echo "$me" | cat >"$lock/holder"; }
+receive() {
+    if dd if=/dev/null of=/dev/null iflag=fullblock 2>/dev/null; then
+        dd bs="$length" count=1 iflag=fullblock >"$lock/new"
+    else
+        dd bs=1 count="$length" >"$lock/new"
+    fi
+}
+
+try write_holder
+check_file
+if [ -n "$there" ]; then try cp -p "$file" "$lock/old"; fi
+say file "$file"
+if [ -n "$there" ]; then cat "$lock/old"; fi
+say end $?
+
+order=
+length=
+read -r order length
+case $order in
+write | hold) ;;
+*) done_with unchanged ;;
+esac
+
+if [ -n "$there" ]; then try cp -p "$lock/old" "$lock/new"; fi
+try receive
+if [ "$(wc -c <"$lock/new")" -ne "$length" ]; then refuse write "the new file did not arrive whole"; fi
+if [ -n "$there" ]; then
+    chcon --reference="$file" "$lock/new" 2>/dev/null
+elif [ "$uid" != "$owner_uid" ]; then
+    if [ "$folder_holder" = "$owner_uid" ]; then try chown "$owner_uid" "$lock/new"; else try chmod 644 "$lock/new"; fi
+fi
+if [ "$order" = hold ]; then try cp -p "$lock/new" "$lock/wrote"; fi
+to_disk "$lock/new"
+if [ -L "$file" ]; then refuse changed "$file"; fi
+if [ -n "$there" ]; then
+    same "$file" "$lock/old" || refuse changed "$file"
+elif [ -e "$file" ]; then
+    refuse changed "$file"
+fi
+
+if [ "$order" = hold ]; then
+    # Whatever becomes of the connection and of this shell: without a word the old file comes back.
+    holding=yes
+    (
+        trap - 0 2 13 15
+        trap '' 1
+        left=$seconds
+        while [ "$left" -gt 0 ]; do
+            sleep 1
+            if [ ! -f "$lock/old" ]; then exit 0; fi
+            left=$((left - 1))
+        done
+        restore
+        if [ "$(cat "$lock/holder" 2>/dev/null)" = "$me" ]; then rm -rf "$lock"; fi
+    ) </dev/null >/dev/null 2>&1 &
+fi
+try mv -f "$lock/new" "$file"
+to_disk "$folder"
+if [ "$order" = write ]; then done_with written; fi
+say written
+
+verdict=
+read -r verdict
+if [ "$verdict" = keep ] && mv "$lock/old" "$lock/kept" 2>/dev/null; then
+    holding=
+    done_with kept
+fi
+restore
+holding=
+if [ -f "$lock/old" ]; then done_with changed; fi
+done_with restored

@@ -1,0 +1,269 @@
+//! What is done over a login: verify, put, remove, inspect.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::connection::{Connection, Established};
+use super::diagnosis::{failure, settings};
+use super::remote::{self, Access, RemoteFile};
+use super::{Ssh, within};
+use crate::authorized_keys;
+use crate::contract::{Host, HostError, HostErrorKind, Identity, Line, Outcome, Proof, Reply};
+use crate::line::public_blob;
+
+impl Ssh {
+    pub(super) async fn verify(
+        &self,
+        host: &Host,
+        identity: &Identity,
+        proof: Proof,
+    ) -> Result<Reply, HostError> {
+        let host_key = self.prove(host, identity, proof, self.deadline).await?;
+        Ok(Reply::Verified { host_key })
+    }
+
+    /// A login that proves its key; the host key's blob.
+    async fn prove(
+        &self,
+        host: &Host,
+        identity: &Identity,
+        proof: Proof,
+        time: Duration,
+    ) -> Result<Vec<u8>, HostError> {
+        let (command, question, answer) = remote::sentinel();
+        let mut connection = match self.log_in(host, identity, proof, command, time).await? {
+            Established::Partly(connection) => connection,
+            Established::Whole(mut connection) => {
+                // Where commands cannot run, the accepted signature is what was asked for.
+                if proof == Proof::Session {
+                    connection.send(question.as_bytes()).await?;
+                    connection.receive(answer.as_bytes(), MAX_NOISE).await?;
+                }
+                connection
+            }
+        };
+        if let Some(host_key) = connection.host_key() {
+            return Ok(host_key.to_vec());
+        }
+        let files = self.known_hosts(host).await?;
+        connection.find_host_key(&files).ok_or_else(|| {
+            settings(
+                format!("{}: the host key is in no known_hosts file", host.destination),
+                format!("run `ssh {}` once", host.destination),
+            )
+        })
+    }
+
+    pub(super) async fn put(&self, host: &Host, over: &[Identity], line: &Line) -> Result<Reply, HostError> {
+        line.check().map_err(|error| {
+            settings(
+                format!("{}: {error}", host.destination),
+                "correct `options` in `[deploy]`".to_owned(),
+            )
+        })?;
+        let (over, file) = self.open_file(host, over, Access::Edit).await?;
+        let changed = authorized_keys::put(&file.bytes, line);
+        let already = changed.is_none();
+        let file_hash = match changed {
+            None => {
+                let hash = hash(&file.bytes);
+                file.leave().await?;
+                hash
+            }
+            Some(bytes) => {
+                file.write(&bytes).await?;
+                hash(&bytes)
+            }
+        };
+        Ok(Reply::Put {
+            over,
+            already,
+            file_hash,
+        })
+    }
+
+    pub(super) async fn remove(
+        &self,
+        host: &Host,
+        over: &Identity,
+        proof: Proof,
+        lines: &[Line],
+        foreign: &[Vec<u8>],
+    ) -> Result<Reply, HostError> {
+        let stays = over.public_key().and_then(|key| public_blob(&key));
+        let goes = |blob: &Vec<u8>| {
+            foreign.contains(blob)
+                || lines
+                    .iter()
+                    .any(|line| public_blob(&line.public_key).as_ref() == Some(blob))
+        };
+        if stays.as_ref().is_some_and(goes) {
+            return Err(failure(
+                HostErrorKind::Internal,
+                format!(
+                    "{}: the key that stays is among those to be removed",
+                    host.destination
+                ),
+                "report this".to_owned(),
+            ));
+        }
+        // Where somebody else changes the file, the key that stays may not be that login's.
+        let mut editors = vec![over.clone()];
+        if host.account.editor.is_some() {
+            editors.push(Identity::SshConfig);
+        }
+        let (_, mut file) = self.open_file(host, &editors, Access::Edit).await?;
+        let removal = authorized_keys::remove(&file.bytes, lines, foreign);
+        let Some(bytes) = removal.file else {
+            let file_hash = hash(&file.bytes);
+            file.leave().await?;
+            return Ok(Reply::Removed {
+                file_hash,
+                left: removal.left,
+            });
+        };
+        file.write_for_now(&bytes).await?;
+        let time = within(self.deadline, self.hold);
+        match self.prove(host, over, proof, time).await {
+            Ok(_) => file.keep().await?,
+            Err(error) => {
+                let restored = file.restore().await;
+                return Err(after_restoring(error, restored));
+            }
+        }
+        Ok(Reply::Removed {
+            file_hash: hash(&bytes),
+            left: removal.left,
+        })
+    }
+
+    pub(super) async fn inspect(&self, host: &Host, over: &[Identity]) -> Result<Reply, HostError> {
+        let (_, file) = self.open_file(host, over, Access::Read).await?;
+        let (lines, others) = authorized_keys::marked(&file.bytes);
+        Ok(Reply::Marked { lines, others })
+    }
+
+    /// The file, over the first identity that logs in and gets there.
+    async fn open_file(
+        &self,
+        host: &Host,
+        over: &[Identity],
+        access: Access,
+    ) -> Result<(Identity, RemoteFile), HostError> {
+        let mut host = host.clone();
+        if let Some(editor) = &host.account.editor {
+            host.destination = with_user(&host.destination, editor);
+        }
+        let mut tried = Vec::new();
+        for identity in over {
+            match self.open_file_over(&host, identity, access).await {
+                Ok(file) => return Ok((identity.clone(), file)),
+                Err(error) if may_be_the_identity(error.kind) => tried.push((identity, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(nobody_logs_in(&host, tried))
+    }
+
+    async fn open_file_over(
+        &self,
+        host: &Host,
+        identity: &Identity,
+        access: Access,
+    ) -> Result<RemoteFile, HostError> {
+        let command = remote::command(&host.account);
+        let connection: Box<Connection> = match self
+            .log_in(host, identity, Proof::Session, &command, self.deadline)
+            .await?
+        {
+            Established::Whole(connection) | Established::Partly(connection) => connection,
+        };
+        RemoteFile::open(connection, &host.account, access, self.hold).await
+    }
+}
+
+/// Whether another identity may fare better.
+fn may_be_the_identity(kind: HostErrorKind) -> bool {
+    matches!(
+        kind,
+        HostErrorKind::AnotherKey
+            | HostErrorKind::NeedsPerson
+            | HostErrorKind::NoAnswer
+            | HostErrorKind::Refused
+            | HostErrorKind::Settings
+    )
+}
+
+fn nobody_logs_in(host: &Host, tried: Vec<(&Identity, HostError)>) -> HostError {
+    let labels: Vec<String> = tried.iter().map(|(identity, _)| identity.label()).collect();
+    let Some((_, last)) = tried.into_iter().next_back() else {
+        return failure(
+            HostErrorKind::Refused,
+            format!("{}: there is no key to log in with", host.destination),
+            "name a way in with `login_with`".to_owned(),
+        );
+    };
+    if labels.len() < 2 {
+        return last;
+    }
+    HostError {
+        message: format!("{} (tried: {})", last.message, labels.join(", ")),
+        ..last
+    }
+}
+
+/// The error of the second login, with what became of the file.
+fn after_restoring(error: HostError, restored: Result<(), HostError>) -> HostError {
+    match restored {
+        Ok(()) => HostError {
+            message: format!("{}; the file was put back as it was", error.message),
+            outcome: Outcome::Unchanged,
+            ..error
+        },
+        Err(restoring) => HostError {
+            message: format!(
+                "{}; whether the file was put back is not known: {}",
+                error.message, restoring.message
+            ),
+            outcome: Outcome::Unknown,
+            ..error
+        },
+    }
+}
+
+/// The destination with another user.
+fn with_user(destination: &str, user: &str) -> String {
+    let (scheme, rest) = match destination.strip_prefix("ssh://") {
+        Some(rest) => ("ssh://", rest),
+        None => ("", destination),
+    };
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}{user}@{host}")
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// What rc files may print before a command's answer.
+const MAX_NOISE: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_gets_another_user() {
+        for (destination, expected) in [
+            ("web-1", "admin@web-1"),
+            ("deploy@web-1", "admin@web-1"),
+            ("ssh://deploy@web-1:2222", "ssh://admin@web-1:2222"),
+            ("ssh://web-1:2222", "ssh://admin@web-1:2222"),
+        ] {
+            assert_eq!(with_user(destination, "admin"), expected);
+        }
+    }
+}

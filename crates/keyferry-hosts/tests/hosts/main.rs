@@ -1,0 +1,9 @@
+//! Tasks on real hosts: sshd, ssh, an agent.
+
+mod files;
+mod fixture;
+mod jumps;
+mod keys;
+mod removal;
+mod shells;
+mod trouble;
