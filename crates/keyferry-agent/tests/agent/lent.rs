@@ -92,7 +92,11 @@ fn a_key_of_another_agent_logs_in_where_it_is_lent_to() {
         let lock = |number: u8| running.connect().ask(&[&[number][..], &string(b"x")].concat());
         assert_eq!(lock(22), SUCCESS);
         assert_eq!(Client::connect(socket.path()).unwrap().ask(LIST), EMPTY_LIST);
-        other.login_fails(socket.path(), &[]);
+        let data = login(&[1], &key, None);
+        let mut client = Client::connect(socket.path())
+            .unwrap()
+            .bound(&TestKey::ed25519(101), &[1]);
+        assert_eq!(client.ask(&sign(&key.public, &data, 4)), FAILURE);
         assert_eq!(lock(23), SUCCESS);
         drop(other_agent);
         other.login_fails(socket.path(), &[]);
@@ -241,9 +245,13 @@ fn whatever_the_other_agent_does_is_a_failure_of_that_request() {
         upstream: Duration::from_millis(300),
         ..Limits::default()
     };
-    let running = Running::with(Options::default(), limits);
+    let impatient = Running::with(Options::default(), limits);
+    // Waits longer than this test does.
+    let patient = Running::start();
     let (host, key, own) = (TestKey::ed25519(101), TestKey::ed25519(1), TestKey::ed25519(2));
-    running.load("web", &own);
+    for running in [&impatient, &patient] {
+        running.load("web", &own);
+    }
     type Answer = fn(&[u8], &mut UnixStream);
     let cases: &[(&str, Answer)] = &[
         ("nothing", |_, _| {}),
@@ -268,6 +276,10 @@ fn whatever_the_other_agent_does_is_a_failure_of_that_request() {
         }),
     ];
     for (number, (name, answer)) in cases.iter().enumerate() {
+        let running = match *name {
+            "nothing" | "half a message" => &impatient,
+            _ => &patient,
+        };
         let target = running.folder.path().join(format!("{number}.sock"));
         let _played = play(&target, answer);
         let relay = Relay::to(&target);
