@@ -5,20 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod hosts;
 mod keys;
 mod limits;
 mod observed;
 mod places;
 mod rate;
 mod regions;
+mod rotation;
 
 #[cfg(test)]
 mod tests;
 
+pub use hosts::{KeyHost, host_of, hosts_of, user};
 pub use limits::{Limit, Overfull};
 pub use observed::{Observed, Retry, Subject};
 pub use places::{DEFAULT_CONCURRENT, max_concurrent};
 pub use rate::{DEFAULT_PER_SECOND, Rate, max_per_second};
+pub use rotation::due_at;
 
 use crate::desired::Desired;
 use crate::engine::{Moment, Offer};
@@ -123,10 +127,10 @@ pub enum Action {
         /// The host's address.
         host: String,
     },
-    /// Take lines off a host, over a login with a generation that stays.
+    /// Take lines off a host, over a login with a key that stays.
     TakeOff {
-        /// The generation that stays.
-        over: GenerationId,
+        /// The key that stays.
+        over: Over,
         /// The host's address.
         host: String,
         /// Whose lines go; not empty.
@@ -144,6 +148,16 @@ pub enum Action {
         /// The host's address.
         host: String,
     },
+}
+
+/// With what a login is made when lines are taken off.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Over {
+    /// A generation that was seen to log in there; of another key, where this one ends. Only where the user accepted that a
+    /// host has no way in any more, its own line is among those that go: then no login can follow, and none is tried.
+    Generation(GenerationId),
+    /// The recovery identity, which was seen to log in there.
+    Recovery,
 }
 
 /// Why a key gets nothing now, although nothing failed.
@@ -196,9 +210,25 @@ pub struct Plan {
 
 /// Plans.
 pub fn plan(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Moment) -> Plan {
+    let mut plan = plan_without_end(desired, ledger, observed, now);
+    // The wall clock may be set meanwhile, and the hours of the day may be moved.
+    let latest = now.uptime.saturating_add(LONGEST_WAIT);
+    plan.wake_at = plan.wake_at.map(|at| at.min(latest));
+    plan
+}
+
+/// As [`plan`], which asks to be woken now and then all the same.
+fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Moment) -> Plan {
     let mut planner = Planner::new(desired, ledger, observed, now);
     let mut keys: BTreeSet<&str> = desired.keys.keys().map(String::as_str).collect();
     keys.extend(ledger.generations.keys().map(|(key, _)| key.as_str()));
+    keys.extend(observed.in_agent.iter().map(|(key, _)| key.as_str()));
+    let mut placed = ledger.placements.keys().next();
+    while let Some((key, ..)) = placed {
+        keys.insert(key);
+        let last = (key.clone(), u64::MAX, String::new());
+        placed = ledger.placements.range(last..).next().map(|(id, _)| id);
+    }
     keys.extend(observed.ready.keys().map(String::as_str));
     for key in keys {
         planner.key(key);
@@ -207,10 +237,14 @@ pub fn plan(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Mo
     planner.choose()
 }
 
+/// Milliseconds.
+const LONGEST_WAIT: u64 = 3_600_000;
+
 impl Action {
     /// The key; of a survey, the account.
     pub fn key(&self) -> &str {
         match self {
+            Self::TakeOff { lines, .. } => lines.first().map_or("", |(key, _)| key),
             Self::Survey { account } => account,
             Self::Copy { key, .. }
             | Self::Create { key }
@@ -228,7 +262,6 @@ impl Action {
             | Self::Promote { id }
             | Self::Publish { id }
             | Self::Put { id, .. }
-            | Self::TakeOff { over: id, .. }
             | Self::Unload { id }
             | Self::Verify { id, .. } => &id.0,
         }

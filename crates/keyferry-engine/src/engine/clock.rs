@@ -10,6 +10,8 @@ pub struct Moment {
     pub uptime: u64,
     /// The wall clock: for people, and for deadlines that outlive the process.
     pub wall: SystemTime,
+    /// Minutes after midnight where the user is, 0 to 1439: for hours of the day.
+    pub local_minute: u16,
 }
 
 impl Moment {
@@ -32,7 +34,7 @@ impl Moment {
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Moment;
-    /// Ends when the uptime is reached, also when the machine slept over it.
+    /// Ends when the uptime is reached, also when the machine slept over it; with `u64::MAX`, never.
     fn sleep_until(&self, uptime: u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// A random number from 0 to `limit`, both included.
     fn random(&self, limit: u64) -> u64;
@@ -44,14 +46,19 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
+        let wall = SystemTime::now();
         Moment {
             uptime: uptime(),
-            wall: SystemTime::now(),
+            wall,
+            local_minute: local_minute(wall),
         }
     }
 
     fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
+            if at == u64::MAX {
+                std::future::pending::<()>().await;
+            }
             // Timers stand still while the machine sleeps, so a long one is looked at again.
             while let Some(left) = at.checked_sub(uptime()).filter(|&left| left > 0) {
                 tokio::time::sleep(Duration::from_millis(left).min(LONGEST_SLEEP)).await;
@@ -66,6 +73,16 @@ impl Clock for SystemClock {
         // The remainder's bias is of no matter to a delay.
         u64::from_ne_bytes(octets) % limit.saturating_add(1).max(1)
     }
+}
+
+/// The minute of the day in the system's time zone (`TZ`, or `/etc/localtime`); in UTC where that is not known. The zone's
+/// database is read once in a while, not each time.
+fn local_minute(wall: SystemTime) -> u16 {
+    let Ok(stamp) = jiff::Timestamp::try_from(wall) else {
+        return 0;
+    };
+    let time = stamp.to_zoned(jiff::tz::TimeZone::system()).time();
+    u16::from(time.hour().unsigned_abs()) * 60 + u16::from(time.minute().unsigned_abs())
 }
 
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::places::{Class, Planner};
+use super::rotation::Rotation;
 use super::{Action, GenerationId, MAX_UNWANTED, Subject, Waiting};
 use crate::desired::{GeneratedBy, KeySpec};
 use crate::ledger::{Generation, GenerationState, ORPHANS};
 
-impl Planner<'_> {
-    pub(super) fn key(&mut self, key: &str) {
+impl<'a> Planner<'a> {
+    pub(super) fn key(&mut self, key: &'a str) {
+        let rotation = Rotation::new(self, key);
         let spec = self.desired.keys.get(key);
         let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
         let held = self.ledger.is_held(key);
@@ -21,17 +23,30 @@ impl Planner<'_> {
             .is_some_and(|retry| retry.needs_room);
 
         let present = spec.filter(|spec| spec.present);
-        let could_make = present.is_some() && account.is_some() && !held && loaded.is_none();
+        let could_make =
+            present.is_some() && account.is_some() && !held && loaded.is_none() && !rotation.retiring;
+        // Of a key that ends nothing serves any more, once it is off its hosts.
+        let serving = match rotation.retiring {
+            true => Some(0),
+            false => loaded,
+        };
         let mut under_way = false;
         let mut unwanted = 0;
         for generation in self.ledger.of_key(key) {
+            let is_whole = matches!(
+                generation.state,
+                GenerationState::Live | GenerationState::Missing | GenerationState::Unwanted
+            );
+            let in_hand = self.observed.halves.contains(&generation.id());
+            if is_whole && !in_hand && self.is_pair_needed(&rotation, generation) {
+                continue;
+            }
             if generation.copy_of.is_some() {
-                self.copy(generation, loaded, needs_room && !held);
+                self.copy(generation, serving, needs_room && !held);
                 continue;
             }
             let id = generation.id();
             let busy = self.observed.jobs.contains_key(&id);
-            let in_hand = self.observed.halves.contains(&id);
             match generation.state {
                 GenerationState::Requested => {
                     under_way = true;
@@ -53,13 +68,13 @@ impl Planner<'_> {
                     }
                 }
                 GenerationState::Live | GenerationState::Missing | GenerationState::Replaced
-                    if loaded == Some(generation.n) =>
+                    if serving == Some(generation.n) =>
                 {
                     self.publish(id);
                     self.confirm(generation);
                 }
                 GenerationState::Live | GenerationState::Missing => {
-                    let superseded = loaded.is_some() || (needs_room && !held);
+                    let superseded = serving.is_some() || (needs_room && !held);
                     if superseded && !busy {
                         self.request_when_open(generation, Class::TidyUp, Action::Delete { id });
                     }
@@ -80,11 +95,16 @@ impl Planner<'_> {
             }
         }
 
-        let wanted = present.filter(|_| !held && loaded.is_none() && !under_way);
-        if present.is_none() && !held && loaded.is_none() && !under_way && key != ORPHANS {
+        let is_first = loaded.is_none() && !rotation.retiring;
+        let is_wanted = match is_first {
+            true => !held && !under_way,
+            false => self.is_next_wanted(&rotation, under_way),
+        };
+        let wanted = present.filter(|_| is_wanted);
+        if present.is_none() && !held && is_first && !under_way && key != ORPHANS {
             self.plan.waiting.insert(key.to_owned(), Waiting::FileMissing);
         }
-        if let (Some(spec), Some(n), false) = (present, loaded, held) {
+        if let (Some(spec), Some(n), false) = (present, loaded, held || rotation.retiring) {
             self.copies(spec, n);
         }
         match wanted {
@@ -94,6 +114,7 @@ impl Planner<'_> {
             }
             None => {}
         }
+        self.rotate(&rotation);
     }
 
     /// The next step towards a new generation.

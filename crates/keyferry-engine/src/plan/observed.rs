@@ -56,6 +56,8 @@ pub struct Observed {
     pub refused_logins: BTreeSet<(String, u64, String)>,
     /// Instances that name a generation's pair, when they were last asked for: their names, and the uptime.
     pub instances: BTreeMap<GenerationId, (Vec<String>, u64)>,
+    /// Accounts whose plugin can say which instances name a pair.
+    pub can_list_instances: BTreeSet<String>,
     /// Hosts where the recovery identity was seen to log in (wall clock in milliseconds since 1970 UTC).
     pub recovery_verified: BTreeMap<String, i64>,
     /// Keys whose user asked for a rotation, a retry or a look that ignores the hours of the day.

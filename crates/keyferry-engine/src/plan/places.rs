@@ -1,6 +1,6 @@
 //! Who comes first: the free places of each account, its rate, and what failed and is not due yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::limits::Unfitting;
@@ -29,6 +29,8 @@ pub(super) struct Planner<'a> {
     pub(super) now: Moment,
     pub(super) plan: Plan,
     pub(super) unfitting: Unfitting,
+    /// Hosts on which something is about to begin.
+    pub(super) taken: BTreeSet<String>,
     candidates: Vec<Candidate<'a>>,
 }
 
@@ -62,6 +64,7 @@ impl<'a> Planner<'a> {
             now,
             plan: Plan::default(),
             unfitting: Unfitting::default(),
+            taken: BTreeSet::new(),
             candidates: Vec::new(),
         };
         planner.count_pairs();

@@ -13,6 +13,7 @@ use crate::snapshot::StatusError;
 const NOW: Moment = Moment {
     uptime: 1_000_000,
     wall: SystemTime::UNIX_EPOCH,
+    local_minute: 0,
 };
 const KEYS: [&str; 3] = ["a", "b", "c"];
 

@@ -1,0 +1,117 @@
+//! To whom each generation in the agent is offered: every host keeps being offered what was last seen to log in there.
+
+use super::{HostFacts, Rotation};
+use crate::engine::Offer;
+use crate::plan::places::Planner;
+
+/// A host that needs an earlier generation, and its host key where that is pinned.
+struct Need<'a> {
+    n: u64,
+    host_key: Option<&'a [u8]>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn offer(&mut self, rotation: &Rotation<'a>) {
+        let key = rotation.key.to_owned();
+        let in_agent = self.observed.in_agent.range((key.clone(), 0)..=(key.clone(), u64::MAX));
+        let mut in_agent: Vec<u64> = in_agent.map(|(_, n)| *n).collect();
+        if let Some(active) = rotation.active
+            && !in_agent.contains(&active)
+        {
+            in_agent.push(active);
+        }
+        if let [only] = in_agent[..] {
+            let offer = match rotation.staged == Some(only) && rotation.active.is_some() {
+                true => Offer::Nowhere,
+                false => Offer::Everywhere,
+            };
+            self.plan.offers.insert((key, only), offer);
+            return;
+        }
+        let needs = needs(rotation, &in_agent);
+        let mut everywhere: Vec<u64> = needs
+            .iter()
+            .filter(|need| need.host_key.is_none())
+            .map(|need| need.n)
+            .collect();
+        for &n in &in_agent {
+            if Some(n) != rotation.active && Some(n) != rotation.staged && self.may_be_wanted_elsewhere(rotation, n) {
+                everywhere.push(n);
+            }
+        }
+        // Where one is offered to a host key, those that are offered everywhere are not. So a host key behind which
+        // one of those is needed too is nobody's alone.
+        loop {
+            let before = everywhere.len();
+            for need in &needs {
+                let is_shared = needs.iter().any(|other| {
+                    other.host_key == need.host_key
+                        && (Some(other.n) == rotation.active || everywhere.contains(&other.n))
+                });
+                if is_shared && !everywhere.contains(&need.n) {
+                    everywhere.push(need.n);
+                }
+            }
+            if everywhere.len() == before {
+                break;
+            }
+        }
+        for n in in_agent {
+            let offer = if rotation.staged == Some(n) {
+                Offer::Nowhere
+            } else if rotation.active == Some(n) || everywhere.contains(&n) {
+                Offer::Everywhere
+            } else {
+                let own = needs.iter().filter(|need| need.n == n);
+                let mut to: Vec<Vec<u8>> = own.filter_map(|need| need.host_key.map(<[u8]>::to_vec)).collect();
+                to.sort_unstable();
+                to.dedup();
+                match to.is_empty() {
+                    true => Offer::Nowhere,
+                    false => Offer::To(to),
+                }
+            };
+            self.plan.offers.insert((rotation.key.to_owned(), n), offer);
+        }
+    }
+
+    /// Whether an earlier generation may be the only one that lets in where no host of the key is known: at instances that
+    /// were launched with its pair, or everywhere, of a key without hosts.
+    fn may_be_wanted_elsewhere(&self, rotation: &Rotation<'a>, n: u64) -> bool {
+        if !rotation.has_hosts {
+            return true;
+        }
+        let id = (rotation.key.to_owned(), n);
+        match self.observed.instances.get(&id) {
+            Some((instances, _)) => !self.kept_for(rotation, instances).is_empty(),
+            None => self.are_instances_unknown(rotation, n),
+        }
+    }
+}
+
+/// What each host was last seen to let in, of what the agent may offer. The active one is there for a host where it logs
+/// in; another only where it does not.
+fn needs<'a>(rotation: &Rotation<'a>, in_agent: &[u64]) -> Vec<Need<'a>> {
+    let mut needs = Vec::new();
+    for host in &rotation.hosts {
+        if let Some(n) = needed(rotation, host, in_agent) {
+            let host_key = host.row.and_then(|row| row.pinned_host_key.as_deref());
+            needs.push(Need { n, host_key });
+        }
+    }
+    needs
+}
+
+fn needed(rotation: &Rotation<'_>, host: &HostFacts<'_>, in_agent: &[u64]) -> Option<u64> {
+    if let Some(active) = rotation.active
+        && rotation.is_verified(host, active)
+    {
+        return Some(active);
+    }
+    let seen = rotation.on(host).iter().filter(|placement| {
+        // Also one whose line was changed since: it may well be as good as before.
+        placement.verified_at.is_some() && in_agent.contains(&placement.n) && Some(placement.n) != rotation.staged
+    });
+    seen.max_by_key(|placement| (placement.verified_at, placement.n))
+        .map(|placement| placement.n)
+}
