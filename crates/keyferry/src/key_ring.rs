@@ -1,6 +1,8 @@
 //! The agent as the engine sees it.
 
-use keyferry_agent::{Agent, ManagedKey, SigningKey};
+use std::path::PathBuf;
+
+use keyferry_agent::{Agent, Foreign, ManagedKey, SigningKey};
 use keyferry_engine::engine::{KeyRing, Offer};
 use zeroize::Zeroizing;
 
@@ -37,6 +39,26 @@ impl KeyRing for AgentKeyRing {
 
     fn resume(&self, name: &str) {
         self.0.resume(name);
+    }
+
+    fn lend(
+        &self,
+        public_blob: &[u8],
+        comment: &str,
+        agent: PathBuf,
+        host_keys: Vec<Vec<u8>>,
+    ) -> Result<(), String> {
+        let foreign = Foreign {
+            public_blob: public_blob.to_vec(),
+            comment: comment.to_owned(),
+            socket: agent,
+        };
+        let offer = keyferry_agent::Offer::To(host_keys);
+        self.0.lend(foreign, offer).map_err(|error| error.to_string())
+    }
+
+    fn unlend(&self, public_blob: &[u8]) {
+        self.0.unlend(public_blob);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the engine asks of the rest of the daemon: requests to providers, and a place in the agent.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -189,4 +190,26 @@ pub trait KeyRing: Send + Sync + 'static {
 
     /// Ends a hold: the key lists and signs again.
     fn resume(&self, name: &str);
+
+    /// Offers a key of another agent, by its public blob, to clients that say that they log in to a host with one of
+    /// these host keys, and to no others; in place of what was said of it before. The other agent is asked for each
+    /// signature. The default is for those who know no other agents.
+    ///
+    /// # Errors
+    /// In words, when clients could not read the key.
+    fn lend(
+        &self,
+        public_blob: &[u8],
+        comment: &str,
+        agent: PathBuf,
+        host_keys: Vec<Vec<u8>>,
+    ) -> Result<(), String> {
+        let _ = (public_blob, comment, agent, host_keys);
+        Err("keys of other agents cannot be offered here".to_owned())
+    }
+
+    /// Ends that.
+    fn unlend(&self, public_blob: &[u8]) {
+        let _ = public_blob;
+    }
 }
