@@ -93,6 +93,13 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         ));
         let telling = tokio::spawn(config_log::run(wanted.clone()));
         let couriers = Arc::new(Couriers::new(Arc::clone(&catalogue), wanted.clone()));
+        let hosts = SshHosts::new(
+            agent.clone(),
+            agent_runtime.handle().clone(),
+            &agent_socket,
+            &runtime_directory,
+        )
+        .map_err(Error::Start)?;
         let (engine, mut engine_ended) = Engine::start(Parts {
             state_directory: state_directory.clone(),
             ledger,
@@ -100,7 +107,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             plugins: catalogue.clone(),
             clouds: Arc::clone(&couriers) as Arc<_>,
             key_ring: Arc::new(AgentKeyRing(agent.clone())),
-            hosts: Arc::new(SshHosts),
+            hosts: Arc::new(hosts),
             user_agent: user_agent(&agent_socket),
             clock: Arc::new(SystemClock),
         })

@@ -1,25 +1,112 @@
-//! Hosts as the engine sees them.
+//! Hosts as the engine sees them: the system's ssh, with sockets of the agent that have one key each.
 
+mod list;
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyferry_agent::{Agent, Foreign, PrivateSocket, PrivateSocketError};
 use keyferry_engine::desired::HostList;
 use keyferry_engine::engine::{HostFuture, HostListFuture, Hosts};
-use keyferry_hosts::{HostError, HostErrorKind, Outcome, Task};
+use keyferry_hosts::{Login, OneKeySocket, Parts, Sockets, Ssh, Task};
+use tokio::runtime::Handle;
 
 /// Logs in with the system's ssh.
-pub(crate) struct SshHosts;
+pub(crate) struct SshHosts {
+    ssh: Arc<Ssh>,
+}
+
+impl SshHosts {
+    /// Private sockets are answered on the agent's own runtime. For jump hosts the user's agent is the one that `SSH_AUTH_SOCK`
+    /// names; without it, the daemon's.
+    pub(crate) fn new(
+        agent: Agent,
+        agent_runtime: Handle,
+        agent_socket: &Path,
+        runtime_directory: &Path,
+    ) -> io::Result<Self> {
+        let directory = runtime_directory.join("ssh");
+        let sockets = AgentSockets {
+            agent,
+            runtime: agent_runtime,
+            directory: directory.clone(),
+        };
+        let mut parts = Parts::new(Arc::new(sockets), directory);
+        parts.auth_socket = env::var_os("SSH_AUTH_SOCK")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .or_else(|| Some(agent_socket.to_owned()));
+        Ok(Self {
+            ssh: Arc::new(Ssh::new(parts)?),
+        })
+    }
+}
 
 impl Hosts for SshHosts {
     fn run(&self, task: Task) -> HostFuture {
-        Box::pin(async move {
-            Err(HostError {
-                kind: HostErrorKind::Settings,
-                message: format!("{} cannot be logged in to in this version", task.host.destination),
-                remedy: "take hosts out of the key's file".to_owned(),
-                outcome: Outcome::Unchanged,
-            })
-        })
+        let ssh = Arc::clone(&self.ssh);
+        Box::pin(async move { ssh.run(task).await })
     }
 
-    fn list(&self, _: HostList) -> HostListFuture {
-        Box::pin(async { Err("lists of hosts cannot be read in this version".to_owned()) })
+    fn list(&self, list: HostList) -> HostListFuture {
+        Box::pin(list::read(list))
+    }
+}
+
+/// The agent's sockets with one key each.
+struct AgentSockets {
+    agent: Agent,
+    runtime: Handle,
+    directory: PathBuf,
+}
+
+impl Sockets for AgentSockets {
+    fn open(&self, key: &str, n: u64) -> Result<Box<dyn OneKeySocket>, String> {
+        self.opened(|directory| self.agent.private_socket(directory, key, n))
+    }
+
+    fn open_foreign(&self, agent: &Path, public_key: &str) -> Result<Box<dyn OneKeySocket>, String> {
+        let foreign = Foreign {
+            public_blob: keyferry_hosts::public_blob(public_key)
+                .ok_or_else(|| format!("`{public_key}` is no public key"))?,
+            comment: String::new(),
+            socket: agent.to_owned(),
+        };
+        self.opened(|directory| self.agent.private_socket_of(directory, foreign))
+    }
+}
+
+impl AgentSockets {
+    fn opened(
+        &self,
+        open: impl FnOnce(&Path) -> Result<PrivateSocket, PrivateSocketError>,
+    ) -> Result<Box<dyn OneKeySocket>, String> {
+        let _inside = self.runtime.enter();
+        match open(&self.directory) {
+            Ok(socket) => Ok(Box::new(Opened(socket))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+struct Opened(PrivateSocket);
+
+impl OneKeySocket for Opened {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn logins(&self) -> Vec<Login> {
+        let logins = self.0.logins().into_iter();
+        logins
+            .map(|login| Login {
+                host_key: login.host_key,
+                session_id: login.session_id,
+                user: login.user,
+                forwarded: login.forwarded,
+            })
+            .collect()
     }
 }
