@@ -13,6 +13,7 @@ mod places;
 mod rate;
 mod regions;
 mod rotation;
+mod trusted;
 
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,11 @@ pub use observed::{Observed, Retry, Subject};
 pub use places::{DEFAULT_CONCURRENT, max_concurrent};
 pub use rate::{DEFAULT_PER_SECOND, Rate, max_per_second};
 pub use rotation::due_at;
+pub(crate) use trusted::{needs_touch, trusted_options};
 
 use crate::desired::Desired;
 use crate::engine::{Moment, Offer};
-use crate::ledger::LedgerView;
+use crate::ledger::{LedgerView, Purpose, Selector, TrustedId};
 use places::Planner;
 
 /// A key with that many pairs that it could not delete gets no other.
@@ -136,10 +138,44 @@ pub enum Action {
         /// Whose lines go; not empty.
         lines: Vec<GenerationId>,
     },
+    /// Put the line of another public key than ours on a host.
+    PutTrusted {
+        /// With what keyferry logs in.
+        over: GenerationId,
+        /// The host's address.
+        host: String,
+        /// `TYPE BASE64`.
+        public_key: String,
+        /// What it is there for.
+        purpose: Purpose,
+    },
+    /// Take off a host what the user wants off it, whoever put it there.
+    Revoke {
+        /// The host's address.
+        host: String,
+        /// Which lines.
+        selector: Selector,
+    },
+    /// Take lines of other public keys than ours off a host.
+    TakeOffTrusted {
+        /// With what keyferry logs in, which stays.
+        over: GenerationId,
+        /// The host's address.
+        host: String,
+        /// Whose lines go, each `TYPE BASE64`; not empty.
+        public_keys: Vec<String>,
+    },
     /// Have the agent forget a generation.
     Unload {
         /// The generation.
         id: GenerationId,
+    },
+    /// See whether the recovery identity logs in at a host.
+    VerifyRecovery {
+        /// A generation that does.
+        over: GenerationId,
+        /// The host's address.
+        host: String,
     },
     /// See whether a generation logs in at a host.
     Verify {
@@ -200,6 +236,10 @@ pub struct Plan {
     pub overfull: BTreeMap<String, BTreeMap<Option<String>, Overfull>>,
     /// To whom each generation in the agent is to be offered.
     pub offers: BTreeMap<GenerationId, Offer>,
+    /// The host keys of hosts that the recovery identity is to be offered to.
+    pub lend: BTreeSet<Vec<u8>>,
+    /// Why another's line that is not wanted any more stays, in words.
+    pub trust_waits: BTreeMap<TrustedId, String>,
     /// Why a rotation that is wanted does not go on, by key, in words.
     pub rotations_wait: BTreeMap<String, String>,
     /// When to ask again if nothing happens before (milliseconds of uptime).
@@ -233,6 +273,12 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
     for key in keys {
         planner.key(key);
     }
+    for key in desired.keys.keys() {
+        planner.trusted(key);
+    }
+    planner.revocations();
+    planner.lends();
+    planner.ends_of_grants();
     planner.surveys();
     planner.choose()
 }
@@ -241,11 +287,29 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
 const LONGEST_WAIT: u64 = 3_600_000;
 
 impl Action {
+    /// The host where it is done, of what is done on one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Put { host, .. }
+            | Self::PutTrusted { host, .. }
+            | Self::Revoke { host, .. }
+            | Self::TakeOff { host, .. }
+            | Self::TakeOffTrusted { host, .. }
+            | Self::Verify { host, .. }
+            | Self::VerifyRecovery { host, .. } => Some(host),
+            _ => None,
+        }
+    }
+
     /// The key; of a survey, the account.
     pub fn key(&self) -> &str {
         match self {
             Self::TakeOff { lines, .. } => lines.first().map_or("", |(key, _)| key),
             Self::Survey { account } => account,
+            Self::Revoke { .. } => "",
+            Self::PutTrusted { over, .. }
+            | Self::TakeOffTrusted { over, .. }
+            | Self::VerifyRecovery { over, .. } => &over.0,
             Self::Copy { key, .. }
             | Self::Create { key }
             | Self::ListHosts { key }

@@ -61,7 +61,7 @@ fn read(path: &Path) -> Result<String, String> {
 ///
 /// # Errors
 /// What is wrong, in words that quote nothing of the text but a key's type: it may be a private key.
-pub(super) fn public_key(text: &str) -> Result<String, String> {
+pub fn public_key(text: &str) -> Result<String, String> {
     if text.contains("PRIVATE KEY") || text.contains("PuTTY-User-Key-File") {
         return Err("holds a private key, which belongs in no such place: name the public half, and keep the private one where it is".to_owned());
     }

@@ -64,6 +64,10 @@ impl Engine {
             | Action::ListInstances { .. }
             | Action::Promote { .. }
             | Action::Put { .. }
+            | Action::PutTrusted { .. }
+            | Action::Revoke { .. }
+            | Action::TakeOffTrusted { .. }
+            | Action::VerifyRecovery { .. }
             | Action::TakeOff { .. }
             | Action::Unload { .. }
             | Action::Verify { .. } => self.begin_on_hosts(action).await,

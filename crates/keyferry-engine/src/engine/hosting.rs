@@ -9,12 +9,16 @@ mod identities;
 mod instances;
 mod listing;
 mod putting;
+mod revoking;
 mod taking_off;
+mod trusted;
 mod verifying;
 
 pub(super) use identities::Signature;
 pub(super) use putting::Putting;
+pub(super) use revoking::Revoking;
 pub(super) use taking_off::TakingOff;
+pub(super) use trusted::{Lent, Trusting};
 
 use super::failure::{Failure, Outcome, Pace};
 use super::{Engine, Finished, Task};
@@ -26,7 +30,9 @@ use crate::plan::{Action, GenerationId, Subject};
 #[derive(Clone, Debug)]
 pub(super) enum OnHost {
     Put(Putting),
+    Revoking(Revoking),
     TakeOff(TakingOff),
+    Trusted(Trusting),
     Verify { id: GenerationId },
 }
 
@@ -35,7 +41,9 @@ impl OnHost {
     fn key(&self) -> &str {
         match self {
             Self::Put(putting) => &putting.id.0,
+            Self::Revoking(revoking) => &revoking.key,
             Self::TakeOff(taking_off) => &taking_off.key,
+            Self::Trusted(trusting) => trusting.key(),
             Self::Verify { id } => &id.0,
         }
     }
@@ -56,6 +64,25 @@ impl Engine {
             Action::Promote { id } => self.promote(id).await,
             Action::Put { id, host } => self.begin_putting(id, host).await,
             Action::TakeOff { over, host, lines } => self.begin_taking_off(over, host, lines).await,
+            Action::PutTrusted {
+                over,
+                host,
+                public_key,
+                purpose,
+            } => self.begin_putting_trusted(over, host, public_key, purpose).await,
+            Action::TakeOffTrusted {
+                over,
+                host,
+                public_keys,
+            } => self.begin_taking_off_trusted(over, host, public_keys).await,
+            Action::VerifyRecovery { over, host } => {
+                self.begin_verifying_recovery(&over.0, host);
+                Ok(())
+            }
+            Action::Revoke { host, selector } => {
+                self.begin_revoking(host, selector);
+                Ok(())
+            }
             Action::Unload { id } => {
                 self.unload(&id);
                 Ok(())
@@ -116,7 +143,9 @@ impl Engine {
         };
         match on_host {
             OnHost::Put(putting) => self.put(host, putting, result).await,
+            OnHost::Revoking(revoking) => self.revoking(host, revoking, result).await,
             OnHost::TakeOff(taking_off) => self.taken_off(host, taking_off, result).await,
+            OnHost::Trusted(trusting) => self.trusted(host, trusting, result).await,
             OnHost::Verify { id } => self.verified(host, id, result).await,
         }
     }
@@ -244,6 +273,11 @@ impl Failure {
             ..Self::local(error.kind.name(), error.message.clone(), &error.remedy, pace)
         }
     }
+}
+
+/// Sorts what failed on a host.
+pub(super) fn host_failure(error: &HostError) -> Failure {
+    Failure::of_host(error)
 }
 
 /// How an effect ended that failed.

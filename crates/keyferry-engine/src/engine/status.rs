@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 mod hosts;
 mod regions;
+mod trust;
 
 use super::Engine;
+pub(super) use trust::fingerprint;
 use crate::desired::KeySpec;
 use crate::ledger::{Generation, GenerationState, ORPHANS};
 use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};
@@ -45,6 +47,8 @@ impl Engine {
             accounts: accounts.collect(),
             plugins: Vec::new(),
             files: files.collect(),
+            trusted: self.trusted_status(),
+            revoked: self.revoked_status(),
             idle: self.running.is_empty() && self.wake_at.is_none(),
         }
     }

@@ -60,6 +60,10 @@ pub struct Observed {
     pub can_list_instances: BTreeSet<String>,
     /// Hosts where the recovery identity was seen to log in (wall clock in milliseconds since 1970 UTC).
     pub recovery_verified: BTreeMap<String, i64>,
+    /// Hosts where a person waits for the recovery identity to log in, and since when (milliseconds since 1970 UTC).
+    pub recovering: BTreeMap<String, i64>,
+    /// Hosts that are being looked through for lines that are to go.
+    pub revoking: BTreeSet<String>,
     /// Keys whose user asked for a rotation, a retry or a look that ignores the hours of the day.
     pub urged: BTreeSet<String>,
 }
@@ -81,6 +85,10 @@ pub enum Subject {
     Making(String),
     /// Writing a key's public half.
     Publishing(String),
+    /// Taking lines off a host that are to go: the host's address.
+    Revocation(String),
+    /// Working on other public keys than ours at a host: the key on whose hosts they stand, and the host's address.
+    Trusted(String, String),
 }
 
 impl Subject {
@@ -93,7 +101,9 @@ impl Subject {
             | Self::HostList(key)
             | Self::Instances(key, _)
             | Self::Making(key)
-            | Self::Publishing(key) => key,
+            | Self::Publishing(key)
+            | Self::Trusted(key, _) => key,
+            Self::Revocation(_) => "",
         }
     }
 }

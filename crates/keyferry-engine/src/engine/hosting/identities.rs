@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// A host of a key, and how it is reached.
-    pub(super) fn host(&self, key: &str, address: &str) -> Host {
+    pub(in crate::engine) fn host(&self, key: &str, address: &str) -> Host {
         let spec = self.desired.keys.get(key).map(AsRef::as_ref);
         host_of(spec, &self.desired.daemon, address, &self.view)
     }
@@ -138,7 +138,7 @@ impl Engine {
                 LoginWith::SshConfig => logins.push(Identity::SshConfig),
             }
         }
-        logins.extend(self.recovery_identity());
+        logins.extend(self.recovery_identity_at(host));
         let mut distinct = Vec::new();
         for login in logins {
             if !distinct.contains(&login) {

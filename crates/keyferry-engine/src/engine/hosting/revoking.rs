@@ -10,12 +10,12 @@ use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Reply, Work};
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::Failure;
+use crate::engine::status::fingerprint;
 use crate::error::EngineError;
 use crate::ledger::{
-    EffectOutcome, PlacementState, Revocation, RevocationId, RevocationState, Selector, Write,
+    EffectOutcome, Placement, PlacementState, Revocation, RevocationId, RevocationState, Selector, Write,
 };
 use crate::plan::Subject;
-use crate::private_key::PublicKey;
 
 /// What is done about lines that are to go.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ enum RevokingStep {
 }
 
 /// What a host's file has.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(in crate::engine) struct Marked {
     /// Lines that are meant.
     pub(in crate::engine) lines: Vec<Line>,
@@ -56,7 +56,7 @@ impl Engine {
             step: RevokingStep::Look,
         };
         self.observed.revoking.insert(host.clone());
-        self.start_on_host(host, vec![work], OnHost::Revoking(revoking));
+        self.start_on_host(host, work, OnHost::Revoking(revoking));
     }
 
     pub(super) async fn revoking(
@@ -105,7 +105,8 @@ impl Engine {
         others: usize,
     ) -> Result<(), EngineError> {
         let host = row.host.clone();
-        let marked = self.marked(&host, &row.selector, lines, others);
+        let is_verified = self.is_verified_at(&host);
+        let marked = self.meant(row.selector.clone()).among(lines, others, is_verified);
         if marked.lines.is_empty() {
             self.observed.retries.remove(&Subject::Revocation(host));
             return self.settle_revocation(row, RevocationState::Removed, None).await;
@@ -160,7 +161,7 @@ impl Engine {
         revoking.step = RevokingStep::TakeOff(lines);
         let host = revoking.id.0.clone();
         self.observed.revoking.insert(host.clone());
-        self.start_on_host(host, vec![work], OnHost::Revoking(revoking));
+        self.start_on_host(host, work, OnHost::Revoking(revoking));
     }
 
     async fn settle_revocation(
@@ -186,40 +187,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Which of the lines of a host are meant. Those of this installation never are: they have ways of their own.
-    pub(in crate::engine) fn marked(
-        &self,
-        host: &str,
-        selector: &Selector,
-        lines: Vec<Line>,
-        others: usize,
-    ) -> Marked {
-        let (lines, stay): (Vec<Line>, Vec<Line>) = lines
-            .into_iter()
-            .partition(|line| !self.is_own_machine(&line.marker.machine) && is_meant(line, selector));
-        // One that ends by itself is no way in to rely on.
-        let stays = stay.iter().any(|line| !line.options.contains("expiry-time="));
-        let verified = self.view.placements.values().any(|placement| {
-            placement.host == host
-                && placement.state == PlacementState::Verified
-                && self.is_in_agent(placement)
-        });
-        Marked {
-            lines,
-            has_others: others > 0 || stays || verified,
+    /// What tells the lines that are meant from others.
+    pub(in crate::engine) fn meant(&self, selector: Selector) -> Meant {
+        let installation = self.view.installation.get(..6).unwrap_or(&self.view.installation);
+        Meant {
+            selector,
+            machine: self.signature.machine.clone(),
+            installation: installation.to_owned(),
         }
     }
 
-    /// Whether a marker's machine is this installation, whatever the machine was called then.
+    /// Whether a marker's machine is this installation.
     pub(in crate::engine) fn is_own_machine(&self, machine: &str) -> bool {
-        let installation = self.view.installation.get(..6).unwrap_or(&self.view.installation);
-        machine == self.signature.machine
-            || machine
-                .rsplit_once('-')
-                .is_some_and(|(_, end)| end == installation)
+        self.meant(Selector::Machine(machine.to_owned())).is_own(machine)
     }
 
-    fn is_in_agent(&self, placement: &crate::ledger::Placement) -> bool {
+    /// Whether a key of ours that is in the agent was seen to log in at a host.
+    pub(in crate::engine) fn is_verified_at(&self, host: &str) -> bool {
+        self.view.placements.values().any(|placement| {
+            placement.host == host
+                && placement.state == PlacementState::Verified
+                && self.is_in_agent(placement)
+        })
+    }
+
+    fn is_in_agent(&self, placement: &Placement) -> bool {
         let id = (placement.key.clone(), placement.n);
         self.observed.in_agent.contains(&id)
     }
@@ -249,7 +241,7 @@ impl Engine {
         let mut logins: Vec<Identity> = ids.filter_map(|id| self.identity(&id)).collect();
         logins.extend(self.recovery_identity_at(host));
         let n = self.observed.loaded.get(&key).copied().unwrap_or_default();
-        for login in self.logins(&(key.clone(), n), host) {
+        for login in self.logins_for(&(key.clone(), n), host) {
             if !logins.contains(&login) {
                 logins.push(login);
             }
@@ -261,17 +253,43 @@ impl Engine {
     }
 }
 
-/// Whether a line bears the marker that is meant.
-fn is_meant(line: &Line, selector: &Selector) -> bool {
-    let marker = &line.marker;
-    match selector {
-        Selector::Grant(fingerprint) => {
-            let public = PublicKey::from_line(&line.public_key);
-            marker.n.is_none() && public.is_some_and(|public| public.fingerprint() == *fingerprint)
+/// Tells lines that are to go from others.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Meant {
+    selector: Selector,
+    machine: String,
+    installation: String,
+}
+
+impl Meant {
+    /// The lines of a host that are meant. Those of this installation never are: they have ways of their own. `others` keys
+    /// without a marker are let in there besides, and `is_verified` is whether one of ours is.
+    pub(in crate::engine) fn among(&self, lines: Vec<Line>, others: usize, is_verified: bool) -> Marked {
+        let (lines, stay): (Vec<Line>, Vec<Line>) = lines
+            .into_iter()
+            .partition(|line| !self.is_own(&line.marker.machine) && self.is_selected(line));
+        // One that ends by itself is no way in to rely on.
+        let stays = stay.iter().any(|line| !line.options.contains("expiry-time="));
+        Marked {
+            lines,
+            has_others: others > 0 || stays || is_verified,
         }
-        Selector::Key(key) => marker.key == *key,
-        Selector::Machine(machine) => marker.machine == *machine,
-        Selector::Owner(owner) => marker.owner == *owner,
+    }
+
+    /// Whether a marker's machine is this installation, whatever the machine was called then.
+    fn is_own(&self, machine: &str) -> bool {
+        let end = machine.rsplit_once('-').map(|(_, end)| end);
+        machine == self.machine || end == Some(&self.installation)
+    }
+
+    fn is_selected(&self, line: &Line) -> bool {
+        let marker = &line.marker;
+        match &self.selector {
+            Selector::Grant(named) => marker.n.is_none() && fingerprint(&line.public_key) == *named,
+            Selector::Key(key) => marker.key == *key,
+            Selector::Machine(machine) => marker.machine == *machine,
+            Selector::Owner(owner) => marker.owner == *owner,
+        }
     }
 }
 

@@ -9,9 +9,7 @@ use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::Failure;
 use crate::error::EngineError;
-use crate::ledger::{
-    Effect, EffectKind, EffectOutcome, HostRow, PlacementState, Purpose, Trusted, TrustedId, Write,
-};
+use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, Trusted, TrustedId, Write};
 use crate::plan::{GenerationId, Subject, needs_touch, trusted_options};
 
 /// What is done about other public keys than ours.
@@ -94,7 +92,7 @@ impl Engine {
             line,
         };
         let putting = Trusting::Put { id, before, effects };
-        self.start_on_host(host, vec![work], OnHost::Trusted(putting));
+        self.start_on_host(host, work, OnHost::Trusted(putting));
         Ok(())
     }
 
@@ -144,7 +142,7 @@ impl Engine {
             foreign: Vec::new(),
         };
         let taking_off = Trusting::TakeOff { key, before, effects };
-        self.start_on_host(host, vec![work], OnHost::Trusted(taking_off));
+        self.start_on_host(host, work, OnHost::Trusted(taking_off));
         Ok(())
     }
 
@@ -165,7 +163,7 @@ impl Engine {
         let verifying = Trusting::Verify {
             id: (key.to_owned(), host.clone(), public_key),
         };
-        self.start_on_host(host, vec![work], OnHost::Trusted(verifying));
+        self.start_on_host(host, work, OnHost::Trusted(verifying));
     }
 
     pub(super) async fn trusted(

@@ -85,12 +85,12 @@ impl<'a> Planner<'a> {
     }
 
     /// How many hosts are being worked on for a key.
-    pub(super) fn busy_hosts(&self, key: &str) -> usize {
+    pub(in crate::plan) fn busy_hosts(&self, key: &str) -> usize {
         self.observed.host_tasks.values().filter(|busy| *busy == key).count()
     }
 
     /// Whether something is being done on a host, or is about to be.
-    pub(super) fn is_busy(&self, address: &str) -> bool {
+    pub(in crate::plan) fn is_busy(&self, address: &str) -> bool {
         self.observed.host_tasks.contains_key(address) || self.taken.contains(address)
     }
 

@@ -1,0 +1,130 @@
+//! What status shows of other public keys than ours.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::remark;
+use crate::engine::Engine;
+use crate::ledger::{PlacementState, RevocationState, Trusted};
+use crate::plan::Subject;
+use crate::snapshot::{LineState, RevokedStatus, StatusError, Timestamp, TrustedStatus};
+
+impl Engine {
+    pub(super) fn trusted_status(&self) -> Vec<TrustedStatus> {
+        self.view
+            .trusted
+            .values()
+            .map(|row| self.status_of(row))
+            .collect()
+    }
+
+    pub(in crate::engine) fn status_of(&self, row: &Trusted) -> TrustedStatus {
+        TrustedStatus {
+            key: row.key.clone(),
+            host: row.host.clone(),
+            fingerprint: fingerprint(&row.public_key),
+            purpose: row.purpose,
+            state: match row.state {
+                PlacementState::Placing => LineState::Placing,
+                PlacementState::Placed => LineState::Placed,
+                PlacementState::Verified => LineState::Verified,
+                PlacementState::Removing => LineState::Removing,
+                PlacementState::Removed => LineState::Removed,
+            },
+            until: row.until.map(Timestamp::from_ms),
+            verified_at: row.verified_at.map(Timestamp::from_ms),
+            error: self.why_it_waits(row),
+        }
+    }
+
+    pub(in crate::engine) fn revoked_status(&self) -> Vec<RevokedStatus> {
+        let rows = self.view.revocations.values();
+        rows.map(|row| {
+            let failed = self.observed.retries.get(&Subject::Revocation(row.host.clone()));
+            let left = (row.state == RevocationState::Left).then(|| {
+                let why = row.note.clone().unwrap_or_default();
+                let remedy = format!(
+                    "put another key there, or keyferry revoke ... --accept-loss {}",
+                    row.host
+                );
+                remark("last_way_in", format!("the lines were left: {why}"), &remedy)
+            });
+            RevokedStatus {
+                host: row.host.clone(),
+                lines_of: row.selector.to_string(),
+                state: match row.state {
+                    RevocationState::Asked | RevocationState::Removing => LineState::Removing,
+                    RevocationState::Left => LineState::Left,
+                    RevocationState::Removed => LineState::Removed,
+                },
+                lines: row.lines.lines().map(str::to_owned).collect(),
+                error: left.or_else(|| failed.map(|retry| retry.error.clone())),
+            }
+        })
+        .collect()
+    }
+
+    /// Whether a key logs in at a host now, as far as it was seen.
+    pub(in crate::engine) fn generation_at(&self, key: &str, host: &str) -> Option<u64> {
+        let placements = self.view.placements_of(key).filter(|placement| {
+            placement.host == host
+                && placement.state == PlacementState::Verified
+                && self.observed.in_agent.contains(&(key.to_owned(), placement.n))
+        });
+        placements.map(|placement| placement.n).max()
+    }
+
+    /// What failed last at a host, for a key.
+    pub(in crate::engine) fn failed_at(&self, key: &str, host: &str) -> Option<StatusError> {
+        let subject = |of: fn(String, String) -> Subject| of(key.to_owned(), host.to_owned());
+        let subjects = [subject(Subject::Trusted), subject(Subject::Host)];
+        let mut failed = subjects
+            .iter()
+            .filter_map(|subject| self.observed.retries.get(subject));
+        failed.next().map(|retry| retry.error.clone())
+    }
+
+    fn why_it_waits(&self, row: &Trusted) -> Option<StatusError> {
+        if let Some(why) = self.trust_waits.get(&row.id()) {
+            let remedy = format!(
+                "name a recovery identity in keyferry.toml, or keyferry revoke --grant {} --accept-loss {}",
+                fingerprint(&row.public_key),
+                row.host
+            );
+            return Some(remark("last_way_in", why.clone(), &remedy));
+        }
+        let own = Subject::Trusted(row.key.clone(), row.host.clone());
+        if let Some(retry) = self.observed.retries.get(&own) {
+            return Some(retry.error.clone());
+        }
+        if row.is_there() {
+            return None;
+        }
+        self.failed_at(&row.key, &row.host).or_else(|| {
+            let (key, host) = (&row.key, &row.host);
+            let message = match self.view.keys.get(key) {
+                Some(key) if key.held_at.is_some() => format!("key {} is held", key.name),
+                Some(key) if key.paused_at.is_some() => format!("key {} is on hold", key.name),
+                Some(key) if key.retire_asked_at.is_some() => format!("key {} is being retired", key.name),
+                _ if self.generation_at(key, host).is_none() => {
+                    format!("key {key} was not seen to log in at {host} yet")
+                }
+                _ => return None,
+            };
+            Some(remark(
+                "waiting",
+                message,
+                "nothing: it goes on when that is over",
+            ))
+        })
+    }
+}
+
+/// `SHA256:...`, as ssh-keygen shows it; of what is no public key: as it is.
+pub(in crate::engine) fn fingerprint(public_key: &str) -> String {
+    match keyferry_hosts::public_blob(public_key) {
+        Some(blob) => format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &blob))),
+        None => public_key.to_owned(),
+    }
+}

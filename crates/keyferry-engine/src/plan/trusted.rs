@@ -1,0 +1,274 @@
+//! Other public keys than ours on the hosts of a key: the recovery identity, `also_trust`, grants; and what is revoked.
+//!
+//! All of it goes over a generation that was seen to log in at that host and is in the agent. The line of a recovery
+//! identity, which is the way back in when private halves are gone, goes only when another recovery identity was seen to
+//! log in there, or when the user said that it may go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::places::Planner;
+use super::{Action, GenerationId, Subject};
+use crate::desired::KeySpec;
+use crate::ledger::{HostState, PlacementState, Purpose, RevocationState, Trusted};
+
+/// How many hosts are looked through for revoked lines at the same time.
+const REVOKED_AT_ONCE: usize = 16;
+
+/// What a line is to be: what for, and until when (milliseconds since 1970 UTC).
+type Wanted<'a> = BTreeMap<&'a str, (Purpose, Option<i64>)>;
+
+impl Planner<'_> {
+    /// What is to be done about other public keys at the hosts of a key.
+    pub(super) fn trusted(&mut self, key: &str) {
+        let row = self.ledger.key(key);
+        let is_paused =
+            row.paused_at.is_some() && row.paused_until.is_none_or(|until| until > self.now.wall_ms());
+        if is_paused || row.held_at.is_some() || row.retire_asked_at.is_some() {
+            return;
+        }
+        let Some(spec) = self.desired.keys.get(key) else {
+            return;
+        };
+        let planned = self
+            .plan
+            .actions
+            .iter()
+            .filter(|action| action.key() == key && action.host().is_some());
+        let busy = self.busy_hosts(key) + planned.count();
+        let mut free = spec.deploy.at_once.max(1).saturating_sub(busy);
+        for (host, over) in self.entries(key) {
+            let Some(action) = self.next_at(key, spec, &host, over) else {
+                continue;
+            };
+            if free > 0 && !self.is_busy(&host) && self.may_work_at(key, spec, &host) {
+                free -= 1;
+                self.taken.insert(host);
+                self.plan.actions.push(action);
+            }
+        }
+    }
+
+    /// The hosts of a key where keyferry can log in, each with the newest generation that does.
+    fn entries(&self, key: &str) -> BTreeMap<String, GenerationId> {
+        let placements = self.ledger.placements_of(key).filter(|placement| {
+            placement.state == PlacementState::Verified && self.is_in_agent(key, placement.n)
+        });
+        // Of one host they come in the order of the generations.
+        placements
+            .map(|placement| (placement.host.clone(), (key.to_owned(), placement.n)))
+            .collect()
+    }
+
+    fn next_at(&mut self, key: &str, spec: &Arc<KeySpec>, host: &str, over: GenerationId) -> Option<Action> {
+        let desired = self.desired;
+        let identity = desired
+            .daemon
+            .recovery
+            .as_ref()
+            .map(|recovery| recovery.public_key.as_str());
+        let rows: Vec<&Trusted> = self
+            .ledger
+            .trusted_of(key)
+            .filter(|row| row.host == host)
+            .collect();
+        let mut wanted = Wanted::new();
+        let now = self.now.wall_ms();
+        for row in rows
+            .iter()
+            .filter(|row| row.purpose == Purpose::Grant && row.state != PlacementState::Removing)
+        {
+            if row.until.is_none_or(|until| until > now) {
+                wanted.insert(&row.public_key, (Purpose::Grant, row.until));
+            }
+        }
+        if spec.present {
+            for public_key in &spec.deploy.also_trust {
+                wanted.insert(public_key, (Purpose::AlsoTrust, None));
+            }
+        }
+        if let Some(identity) = identity {
+            wanted.insert(identity, (Purpose::Recovery, None));
+        }
+        // A line of ours with the same key would be taken for this one.
+        wanted.retain(|public_key, _| !self.is_ours(key, public_key));
+
+        for (public_key, (purpose, until)) in &wanted {
+            let beginning = beginning(spec, public_key, *purpose, *until);
+            let row = rows.iter().find(|row| row.public_key == **public_key);
+            let is_there = row.is_some_and(|row| row.is_there() && row.line.starts_with(&beginning));
+            if !is_there {
+                return Some(Action::PutTrusted {
+                    over,
+                    host: host.to_owned(),
+                    public_key: (*public_key).to_owned(),
+                    purpose: *purpose,
+                });
+            }
+        }
+        let recovery = rows.iter().find(|row| Some(&*row.public_key) == identity);
+        let since = self
+            .ledger
+            .generations
+            .get(&over)
+            .map_or(0, |generation| generation.requested_at);
+        let has_person = self.observed.recovering.contains_key(host);
+        if let Some(row) = recovery
+            && (row.verified_at.is_none_or(|at| at < since)
+                || self
+                    .observed
+                    .recovering
+                    .get(host)
+                    .is_some_and(|asked| row.verified_at < Some(*asked)))
+            && (!needs_touch(&row.public_key) || has_person)
+        {
+            return Some(Action::VerifyRecovery {
+                over,
+                host: host.to_owned(),
+            });
+        }
+        let mut gone = Vec::new();
+        for row in rows.iter().filter(|row| !wanted.contains_key(&*row.public_key)) {
+            let may_go = row.state == PlacementState::Removing
+                || match row.purpose {
+                    Purpose::AlsoTrust => spec.present,
+                    Purpose::Grant => true,
+                    Purpose::Recovery => recovery.is_some_and(|row| row.state == PlacementState::Verified),
+                };
+            if may_go {
+                gone.push(row.public_key.clone());
+            } else if row.purpose == Purpose::Recovery {
+                let why = match identity {
+                    None => "no other recovery identity is named",
+                    Some(_) => "the new one was not seen to log in there yet",
+                };
+                self.plan
+                    .trust_waits
+                    .insert(row.id(), format!("the old recovery identity stays: {why}"));
+            }
+        }
+        (!gone.is_empty()).then(|| Action::TakeOffTrusted {
+            over,
+            host: host.to_owned(),
+            public_keys: gone,
+        })
+    }
+
+    fn is_ours(&self, key: &str, public_key: &str) -> bool {
+        let blob = keyferry_hosts::public_blob(public_key);
+        blob.is_none() || self.ledger.of_key(key).any(|generation| generation.blob == blob)
+    }
+
+    fn may_work_at(&mut self, key: &str, spec: &Arc<KeySpec>, host: &str) -> bool {
+        let state = self.ledger.hosts.get(host).map(|row| row.state);
+        let is_fit = !matches!(state, Some(HostState::Blocked | HostState::Forgotten));
+        is_fit
+            && self.is_open(
+                &Subject::Trusted(key.to_owned(), host.to_owned()),
+                Some(spec),
+                None,
+            )
+            && self.is_open(&Subject::Host(key.to_owned(), host.to_owned()), Some(spec), None)
+    }
+
+    /// Grants end by time, if nothing happens before.
+    pub(super) fn ends_of_grants(&mut self) {
+        let now = self.now.wall_ms();
+        let ends = self
+            .ledger
+            .trusted
+            .values()
+            .filter(|row| row.state != PlacementState::Removing);
+        let next = ends
+            .filter_map(|row| row.until)
+            .filter(|until| *until > now)
+            .min();
+        if let Some(next) = next {
+            let at = self.now.uptime.saturating_add(next.abs_diff(now));
+            self.plan.survey_at = Some(self.plan.survey_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    /// What the user wants off hosts, whoever put it there.
+    pub(super) fn revocations(&mut self) {
+        let mut free = REVOKED_AT_ONCE.saturating_sub(self.observed.revoking.len());
+        for row in self.ledger.revocations.values() {
+            let is_wanted = matches!(row.state, RevocationState::Asked | RevocationState::Removing);
+            let subject = Subject::Revocation(row.host.clone());
+            if !is_wanted || free == 0 || self.is_busy(&row.host) || !self.is_open(&subject, None, None) {
+                continue;
+            }
+            free -= 1;
+            self.taken.insert(row.host.clone());
+            self.plan.actions.push(Action::Revoke {
+                host: row.host.clone(),
+                selector: row.selector.clone(),
+            });
+        }
+    }
+
+    /// The host keys of hosts where no key of ours logs in now, and the recovery identity should: it is offered to them.
+    pub(super) fn lends(&mut self) {
+        let Some(recovery) = &self.desired.daemon.recovery else {
+            return;
+        };
+        for row in self.ledger.trusted.values() {
+            if row.public_key != recovery.public_key || row.state == PlacementState::Removing {
+                continue;
+            }
+            let mut placements = self
+                .ledger
+                .placements_of(&row.key)
+                .filter(|placement| placement.host == row.host);
+            let has_way_in = placements.any(|placement| {
+                placement.state == PlacementState::Verified && self.is_in_agent(&placement.key, placement.n)
+            });
+            let host = self
+                .ledger
+                .hosts
+                .get(&row.host)
+                .filter(|host| host.state != HostState::Forgotten);
+            if let (false, Some(pinned)) = (has_way_in, host.and_then(|host| host.pinned_host_key.clone())) {
+                self.plan.lend.insert(pinned);
+            }
+        }
+    }
+}
+
+/// Whether a key's owner has to be there when it signs.
+pub(crate) fn needs_touch(public_key: &str) -> bool {
+    public_key.starts_with("sk-")
+}
+
+/// What another's line begins with: all but the comment.
+fn beginning(spec: &KeySpec, public_key: &str, purpose: Purpose, until: Option<i64>) -> String {
+    match trusted_options(spec, purpose, until) {
+        options if options.is_empty() => format!("{public_key} "),
+        options => format!("{options} {public_key} "),
+    }
+}
+
+/// The options of another's line. A grant has those of the key's own lines, and its end, so that the host itself stops to
+/// let it in when keyferry does not come to take it off. The ways back in are bound by nothing: that is what they are for.
+pub(crate) fn trusted_options(spec: &KeySpec, purpose: Purpose, until: Option<i64>) -> String {
+    if purpose != Purpose::Grant {
+        return String::new();
+    }
+    let mut options = spec.deploy.options.clone();
+    if let Some(until) = until {
+        let seconds = u64::try_from(until / 1_000).unwrap_or_default();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        // From `2026-12-31T23:59:00Z`; sshd(8) wants it without signs.
+        let text = humantime::format_rfc3339_seconds(time).to_string();
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        if !options.is_empty() {
+            options.push(',');
+        }
+        options.push_str(&format!("expiry-time=\"{digits}Z\""));
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests;
