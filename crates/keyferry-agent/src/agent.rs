@@ -132,9 +132,9 @@ impl Agent {
 
     /// Changes which clients a generation is for. Returns whether it is loaded.
     ///
-    /// A client that has been told of a key and asks for a signature a moment later gets it though the key is
-    /// now offered to others: only [`Offer::Nowhere`] and [`Agent::unload`] end that. So no login fails because
-    /// an offer changed in the midst of it.
+    /// A client that was told of a key in the last two minutes gets signatures with it, whatever its offer is by
+    /// now: no login fails because an offer changed in the midst of it. [`Agent::unload`] and [`Agent::hold`] end
+    /// that. So let one generation go only when another has been offered.
     pub fn offer(&self, name: &str, generation: u64, offer: Offer) -> bool {
         self.change(|store| store.offer(name, generation, offer))
     }

@@ -10,7 +10,7 @@ use crate::private_socket::{Only, Signer};
 use crate::upstream::{Foreign, UpstreamError, Upstreams};
 use crate::wire::put_prefixed;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ pub(crate) struct Session {
     reach: Reach,
     bindings: Bindings,
     /// The list that the client was sent last, since it was bound last.
-    listed: Option<Arc<[u8]>>,
+    listed: Option<Listed>,
     upstreams: Upstreams,
     upstream_limit: Duration,
 }
@@ -142,12 +142,9 @@ impl Session {
                 let host_key = self.bindings.host_key();
                 if let Some(common) = snapshot.common_list(host_key) {
                     replies.extend_from_slice(common);
-                    if !self
-                        .listed
-                        .as_ref()
-                        .is_some_and(|listed| Arc::ptr_eq(listed, common))
-                    {
-                        self.listed = Some(Arc::clone(common));
+                    let is_known = |listed: &Listed| Arc::ptr_eq(&listed.list, common);
+                    if !self.listed.as_ref().is_some_and(is_known) {
+                        self.listed = Some(Listed::now(Arc::clone(common)));
                     }
                     return;
                 }
@@ -156,7 +153,7 @@ impl Session {
             Reach::Only(only) => only.list(&snapshot),
         };
         replies.extend_from_slice(&list);
-        self.listed = Some(list);
+        self.listed = Some(Listed::now(list));
     }
 
     /// Signs at once where that keeps nobody waiting. Place kept: whether this client may use this key for
@@ -210,7 +207,7 @@ impl Session {
         let entry = snapshot.find(public_blob).ok_or(Refusal::UnknownKey)?;
         let was_listed = || {
             let listed = self.listed.as_ref();
-            !entry.is_offered_nowhere() && listed.is_some_and(|list| is_listed(list, public_blob))
+            listed.is_some_and(|listed| listed.has(public_blob))
         };
         if snapshot.is_offered(entry, self.bindings.host_key()) || was_listed() {
             Ok(entry)
@@ -262,6 +259,29 @@ impl Session {
         }
     }
 }
+
+/// The list that a client was sent.
+struct Listed {
+    list: Arc<[u8]>,
+    at: Instant,
+}
+
+impl Listed {
+    fn now(list: Arc<[u8]>) -> Self {
+        Self {
+            list,
+            at: Instant::now(),
+        }
+    }
+
+    /// Whether the client may still be at the login that it asked for the list for.
+    fn has(&self, public_blob: &[u8]) -> bool {
+        self.at.elapsed() < LOGIN_TIME && is_listed(&self.list, public_blob)
+    }
+}
+
+/// As long as sshd gives a client to log in (`LoginGraceTime`).
+const LOGIN_TIME: Duration = Duration::from_secs(120);
 
 /// What a client asks to have signed.
 struct Wanted<'a> {
@@ -351,3 +371,6 @@ fn refuse(replies: &mut Vec<u8>, start: usize, number: Option<u8>, refusal: &Ref
     replies.truncate(start);
     put_reply(replies, number::FAILURE);
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,15 +198,6 @@ impl Entry {
         }
     }
 
-    /// Whether it is kept from every client.
-    pub(crate) fn is_offered_nowhere(&self) -> bool {
-        match self {
-            Self::Added(_) => false,
-            Self::Lent(lent) => matches!(lent.audience, Audience::Nobody),
-            Self::Managed(managed) => matches!(managed.audience, Audience::Nobody),
-        }
-    }
-
     fn public_blob(&self) -> &[u8] {
         match self {
             Self::Added(added) => added.key.public_blob(),

@@ -3,6 +3,8 @@
 use crate::harness::*;
 use crate::session::*;
 use keyferry_agent::Offer;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A key `web` with three generations: everywhere, staged, and for one host; and another key.
 struct Scene {
@@ -106,12 +108,22 @@ fn an_offer_that_changes_in_the_midst_of_a_login_does_not_make_it_fail() {
     let mut moving = moving.bound(&scene.stranger, &[1]);
     moving.refuses(staged);
 
-    // What is for nobody is for nobody.
+    // Also of what is for nobody any more; but what is gone is gone.
     scene.running.agent.offer("web", 3, Offer::Everywhere);
     let mut told = scene.running.connect();
     scene.blobs(&[&scene.other, staged], &mut told);
     assert!(scene.running.agent.offer("web", 3, Offer::Nowhere));
+    told.signs(staged);
+    scene.running.connect().refuses(staged);
+    scene.running.agent.hold("web");
     told.refuses(staged);
+    scene.running.agent.resume("web");
+    told.signs(staged);
+    assert!(scene.running.agent.unload("web", 3));
+    told.refuses(staged);
+    scene
+        .running
+        .load_generation("web", 3, &scene.web[2], Offer::Nowhere);
     assert!(!scene.running.agent.offer("web", 4, Offer::Nowhere));
     assert!(!scene.running.agent.offer("unheard-of", 1, Offer::Nowhere));
 }
@@ -144,4 +156,67 @@ fn a_generation_that_is_loaded_again_is_replaced() {
     let mut client = scene.running.connect();
     scene.blobs(&[&scene.other, &again], &mut client);
     client.refuses(&scene.web[1]);
+}
+
+#[test]
+fn nobody_is_refused_while_generations_come_and_go() {
+    let running = Running::start();
+    let key = |generation: u64| TestKey::ed25519(u8::try_from(generation).unwrap());
+    let host_keys = [TestKey::ed25519(101), TestKey::ed25519(102)];
+    // Which keys each host takes. Whoever logs in holds it; a line goes only when nobody is at it (the grace).
+    let hosts = [(); 2].map(|()| RwLock::new(vec![key(1).public]));
+    running.load_generation("web", 1, &key(1), Offer::Everywhere);
+    let (logins, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for place in [0, 1, 0, 1] {
+            let (running, hosts, logins, is_over) = (&running, &hosts, &logins, &is_over);
+            let bind = bind_to(&host_keys[place], &[1], false);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let takes = hosts[place].read().unwrap();
+                    let mut client = running.connect();
+                    assert_eq!(client.ask(&bind), SUCCESS);
+                    let listed = client.list();
+                    let taken = listed.iter().find(|(blob, _)| takes.contains(blob));
+                    let (blob, _) = taken.expect("a key that this host takes is listed");
+                    verified(blob, b"data", &client.ask(&sign(blob, b"data", 0)));
+                    drop(takes);
+                    logins.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let _over = SetOnDrop(&is_over);
+        for old in 1..60 {
+            let new = old + 1;
+            let next = key(new);
+            let put = |place: usize| hosts[place].write().unwrap().push(next.public.clone());
+            let next_login = || {
+                let before = logins.load(Ordering::Relaxed);
+                eventually("somebody logs in", || logins.load(Ordering::Relaxed) > before);
+            };
+            running.load_generation("web", new, &next, Offer::Nowhere);
+            put(0);
+            running.agent.offer("web", new, Offer::Everywhere);
+            running
+                .agent
+                .offer("web", old, Offer::To(vec![host_keys[1].public.clone()]));
+            next_login();
+            put(1);
+            running.agent.offer("web", old, Offer::Nowhere);
+            next_login();
+            for host in &hosts {
+                host.write().unwrap().remove(0);
+            }
+            assert!(running.agent.unload("web", old));
+        }
+    });
+}
+
+/// Also when a test fails, so that it ends.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
