@@ -33,19 +33,19 @@ mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
-pub use commands::{EngineHandle, Refusal, UnknownKey, UnknownName};
+pub use commands::{EngineHandle, Grant, Refusal, TrustRefusal, UnknownKey, UnknownName};
 pub use hosts::{HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
 use crate::config::{PluginProblem, Plugins};
 use crate::desired::Desired;
 use crate::error::EngineError;
-use crate::ledger::{EffectKind, Ledger, LedgerView, Write};
+use crate::ledger::{EffectKind, Ledger, LedgerView, TrustedId, Write};
 use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
-use commands::Command;
-use hosting::{OnHost, Signature};
+use commands::{Command, TrustWait};
+use hosting::{Lent, OnHost, Signature};
 use orphans::OrphanWait;
 use survey::{Survey, SurveyWait};
 
@@ -87,6 +87,12 @@ pub struct Engine {
     pool: GenerationPool,
 
     observed: Observed,
+    /// What the agent offers in place of lost keys.
+    lent: Option<Lent>,
+    /// The recovery identity that was named when it was last looked at.
+    recovery: Option<String>,
+    trust_waits: BTreeMap<TrustedId, String>,
+    trust_asked: Vec<TrustWait>,
     /// To whom the agent offers what it has.
     offered: BTreeMap<GenerationId, Offer>,
     /// Private halves made here that have no generation yet.
@@ -150,6 +156,10 @@ impl Engine {
             signature,
             pool,
             observed: Observed::default(),
+            lent: None,
+            recovery: None,
+            trust_waits: BTreeMap::new(),
+            trust_asked: Vec::new(),
             offered: BTreeMap::new(),
             ready: BTreeMap::new(),
             halves: BTreeMap::new(),
@@ -185,6 +195,7 @@ impl Engine {
             self.schedule_surveys();
             self.act().await?;
             self.answer_about_orphans();
+            self.answer_about_trust();
             publish.send_replace(Arc::new(self.snapshot()));
             for asker in refreshed.drain(..) {
                 // Whoever asked may have gone.
@@ -193,12 +204,7 @@ impl Engine {
 
             let clock = Arc::clone(&self.clock);
             let wake_at = self.wake_at.into_iter().chain(self.survey_at).min();
-            let wake = async move {
-                match wake_at {
-                    Some(at) => clock.sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = clock.sleep_until(wake_at.unwrap_or(u64::MAX));
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended).await?,
                 order = orders.recv() => match order {
@@ -230,11 +236,14 @@ impl Engine {
 
     /// Begins everything that the plan allows, until it allows nothing more.
     async fn act(&mut self) -> Result<(), EngineError> {
+        self.remember_recovery();
         loop {
             let plan = plan(&self.desired, &self.view, &self.observed, self.clock.now());
             self.waiting = plan.waiting;
             self.rotations_wait = plan.rotations_wait;
             self.offer(plan.offers);
+            self.lend(plan.lend);
+            self.trust_waits = plan.trust_waits;
             self.overfull = plan.overfull;
             self.wake_at = plan.wake_at;
             self.survey_at = plan.survey_at;

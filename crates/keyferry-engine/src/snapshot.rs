@@ -4,8 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod asked;
 mod rotation;
+mod trust;
 
+pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
+pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
 
 use crate::desired::FileState;
@@ -23,6 +27,12 @@ pub struct Snapshot {
     pub plugins: Vec<PluginStatus>,
     /// By path.
     pub files: Vec<FileStatus>,
+    /// Lines of other public keys than keyferry's own, by key and host.
+    #[serde(default)]
+    pub trusted: Vec<TrustedStatus>,
+    /// Lines that are to go from hosts, whoever put them there.
+    #[serde(default)]
+    pub revoked: Vec<RevokedStatus>,
     /// Whether nothing is under way and nothing is due by itself.
     #[serde(skip)]
     pub idle: bool,
@@ -38,6 +48,12 @@ impl Snapshot {
     /// The keys that [`Self::settled`] still waits for.
     pub fn unsettled(&self, now: SystemTime) -> impl Iterator<Item = &KeyStatus> {
         self.keys.iter().filter(move |key| !key.settled(now))
+    }
+
+    /// Whether a key is blocked or lost on a host: nothing but a person helps.
+    pub fn needs_person(&self) -> bool {
+        let mut hosts = self.keys.iter().flat_map(|key| &key.hosts);
+        hosts.any(HostStatus::needs_person)
     }
 }
 
@@ -75,9 +91,33 @@ pub struct KeyStatus {
 }
 
 impl KeyStatus {
+    /// Whether no host is being worked on, and none waits for its turn, unless the rotation as a whole waits for something.
+    fn is_settled_on_hosts(&self, now: SystemTime) -> bool {
+        let waits = self
+            .rotation
+            .as_ref()
+            .is_some_and(|rotation| rotation.waiting.is_some());
+        let is_placing = self
+            .hosts
+            .iter()
+            .any(|host| host.state == HostCondition::Placing);
+        self.hosts.iter().all(|host| match host.state {
+            HostCondition::Pending => waits && !is_placing,
+            HostCondition::Placing => false,
+            HostCondition::Failed => is_far(host.error.as_ref(), now),
+            HostCondition::Blocked
+            | HostCondition::Forgotten
+            | HostCondition::Lost
+            | HostCondition::Parked
+            | HostCondition::Verified => true,
+        })
+    }
+
     fn settled(&self, now: SystemTime) -> bool {
         match self.state {
-            KeyState::Loaded => self.regions.iter().all(|region| region.settled(now)),
+            KeyState::Loaded => {
+                self.regions.iter().all(|region| region.settled(now)) && self.is_settled_on_hosts(now)
+            }
             KeyState::Held | KeyState::Lost => true,
             KeyState::Creating | KeyState::Pending => false,
             KeyState::Failed => is_far(self.error.as_ref(), now),
@@ -322,6 +362,23 @@ impl StatusError {
 /// A moment, written as RFC 3339 in UTC with whole seconds.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(pub SystemTime);
+
+impl Timestamp {
+    /// From milliseconds since 1970 UTC, as the ledger keeps times. What no RFC 3339 date can say becomes the nearest that it can.
+    pub fn from_ms(milliseconds: i64) -> Self {
+        let since = u64::try_from(milliseconds).unwrap_or_default().min(LATEST_MS);
+        Self(SystemTime::UNIX_EPOCH + Duration::from_millis(since))
+    }
+
+    /// In milliseconds since 1970 UTC.
+    pub fn to_ms(self) -> i64 {
+        let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The last second of the year 9999.
+const LATEST_MS: u64 = 253_402_300_799_000;
 
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,8 +7,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Engine;
 use crate::error::EngineError;
-use crate::ledger::{GenerationState, KeyRow, ORPHANS, Write};
+use crate::ledger::{GenerationState, HostRow, HostState, KeyRow, ORPHANS, Write};
 use crate::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
+
+mod hosts;
+mod refusal;
+mod rotation;
+mod trust;
+
+use hosts::HostCommand;
+pub use refusal::Refusal;
+use rotation::RotationCommand;
+use trust::TrustCommand;
+pub(super) use trust::TrustWait;
+pub use trust::{Grant, TrustRefusal};
 
 /// How the rest of the daemon talks to a running [`Engine`].
 #[derive(Clone, Debug)]
@@ -32,8 +44,9 @@ impl EngineHandle {
         let _ = self.commands.send(Command::Held { key: key.to_owned() });
     }
 
-    /// Ends the hold of keys, tries again at once what had failed, and looks again at pairs that are left alone. No name:
-    /// all keys. Gives the names of those for which that changed something.
+    /// Ends the hold of keys and of their rotations, tries again at once what had failed, and looks again at pairs and hosts
+    /// that are left alone. A key that is being retired stays: only if it is named. No name: all keys. Gives the names of those
+    /// for which that changed something.
     ///
     /// # Errors
     /// [`UnknownKey`] when one of the names is no key's; nothing is resumed then.
@@ -105,6 +118,7 @@ pub(super) enum Command {
     Held {
         key: String,
     },
+    Host(HostCommand),
     Refresh {
         reply: oneshot::Sender<()>,
     },
@@ -112,6 +126,8 @@ pub(super) enum Command {
         keys: Vec<String>,
         reply: oneshot::Sender<Result<Vec<String>, UnknownKey>>,
     },
+    Rotation(RotationCommand),
+    Trust(TrustCommand),
     Survey {
         names: Vec<String>,
         reply: oneshot::Sender<Result<Reports, UnknownName>>,
@@ -141,6 +157,9 @@ impl Engine {
                 })
                 .await
             }
+            Command::Host(command) => self.obey_about_hosts(command).await,
+            Command::Rotation(command) => self.obey_about_rotation(command).await,
+            Command::Trust(command) => self.obey_about_trust(command).await,
             // Planning follows every command, and answers it.
             Command::Refresh { reply } => {
                 let _ = reply.send(());
@@ -153,6 +172,7 @@ impl Engine {
                     let _ = reply.send(Err(UnknownKey { name: name.clone() }));
                     return Ok(());
                 }
+                let is_named = !keys.is_empty();
                 let keys = match keys.is_empty() {
                     true => known.into_iter().map(str::to_owned).collect(),
                     false => keys,
@@ -160,7 +180,7 @@ impl Engine {
                 self.forget_failures_that_were_mended(false);
                 let mut resumed = Vec::new();
                 for key in keys {
-                    if self.resume(&key).await? && !resumed.contains(&key) && key != ORPHANS {
+                    if self.resume(&key, is_named).await? && !resumed.contains(&key) && key != ORPHANS {
                         resumed.push(key);
                     }
                 }
@@ -189,8 +209,8 @@ impl Engine {
         Ok(accounts)
     }
 
-    /// Whether there was something to resume.
-    async fn resume(&mut self, key: &str) -> Result<bool, EngineError> {
+    /// Whether there was something to resume. A retirement ends only for a key that was named.
+    async fn resume(&mut self, key: &str, is_named: bool) -> Result<bool, EngineError> {
         let failures = self.observed.retries.len();
         self.observed.retries.retain(|subject, _| subject.key() != key);
         let mut is_changed = self.observed.retries.len() < failures;
@@ -210,6 +230,37 @@ impl Engine {
             .await?;
             self.key_ring.resume(key);
             is_changed = true;
+        }
+        let row = self.view.key(key);
+        let is_retired = is_named && row.retire_asked_at.is_some();
+        if row.paused_at.is_some() || is_retired {
+            self.hold(KeyRow {
+                paused_at: None,
+                paused_until: None,
+                pause_reason: None,
+                retire_asked_at: row.retire_asked_at.filter(|_| !is_retired),
+                accepted_loss: row.accepted_loss.clone().filter(|_| !is_retired),
+                ..row
+            })
+            .await?;
+            is_changed = true;
+        }
+        let blocked = self
+            .hosts_of(key)
+            .into_iter()
+            .filter_map(|host| self.view.hosts.get(&host))
+            .filter(|row| row.state == HostState::Blocked);
+        let hosts: Vec<HostRow> = blocked.map(|row| self.opened(row)).collect();
+        if !hosts.is_empty() {
+            let write = Write {
+                hosts,
+                ..Write::default()
+            };
+            // What the disk refuses shows when the host is tried.
+            is_changed |= self.record(write).await?.is_ok();
+        }
+        if is_named {
+            self.observed.urged.insert(key.to_owned());
         }
         // Asking also means: look at it again.
         let now = self.clock.now().uptime;

@@ -1,0 +1,632 @@
+//! What the user asks of a key's rotation. It is noted in the ledger; planning follows by itself.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use super::{Command, EngineHandle, Refusal};
+use crate::config::suggestion;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::ledger::{Generation, GenerationState, HostState, KeyRow, ORPHANS, PlacementState, Stage, Write};
+use crate::plan::{Subject, explain};
+use crate::snapshot::{HostCondition, KeyPlan, KeyStatus, RolledBack, RotationAsked, Timestamp};
+
+impl EngineHandle {
+    /// Asks for the next generation of keys. One whose rotation is under way is not asked again: the answer says what it
+    /// waits for, and that is tried again at once.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when one of the keys cannot be rotated; nothing is begun then.
+    pub async fn rotate(&self, keys: Vec<String>) -> Result<Vec<RotationAsked>, Refusal> {
+        self.ask(|reply| RotationCommand::Rotate { keys, reply }).await
+    }
+
+    /// Gives up the generation that is not promoted yet; else goes back to the one before the active one.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when there is nothing to go back to.
+    pub async fn rollback(&self, key: String) -> Result<RolledBack, Refusal> {
+        self.ask(|reply| RotationCommand::Rollback { key, reply }).await
+    }
+
+    /// Asks that a key ends: its lines are taken off its hosts and its pairs deleted. `accepted_loss` names hosts and
+    /// instances, or `all`, that may lose their last login by that; it is added to what was accepted before.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for unknown names.
+    pub async fn retire(&self, key: String, accepted_loss: Vec<String>) -> Result<(), Refusal> {
+        self.ask(|reply| RotationCommand::Retire {
+            key,
+            accepted_loss,
+            reply,
+        })
+        .await
+    }
+
+    /// Gives up instances that hold earlier generations of a key back, which stays itself; `all`: those that are known now.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for unknown names.
+    pub async fn give_up_instances(&self, key: String, instances: Vec<String>) -> Result<(), Refusal> {
+        self.ask(|reply| RotationCommand::GiveUpInstances {
+            key,
+            instances,
+            reply,
+        })
+        .await
+    }
+
+    /// Has the rotation of keys stand still: nothing is made, deployed, taken off or deleted. They sign on.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for unknown names and a time that is over; nothing is paused then.
+    pub async fn pause(
+        &self,
+        keys: Vec<String>,
+        until: Option<Timestamp>,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.ask(|reply| RotationCommand::Pause {
+            keys,
+            until,
+            reason,
+            reply,
+        })
+        .await
+    }
+
+    /// What would be done, and why, by key. No name: for all keys.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for unknown names.
+    pub async fn plan(&self, keys: Vec<String>) -> Result<Vec<KeyPlan>, Refusal> {
+        self.ask(|reply| RotationCommand::Plan { keys, reply }).await
+    }
+
+    /// As [`Self::plan`], if [`Self::retire`] were asked; of this key alone.
+    ///
+    /// # Errors
+    /// As [`Self::retire`].
+    pub async fn plan_to_retire(
+        &self,
+        key: String,
+        accepted_loss: Vec<String>,
+    ) -> Result<Vec<KeyPlan>, Refusal> {
+        self.ask(|reply| RotationCommand::PlanToRetire {
+            key,
+            accepted_loss,
+            reply,
+        })
+        .await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> RotationCommand,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        // An engine that has ended drops what it is asked.
+        let _ = self.commands.send(Command::Rotation(command(reply)));
+        answer.await.unwrap_or(Err(Refusal::Ended))
+    }
+}
+
+pub(in crate::engine) enum RotationCommand {
+    GiveUpInstances {
+        key: String,
+        instances: Vec<String>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Pause {
+        keys: Vec<String>,
+        until: Option<Timestamp>,
+        reason: Option<String>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Plan {
+        keys: Vec<String>,
+        reply: oneshot::Sender<Result<Vec<KeyPlan>, Refusal>>,
+    },
+    PlanToRetire {
+        key: String,
+        accepted_loss: Vec<String>,
+        reply: oneshot::Sender<Result<Vec<KeyPlan>, Refusal>>,
+    },
+    Retire {
+        key: String,
+        accepted_loss: Vec<String>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Rollback {
+        key: String,
+        reply: oneshot::Sender<Result<RolledBack, Refusal>>,
+    },
+    Rotate {
+        keys: Vec<String>,
+        reply: oneshot::Sender<Result<Vec<RotationAsked>, Refusal>>,
+    },
+}
+
+/// What is to be written, and what to answer then.
+type Decision<T> = Result<(Write, T), Refusal>;
+
+impl Engine {
+    pub(super) async fn obey_about_rotation(&mut self, command: RotationCommand) -> Result<(), EngineError> {
+        match command {
+            RotationCommand::GiveUpInstances {
+                key,
+                instances,
+                reply,
+            } => {
+                let decision = self.giving_up(&key, &instances).map(|row| (keys(vec![row]), ()));
+                let _ = reply.send(self.decided(decision).await?);
+            }
+            RotationCommand::Pause {
+                keys,
+                until,
+                reason,
+                reply,
+            } => {
+                let decision = self.pausing(keys, until, reason);
+                let _ = reply.send(self.decided(decision).await?);
+            }
+            RotationCommand::Plan { keys, reply } => {
+                let _ = reply.send(self.explained_plan(&keys));
+            }
+            RotationCommand::PlanToRetire {
+                key,
+                accepted_loss,
+                reply,
+            } => {
+                let _ = reply.send(self.explained_end(&key, &accepted_loss));
+            }
+            RotationCommand::Retire {
+                key,
+                accepted_loss,
+                reply,
+            } => {
+                let decision = self
+                    .retiring(&key, &accepted_loss)
+                    .map(|row| (keys(vec![row]), ()));
+                let answer = self.decided(decision).await?;
+                if answer.is_ok() {
+                    self.urge(&key);
+                }
+                let _ = reply.send(answer);
+            }
+            RotationCommand::Rollback { key, reply } => {
+                let decision = self.rolling_back(&key);
+                let answer = self.decided(decision).await?;
+                if let Ok(answer) = &answer {
+                    self.observed.loaded.insert(key.clone(), answer.to);
+                    self.urge(&key);
+                }
+                let _ = reply.send(answer);
+            }
+            RotationCommand::Rotate { keys, reply } => {
+                let decision = self.rotating(keys);
+                let answer = self.decided(decision).await?;
+                for asked in answer.iter().flatten() {
+                    self.urge(&asked.key);
+                }
+                let _ = reply.send(answer);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn decided<T>(
+        &mut self,
+        decision: Decision<T>,
+    ) -> Result<Result<T, Refusal>, EngineError> {
+        let (write, answer) = match decision {
+            Ok(decision) => decision,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if write == Write::default() {
+            return Ok(Ok(answer));
+        }
+        let written = self.record(write).await?;
+        Ok(written
+            .map(|()| answer)
+            .map_err(|message| Refusal::Ledger { message }))
+    }
+
+    /// What failed for a key is tried now, whatever the hour.
+    fn urge(&mut self, key: &str) {
+        self.observed.retries.retain(|subject, _| {
+            let is_tried_by_itself = matches!(subject, Subject::Generation(..) | Subject::Publishing(_));
+            subject.key() != key || is_tried_by_itself
+        });
+        self.observed.urged.insert(key.to_owned());
+    }
+
+    fn rotating(&self, names: Vec<String>) -> Decision<Vec<RotationAsked>> {
+        let mut rows = Vec::new();
+        let mut answer = Vec::new();
+        let names: BTreeSet<String> = names.into_iter().collect();
+        let snapshot = self.snapshot();
+        for key in names {
+            let active = self.rotates(&key)?;
+            let row = self.view.key(&key);
+            let status = snapshot.keys.iter().find(|status| status.name == key);
+            let under_way = self.under_way(&key, active, status);
+            if under_way.is_none() {
+                rows.push(KeyRow {
+                    rotate_asked_at: Some(self.clock.now().wall_ms()),
+                    ..row
+                });
+            }
+            let (from, waiting) = under_way.map_or((active, None), |(from, waiting)| (from, Some(waiting)));
+            answer.push(RotationAsked { key, from, waiting });
+        }
+        Ok((keys(rows), answer))
+    }
+
+    /// The active generation of a key that can be rotated.
+    fn rotates(&self, key: &str) -> Result<u64, Refusal> {
+        self.known_key(key)?;
+        let name = || key.to_owned();
+        let row = self.view.key(key);
+        let spec = self.desired.keys.get(key).filter(|spec| spec.present);
+        let Some(spec) = spec else {
+            return Err(Refusal::FileMissing { key: name() });
+        };
+        if row.held_at.is_some() {
+            return Err(Refusal::Held { key: name() });
+        }
+        if row.retire_asked_at.is_some() {
+            return Err(Refusal::Retiring { key: name() });
+        }
+        if let Some(pause) = self.pause_of(&row) {
+            return Err(pause);
+        }
+        if spec.hosts.is_none() && self.view.placements_of(key).next().is_none() {
+            return Err(Refusal::WithoutHosts { key: name() });
+        }
+        let active = self.observed.loaded.get(key).copied();
+        active.ok_or_else(|| Refusal::NotLoaded { key: name() })
+    }
+
+    fn pause_of(&self, row: &KeyRow) -> Option<Refusal> {
+        row.paused_at?;
+        if row
+            .paused_until
+            .is_some_and(|until| until <= self.clock.now().wall_ms())
+        {
+            return None;
+        }
+        Some(Refusal::Paused {
+            key: row.name.clone(),
+            until: row.paused_until.map(Timestamp::from_ms),
+            reason: row.pause_reason.clone(),
+        })
+    }
+
+    /// From which generation a rotation that has begun leads away, and what it waits for.
+    fn under_way(&self, key: &str, active: u64, status: Option<&KeyStatus>) -> Option<(u64, String)> {
+        let row = self.view.key(key);
+        let staged = self.staged(key);
+        let verified = |n: u64, host: &str| {
+            let placement = self.view.placements.get(&(key.to_owned(), n, host.to_owned()));
+            placement.is_some_and(|placement| placement.state == PlacementState::Verified)
+        };
+        let words = || status.map(waits_for).unwrap_or_default();
+        if staged.is_some() || row.rotate_asked_at.is_some() {
+            return Some((active, words()));
+        }
+        let earlier = self
+            .view
+            .originals(key)
+            .rfind(|generation| generation.n < active && generation.stage == Stage::Earlier)?;
+        // Hosts where the change from the one to the other is not done yet.
+        let hosts = self.view.placements_of(key).filter(|placement| {
+            let state = self.view.hosts.get(&placement.host).map(|host| host.state);
+            placement.n == earlier.n && !matches!(state, Some(HostState::Parked | HostState::Forgotten))
+        });
+        let is_done = hosts
+            .into_iter()
+            .all(|placement| verified(active, &placement.host));
+        (!is_done).then(|| (earlier.n, words()))
+    }
+
+    fn staged(&self, key: &str) -> Option<&Generation> {
+        let active = self.observed.loaded.get(key).copied();
+        self.view.originals(key).rfind(|generation| {
+            generation.stage == Stage::Staged
+                && Some(generation.n) != active
+                && matches!(
+                    generation.state,
+                    GenerationState::Requested | GenerationState::Live | GenerationState::Missing
+                )
+        })
+    }
+
+    fn rolling_back(&self, key: &str) -> Decision<RolledBack> {
+        self.known_key(key)?;
+        let row = self.view.key(key);
+        if let Some(pause) = self.pause_of(&row) {
+            return Err(pause);
+        }
+        if row.retire_asked_at.is_some() {
+            return Err(Refusal::Retiring { key: key.to_owned() });
+        }
+        let Some(active) = self.observed.loaded.get(key).copied() else {
+            return Err(Refusal::NotLoaded { key: key.to_owned() });
+        };
+        let now = self.clock.now().wall_ms();
+        let mut write = Write::default();
+        if row.rotate_asked_at.is_some() {
+            write.keys.push(KeyRow {
+                rotate_asked_at: None,
+                ..row.clone()
+            });
+        }
+        let answer = |from: Option<u64>, to: u64, put_back: Vec<String>| RolledBack {
+            key: key.to_owned(),
+            from,
+            to,
+            put_back,
+        };
+        let current = self.view.generations.get(&(key.to_owned(), active)).cloned();
+        if let Some(staged) = self.staged(key) {
+            if staged.state == GenerationState::Requested {
+                return Err(Refusal::Requested {
+                    key: key.to_owned(),
+                    n: staged.n,
+                });
+            }
+            let given_up = Generation {
+                stage: Stage::Earlier,
+                superseded_at: Some(now),
+                ..staged.clone()
+            };
+            // Otherwise a rotation that is due would begin again at once.
+            let is_scheduled = self
+                .desired
+                .keys
+                .get(key)
+                .is_some_and(|spec| spec.rotate.is_some());
+            let renewed = current.filter(|_| is_scheduled).map(|current| Generation {
+                promoted_at: Some(now),
+                ..current
+            });
+            write.generations.push(given_up);
+            write.generations.extend(renewed);
+            return Ok((write, answer(Some(staged.n), active, Vec::new())));
+        }
+        if row.rotate_asked_at.is_some() {
+            return Ok((write, answer(None, active, Vec::new())));
+        }
+        let earlier = self.earlier_than(key, active)?;
+        let to = earlier.n;
+        let put_back = self.hosts_without(key, active, to);
+        write.generations.push(Generation {
+            stage: Stage::Active,
+            promoted_at: Some(now),
+            superseded_at: None,
+            ..earlier.clone()
+        });
+        write.generations.extend(current.map(|current| Generation {
+            stage: Stage::Earlier,
+            superseded_at: Some(now),
+            ..current
+        }));
+        Ok((write, answer(Some(active), to, put_back)))
+    }
+
+    /// The generation that the active one superseded last, if one can go back to it.
+    fn earlier_than(&self, key: &str, active: u64) -> Result<&Generation, Refusal> {
+        let of_key = || key.to_owned();
+        let candidates = self.view.originals(key).filter(|generation| {
+            generation.stage == Stage::Earlier
+                && generation.n != active
+                && generation.loaded_at.is_some()
+                && generation.promoted_at.is_some()
+        });
+        let Some(earlier) = candidates.max_by_key(|generation| (generation.superseded_at, generation.n))
+        else {
+            return Err(Refusal::NoEarlier {
+                key: of_key(),
+                active,
+            });
+        };
+        if !self.observed.in_agent.contains(&earlier.id()) {
+            return Err(Refusal::EarlierIsGone {
+                key: of_key(),
+                earlier: earlier.n,
+            });
+        }
+        let logs_in = self
+            .view
+            .placements_of(key)
+            .any(|placement| placement.n == earlier.n && placement.state == PlacementState::Verified);
+        if !logs_in {
+            return Err(Refusal::EarlierIsNowhere {
+                key: of_key(),
+                earlier: earlier.n,
+            });
+        }
+        Ok(earlier)
+    }
+
+    /// Hosts that have one generation's line and not another's.
+    fn hosts_without(&self, key: &str, present: u64, absent: u64) -> Vec<String> {
+        let with = |n: u64| {
+            let placements = self.view.placements_of(key);
+            placements
+                .filter(move |placement| {
+                    placement.n == n
+                        && matches!(placement.state, PlacementState::Placed | PlacementState::Verified)
+                })
+                .map(|placement| placement.host.clone())
+                .collect::<BTreeSet<_>>()
+        };
+        with(present).difference(&with(absent)).cloned().collect()
+    }
+
+    fn retiring(&self, key: &str, accepted_loss: &[String]) -> Result<KeyRow, Refusal> {
+        self.known_key(key)?;
+        let mut known = self.hosts_of(key);
+        known.extend(self.instances_of(key));
+        let mut row = self.view.key(key);
+        if row.retire_asked_at.is_none() {
+            // What was given up for earlier generations was not said of the whole key.
+            row.accepted_loss = None;
+        }
+        Ok(KeyRow {
+            rotate_asked_at: None,
+            retire_asked_at: row.retire_asked_at.or(Some(self.clock.now().wall_ms())),
+            accepted_loss: accepted(&row, accepted_loss, &known)?,
+            ..row
+        })
+    }
+
+    fn giving_up(&self, key: &str, instances: &[String]) -> Result<KeyRow, Refusal> {
+        self.known_key(key)?;
+        let known = self.instances_of(key);
+        let row = self.view.key(key);
+        // Of instances that are not known yet nobody has seen the name.
+        let instances: Vec<String> = match instances.iter().any(|name| name == ALL) {
+            true => known.iter().cloned().collect(),
+            false => instances.to_vec(),
+        };
+        Ok(KeyRow {
+            accepted_loss: accepted(&row, &instances, &known)?,
+            ..row
+        })
+    }
+
+    /// The instances that the provider said to name a pair of the key.
+    fn instances_of(&self, key: &str) -> BTreeSet<String> {
+        let of_key = self.observed.instances.iter().filter(|((of, _), _)| of == key);
+        of_key.flat_map(|(_, (names, _))| names.iter().cloned()).collect()
+    }
+
+    fn pausing(&self, names: Vec<String>, until: Option<Timestamp>, reason: Option<String>) -> Decision<()> {
+        let now = self.clock.now();
+        if let Some(until) = until.filter(|until| until.0 <= now.wall) {
+            return Err(Refusal::TimeIsOver { until });
+        }
+        let names: BTreeSet<String> = names.into_iter().collect();
+        let reason = reason
+            .map(|reason| one_line(&reason))
+            .filter(|reason| !reason.is_empty());
+        let mut rows = Vec::new();
+        for name in names {
+            self.known_key(&name)?;
+            rows.push(KeyRow {
+                paused_at: Some(now.wall_ms()),
+                paused_until: until.map(Timestamp::to_ms),
+                pause_reason: reason.clone(),
+                ..self.view.key(&name)
+            });
+        }
+        Ok((keys(rows), ()))
+    }
+
+    fn explained_plan(&self, keys: &[String]) -> Result<Vec<KeyPlan>, Refusal> {
+        for key in keys {
+            self.known_key(key)?;
+        }
+        let mut plans = explain(&self.desired, &self.view, &self.observed, self.clock.now());
+        plans.retain(|plan| keys.is_empty() || keys.contains(&plan.key));
+        Ok(plans)
+    }
+
+    /// As if the key were being retired already.
+    fn explained_end(&self, key: &str, accepted_loss: &[String]) -> Result<Vec<KeyPlan>, Refusal> {
+        let mut view = self.view.clone();
+        view.apply(keys(vec![self.retiring(key, accepted_loss)?]));
+        let mut plans = explain(&self.desired, &view, &self.observed, self.clock.now());
+        plans.retain(|plan| plan.key == key);
+        Ok(plans)
+    }
+
+    pub(super) fn known_key(&self, name: &str) -> Result<(), Refusal> {
+        let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
+        known.extend(self.view.keys.keys().map(String::as_str));
+        known.remove(ORPHANS);
+        match known.contains(name) {
+            true => Ok(()),
+            false => Err(Refusal::UnknownKey {
+                name: name.to_owned(),
+                nearest: suggestion(name, known),
+            }),
+        }
+    }
+}
+
+/// What a key's row accepts once these names are added, each of which is known or `all`.
+fn accepted(row: &KeyRow, names: &[String], known: &BTreeSet<String>) -> Result<Option<String>, Refusal> {
+    let before = row.accepted_loss.as_deref().unwrap_or_default();
+    let mut accepted: BTreeSet<&str> = before.split_whitespace().collect();
+    for name in names {
+        if name != ALL && !known.contains(name) {
+            return Err(Refusal::UnknownLoss {
+                key: row.name.clone(),
+                name: name.clone(),
+                nearest: suggestion(name, known.iter().map(String::as_str)),
+            });
+        }
+        accepted.insert(name);
+    }
+    let accepted: Vec<&str> = accepted.into_iter().collect();
+    Ok((!accepted.is_empty()).then(|| accepted.join(" ")))
+}
+
+fn keys(keys: Vec<KeyRow>) -> Write {
+    Write {
+        keys,
+        ..Write::default()
+    }
+}
+
+/// A reason as it can stand in a table and in a log.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    line.chars()
+        .filter(|character| !character.is_control())
+        .take(MAX_REASON)
+        .collect()
+}
+
+/// What a rotation that has begun waits for, in words.
+fn waits_for(status: &KeyStatus) -> String {
+    if let Some(waiting) = status
+        .rotation
+        .as_ref()
+        .and_then(|rotation| rotation.waiting.clone())
+    {
+        return waiting;
+    }
+    let rotation = status.rotation.clone().unwrap_or_default();
+    let Some(target) = rotation.staged.or(rotation.active) else {
+        return "the next generation is being made".to_owned();
+    };
+    let left: Vec<&str> = status
+        .hosts
+        .iter()
+        .filter(|host| {
+            let is_left_alone = matches!(host.state, HostCondition::Forgotten | HostCondition::Parked);
+            host.generation != Some(target) && !is_left_alone
+        })
+        .map(|host| host.host.as_str())
+        .collect();
+    match left.as_slice() {
+        [] => "the next generation is being made".to_owned(),
+        [first] => format!("generation {target} has not been seen to log in at {first} yet"),
+        [first, others @ ..] => format!(
+            "generation {target} has not been seen to log in at {first} and {} other hosts yet",
+            others.len()
+        ),
+    }
+}
+
+/// Everything that would be lost.
+const ALL: &str = "all";
+
+/// In characters.
+const MAX_REASON: usize = 300;
