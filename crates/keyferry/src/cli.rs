@@ -8,12 +8,17 @@ use crate::exit;
 
 mod account;
 mod pairs;
+mod rotation;
 
 use crate::plugin::commands::LibraryCommand;
 pub(crate) use account::{
     AccountCheckArguments, AccountCommand, AccountPolicyArguments, ConfigPlace, InitArguments,
 };
 pub(crate) use pairs::{OrphansArguments, RefreshArguments};
+pub(crate) use rotation::{
+    HistoryArguments, HoldArguments, HostCommand, PlanArguments, RetireArguments, RollbackArguments,
+    RotateArguments,
+};
 
 /// The SSH agent that fetches its own keys.
 ///
@@ -35,18 +40,50 @@ pub(crate) enum Command {
     /// Run the daemon in the foreground: the SSH agent, and the keys that the config directory asks for
     #[command(after_help = format!("{AFTER_DAEMON}\n\n{}", exit::HELP))]
     Daemon(DaemonArguments),
-    /// Show keys, accounts, plugins and files, each with its last error and what to do about it
+    /// Show keys, hosts, accounts, plugins and files, each with its last error and what to do about it
+    ///
+    /// It exits with 1 when a key is blocked or lost on a host: nothing but a person helps then.
     #[command(after_help = exit::HELP)]
     Status(StatusArguments),
     /// Check a config directory without touching anything
     #[command(after_help = exit::HELP)]
     Check(CheckArguments),
-    /// Serve held keys again, and try failed ones now
+    /// Show what keyferry would do next, and why, without doing it
+    #[command(after_help = exit::HELP)]
+    Plan(PlanArguments),
+    /// Make the next generation of keys now, and bring it to their hosts
+    ///
+    /// The new generation is put on one host first and seen to log in there before anybody is offered it; the old one stays
+    /// until the new one was seen to log in, host by host, and the grace time is over. Nothing is waited for unless --wait says
+    /// so: `keyferry status` shows how it goes, and ending the command changes nothing.
+    #[command(after_help = exit::HELP)]
+    Rotate(RotateArguments),
+    /// Give up a rotation that is not through, or go back to the generation before
+    #[command(after_help = exit::HELP)]
+    Rollback(RollbackArguments),
+    /// End a key: take it off its hosts and delete its pairs
+    ///
+    /// It shows what would be done, and asks. A host whose last login it would be is left as it is, unless --accept-loss names
+    /// it: another key of keyferry's or the recovery identity must be seen to log in there first. `keyferry resume KEY` calls
+    /// it off, as far as nothing was taken away yet.
+    #[command(after_help = exit::HELP)]
+    Retire(RetireArguments),
+    /// Let the rotation of keys stand still: they sign on, and nothing is made, deployed or deleted
+    #[command(after_help = exit::HELP)]
+    Hold(HoldArguments),
+    /// Serve held keys again, end a hold of their rotation, and try failed ones now
     ///
     /// `ssh-add -d` and `ssh-add -D` hold the daemon's own keys instead of removing them: they neither list nor
-    /// sign until they are resumed. For a key that failed, resuming means: try again now.
+    /// sign until they are resumed. `keyferry hold` has the rotation of a key stand still until it is resumed. For a key
+    /// that failed, and for its blocked hosts, resuming means: try again now. A key that is being retired stays if it is named.
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
+    /// Show what keyferry did: pairs, lines on hosts, logins that were seen, the newest last
+    #[command(after_help = exit::HELP)]
+    History(HistoryArguments),
+    /// Look at hosts, and say what is to become of those that need a person
+    #[command(subcommand, after_help = exit::HELP)]
+    Host(HostCommand),
     /// Look at all pairs of accounts now, instead of within the hour
     ///
     /// A pair that was deleted or replaced at the provider shows in `keyferry status`, and is handled as on_drift in the

@@ -1,12 +1,16 @@
-//! The control socket: how `keyferry status` and `keyferry resume` talk to the daemon.
+//! The control socket: how `keyferry status` and the other commands talk to the daemon.
 //!
 //! One request per connection, answers until the daemon closes; one JSON object a line. It is another socket than
 //! the agent's, which may be forwarded to remote hosts, and it takes no paths and no programs.
 
-use keyferry_engine::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
+use keyferry_engine::snapshot::{
+    ForgottenHost, KeyPlan, OrphanResult, RolledBack, RotationAsked, Snapshot, StrayPair, SurveyReport,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::account::report::AccountReport;
+use crate::history::Excerpt;
 
 pub(crate) mod client;
 pub(crate) mod server;
@@ -25,10 +29,76 @@ pub(crate) enum Request {
         /// As they were found.
         pairs: Vec<StrayPair>,
     },
-    /// Serve held keys again, and try failed ones now.
+    /// Give a host up.
+    ForgetHost {
+        /// The host.
+        host: String,
+        /// Also where it is the only one of a key.
+        force: bool,
+    },
+    /// What keyferry did.
+    History {
+        /// The key; none: all.
+        key: Option<String>,
+        /// What happened since then only.
+        since: Option<Timestamp>,
+    },
+    /// Give up instances that hold earlier generations of a key back.
+    GiveUpInstances {
+        /// The key.
+        key: String,
+        /// Their names.
+        instances: Vec<String>,
+    },
+    /// Have the rotation of keys stand still.
+    Hold {
+        /// Names.
+        keys: Vec<String>,
+        /// Until when; none: until [`Request::Resume`].
+        until: Option<Timestamp>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// What would be done.
+    Plan {
+        /// Names; empty: all.
+        keys: Vec<String>,
+    },
+    /// What would be done if a key were retired.
+    PlanToRetire {
+        /// The key.
+        key: String,
+        /// What may be lost.
+        accept_loss: Vec<String>,
+    },
+    /// Serve held keys again, end holds of their rotation, and try failed ones now.
     Resume {
         /// Names; empty: all.
         keys: Vec<String>,
+    },
+    /// End a key.
+    Retire {
+        /// The key.
+        key: String,
+        /// What may be lost.
+        accept_loss: Vec<String>,
+    },
+    /// Try hosts again now.
+    RetryHosts {
+        /// Names; empty: all that wait for something.
+        hosts: Vec<String>,
+    },
+    /// Give up a rotation, or go back to the generation before.
+    Rollback {
+        /// The key.
+        key: String,
+    },
+    /// Make the next generation of keys.
+    Rotate {
+        /// Names.
+        keys: Vec<String>,
+        /// Milliseconds after which to give up waiting; none: do not wait.
+        timeout_ms: Option<u64>,
     },
     /// How everything is.
     Status,
@@ -36,6 +106,11 @@ pub(crate) enum Request {
     Survey {
         /// Names of accounts and keys; empty: all accounts.
         names: Vec<String>,
+    },
+    /// Accept the host key that a host has now.
+    TrustHost {
+        /// The host.
+        host: String,
     },
     /// Read the config directory again and wait until every key is settled.
     Wait {
@@ -50,14 +125,34 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// Of [`Request::CheckAccounts`].
     AccountsChecked(Vec<AccountReport>),
+    /// Of [`Request::History`].
+    History(Excerpt),
+    /// Of [`Request::ForgetHost`].
+    HostForgotten(ForgottenHost),
+    /// Of [`Request::RetryHosts`] and [`Request::TrustHost`]: the logins that are tried.
+    HostsTried(Vec<String>),
     /// Of [`Request::DeleteOrphans`].
     OrphansDeleted(Vec<OrphanResult>),
+    /// Of [`Request::GiveUpInstances`], [`Request::Hold`] and [`Request::Retire`].
+    Noted,
+    /// Of [`Request::Plan`] and [`Request::PlanToRetire`].
+    Planned(Vec<KeyPlan>),
     /// Not settled yet; more answers follow.
     Progress(Box<Snapshot>),
     /// What was asked cannot be done, in words.
     Refused(String),
     /// These keys serve again or are being tried.
     Resumed(Vec<String>),
+    /// Of [`Request::Rollback`].
+    RolledBack(RolledBack),
+    /// Of [`Request::Rotate`]: [`Answer::Progress`] and at last [`Answer::Status`] or [`Answer::TimedOut`] follow if it waits,
+    /// each with these keys only.
+    Rotating {
+        /// By name.
+        asked: Vec<RotationAsked>,
+        /// How the keys are then.
+        snapshot: Box<Snapshot>,
+    },
     /// Of [`Request::Status`], and of [`Request::Wait`] when every key is settled.
     Status(Box<Snapshot>),
     /// Of [`Request::Survey`].

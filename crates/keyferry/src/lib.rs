@@ -18,6 +18,8 @@ mod error;
 mod exit;
 mod generated;
 mod harden;
+mod history;
+mod host;
 mod hosts;
 mod init;
 mod key_ring;
@@ -25,14 +27,18 @@ mod logging;
 mod pairs;
 mod paths;
 mod pins;
+mod plan;
 mod plugin;
 mod request;
+mod retire;
+mod rotation;
 mod runtime_directory;
 mod service_manager;
 mod signals;
 mod ssh_agent;
 mod status;
 mod table;
+mod when;
 
 use cli::{Command, CommandLine, PluginCommand, Role};
 use error::Error;
@@ -71,7 +77,14 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Init(arguments) => init::run(&arguments)?,
         Command::Orphans(arguments) => pairs::orphans(&arguments)?,
         Command::Refresh(arguments) => pairs::refresh(&arguments)?,
+        Command::History(arguments) => history::run(&arguments)?,
+        Command::Hold(arguments) => rotation::hold(&arguments)?,
+        Command::Host(command) => host::run(&command)?,
+        Command::Plan(arguments) => plan::run(&arguments)?,
         Command::Resume(arguments) => status::resume(&arguments)?,
+        Command::Retire(arguments) => retire::run(&arguments)?,
+        Command::Rollback(arguments) => rotation::rollback(&arguments)?,
+        Command::Rotate(arguments) => rotation::rotate(&arguments)?,
         Command::Plugin(PluginCommand::List {
             plugins,
             config,

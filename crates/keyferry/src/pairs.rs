@@ -1,7 +1,7 @@
 //! `keyferry refresh` and `keyferry orphans`: what there is at the providers.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use keyferry_engine::snapshot::{OrphanResult, Snapshot, StatusError, StrayPair, SurveyReport};
@@ -116,13 +116,7 @@ fn delete(socket: &Path, orphans: &[StrayPair]) -> Result<Vec<OrphanResult>, Err
 
 fn is_confirmed(count: usize) -> Result<bool, Error> {
     let pairs = if count == 1 { "this pair" } else { "these pairs" };
-    write!(io::stdout(), "\ndelete {pairs} at the provider? [y/N] ")
-        .and_then(|()| io::stdout().flush())
-        .map_err(Error::Output)?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
-    let answer = line.trim().to_ascii_lowercase();
-    Ok(matches!(&*answer, "y" | "yes"))
+    table::is_confirmed(&format!("delete {pairs} at the provider?"))
 }
 
 fn outcome(reports: &[SurveyReport]) -> Exit {

@@ -13,6 +13,8 @@ use crate::exit::Exit;
 use crate::paths;
 use crate::table::{self, Style};
 
+pub(crate) mod rotation;
+
 /// `keyferry status`.
 pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
     let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
@@ -38,7 +40,8 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
             serde_json::to_string_pretty(&snapshot).map_err(|error| Error::Answer(error.to_string()))?;
         table::print(&text)?;
     } else {
-        table::print(&describe(&snapshot, Style::of_stdout()))?;
+        let style = Style::of_stdout();
+        table::print(&describe(&snapshot, SystemTime::now(), style, table::width()))?;
     }
     if timed_out {
         let missing: Vec<String> = snapshot
@@ -60,7 +63,10 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
                 .any(|region| region.state == RegionState::Failed)
     };
     let failed = arguments.wait.is_some() && snapshot.keys.iter().any(has_failed);
-    Ok(if failed { Exit::Failed } else { Exit::Fine })
+    match failed || snapshot.needs_person() {
+        true => Ok(Exit::Failed),
+        false => Ok(Exit::Fine),
+    }
 }
 
 /// `keyferry resume`.
@@ -81,7 +87,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> Result<Exit, Error> {
 }
 
 /// The status as a person reads it.
-fn describe(snapshot: &Snapshot, style: Style) -> String {
+fn describe(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let mut text = String::new();
     let mut keys = table::Table::new(&["KEY", "STATE", "GEN", "ACCOUNT", "ALGORITHM", "FINGERPRINT"]);
     for key in &snapshot.keys {
@@ -99,6 +105,8 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
     } else {
         text.push_str(&keys.render(style));
     }
+    let rest = text.len();
+    text.push_str(&rotation::describe(snapshot, now, style));
     if snapshot.keys.iter().any(|key| key.state == KeyState::Held) {
         text.push_str("\nheld keys, taken away with ssh-add -d or -D, neither list nor sign: keyferry resume brings them back\n");
     }
@@ -111,6 +119,13 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
                 .as_ref()
                 .map(|error| (format!("key {}", key.name), error));
             // What is said of the key itself need not be said of its region too.
+            let hosts = key.hosts.iter().filter_map(|host| {
+                let error = host
+                    .error
+                    .as_ref()
+                    .filter(|error| key.error.as_ref() != Some(*error))?;
+                Some((format!("key {} at {}", key.name, host.host), error))
+            });
             let regions = key.regions.iter().filter_map(|region| {
                 let error = region
                     .error
@@ -119,7 +134,7 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
                 let place = region.region.as_deref().map(|region| format!(" in {region}"));
                 Some((format!("key {}{}", key.name, place.unwrap_or_default()), error))
             });
-            own.into_iter().chain(regions)
+            own.into_iter().chain(regions).chain(hosts)
         })
         .chain(
             snapshot
@@ -191,6 +206,9 @@ fn describe(snapshot: &Snapshot, style: Style) -> String {
         ));
     }
     text.truncate(text.trim_end().len());
+    // The table has its own width, and what is below it is for reading.
+    let below = text.split_off(rest.min(text.len()));
+    text.push_str(&table::wrapped(&below, width));
     text
 }
 

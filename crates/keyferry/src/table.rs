@@ -1,6 +1,6 @@
 //! Printing: tables, colours on a terminal, and never a panic on a closed stream.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,73 @@ pub(crate) fn complain(text: &str) {
     // There is nobody else to tell.
     let _ = writeln!(io::stderr(), "keyferry: {text}");
 }
+
+/// Asks at the terminal; everything but `y` and `yes` is no.
+pub(crate) fn is_confirmed(question: &str) -> Result<bool, Error> {
+    write!(io::stdout(), "\n{question} [y/N] ")
+        .and_then(|()| io::stdout().flush())
+        .map_err(Error::Output)?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
+    let answer = line.trim().to_ascii_lowercase();
+    Ok(matches!(&*answer, "y" | "yes"))
+}
+
+/// How many characters fit a line of standard output's terminal; none: it is no terminal.
+pub(crate) fn width() -> Option<usize> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    // One that cannot be known is told as nothing.
+    Some(usize::from(width)).filter(|width| *width > 0)
+}
+
+/// Text whose lines are broken between words where they are too long; what follows is two characters further in.
+pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else {
+        return text.to_owned();
+    };
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let (indent, rest) = line.split_at(indent);
+        let further = format!("{indent}  ");
+        let room = |taken: &str| width.saturating_sub(taken.len()).max(NARROWEST);
+        let mut prefix = indent;
+        for part in broken(rest, room(indent), room(&further)) {
+            lines.push(format!("{prefix}{part}"));
+            prefix = &further;
+        }
+    }
+    lines.join("\n")
+}
+
+/// A line in parts that fit, broken between words. At least one part, and no word is broken.
+fn broken(line: &str, first_room: usize, room: usize) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    for word in line.split(' ') {
+        let room = if parts.is_empty() { first_room } else { room };
+        if !part.is_empty() && visible_width(&part) + 1 + visible_width(word) > room {
+            parts.push(std::mem::take(&mut part));
+        } else if !part.is_empty() {
+            part.push(' ');
+        }
+        part.push_str(word);
+    }
+    parts.push(part);
+    parts
+}
+
+/// Some of these names, and how many there are besides.
+pub(crate) fn some(names: &[&str], most: usize) -> String {
+    let named = names.get(..most).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// Narrower than that nothing can be read.
+const NARROWEST: usize = 20;
 
 /// Says at a terminal what is waited for, as soon as the work takes more than a second.
 pub(crate) fn while_waiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
@@ -70,11 +137,11 @@ impl Style {
         self.paint("31", text)
     }
 
-    /// A key's state.
+    /// The state of a key, or of a host.
     pub(crate) fn state(self, state: &str) -> String {
         match state {
-            "loaded" => self.paint("32", state),
-            "failed" | "lost" => self.paint("31", state),
+            "loaded" | "verified" => self.paint("32", state),
+            "blocked" | "failed" | "lost" => self.paint("31", state),
             _ => self.paint("33", state),
         }
     }
@@ -114,6 +181,11 @@ impl Table {
 
     /// The table as lines.
     pub(crate) fn render(&self, style: Style) -> String {
+        self.render_within(style, None)
+    }
+
+    /// As [`Table::render`]; what does not fit the width is broken between words in the last column.
+    pub(crate) fn render_within(&self, style: Style, width: Option<usize>) -> String {
         let widths: Vec<usize> = (0..self.heading.len())
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -134,9 +206,22 @@ impl Table {
             text
         };
         let mut text = format!("{}\n", style.heading(&line(&self.heading)));
+        let before_last: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
+        let room = width.map_or(usize::MAX, |width| {
+            width.saturating_sub(before_last).max(NARROWEST)
+        });
         for row in &self.rows {
-            text.push_str(&line(row));
+            let Some((last, others)) = row.split_last() else {
+                continue;
+            };
+            let mut parts = broken(last, room, room).into_iter();
+            let mut cells = others.to_vec();
+            cells.extend(parts.next());
+            text.push_str(&line(&cells));
             text.push('\n');
+            for part in parts {
+                text.push_str(&format!("{}{part}\n", " ".repeat(before_last)));
+            }
         }
         text
     }
@@ -160,6 +245,26 @@ fn visible_width(cell: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_wider_than_the_terminal() {
+        let text =
+            "key web: generation 4 is offered now\n  web-7 cannot be reached: it keeps generation 3\n\nend";
+        assert_eq!(wrapped(text, None), text);
+        assert_eq!(wrapped(text, Some(200)), text);
+        assert_eq!(
+            wrapped(text, Some(24)),
+            "key web: generation 4 is\n  offered now\n  web-7 cannot be\n    reached: it keeps\n    generation 3\n\nend"
+        );
+        let mut table = Table::new(&["KEY", "WHAT"]);
+        table.row(vec!["web".into(), "its line was put on deploy@web-1".into()]);
+        assert_eq!(
+            table.render_within(Style::Plain, Some(27)),
+            "KEY  WHAT\nweb  its line was put on\n     deploy@web-1\n"
+        );
+        assert_eq!(some(&["a", "b", "c"], 2), "a, b and 1 more");
+        assert_eq!(some(&["a", "b"], 2), "a, b");
+    }
 
     #[test]
     fn columns_line_up_with_and_without_colour() {

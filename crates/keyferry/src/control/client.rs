@@ -8,7 +8,30 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Answer, MAX_ANSWER, Request};
+use crate::cli::RuntimeArguments;
 use crate::error::Error;
+use crate::paths;
+
+/// Asks the daemon of a runtime directory one thing that has one answer.
+///
+/// # Errors
+/// As [`Conversation::start`] and [`Conversation::next`]; [`Error::Refused`] where the daemon refuses it.
+pub(crate) fn ask(runtime: &RuntimeArguments, request: &Request) -> Result<Answer, Error> {
+    let socket = paths::control_socket(&paths::runtime(runtime.runtime.as_deref())?);
+    match Conversation::start(&socket, request)?.next()? {
+        Answer::Refused(message) => Err(Error::Refused(message)),
+        answer => Ok(answer),
+    }
+}
+
+/// An answer that is not one to the question.
+pub(crate) fn strange(answer: &Answer) -> Error {
+    let mut words = format!("{answer:?}");
+    if let Some((end, _)) = words.char_indices().nth(200) {
+        words.truncate(end);
+    }
+    Error::Answer(words)
+}
 
 /// A connection with one request on its way.
 pub(crate) struct Conversation {
@@ -53,7 +76,23 @@ impl Conversation {
             Request::CheckAccounts { .. } | Request::DeleteOrphans { .. } | Request::Survey { .. } => {
                 CLOUD_PATIENCE
             }
-            Request::Resume { .. } | Request::Status => PATIENCE,
+            Request::Rotate {
+                timeout_ms: Some(timeout_ms),
+                ..
+            } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
+            Request::ForgetHost { .. }
+            | Request::GiveUpInstances { .. }
+            | Request::History { .. }
+            | Request::Hold { .. }
+            | Request::Plan { .. }
+            | Request::PlanToRetire { .. }
+            | Request::Resume { .. }
+            | Request::Retire { .. }
+            | Request::RetryHosts { .. }
+            | Request::Rollback { .. }
+            | Request::Rotate { timeout_ms: None, .. }
+            | Request::Status
+            | Request::TrustHost { .. } => PATIENCE,
         };
         stream
             .set_read_timeout(Some(patience))

@@ -1,5 +1,6 @@
 //! The answering side, in the daemon.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -11,12 +12,16 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+mod rotation;
+
 use super::{Answer, MAX_REQUEST, Request};
 use crate::catalogue::Catalogue;
 use crate::clouds::Couriers;
 
 /// What the answers are made of.
 pub(crate) struct Control {
+    /// The state directory, for the history.
+    pub(crate) state_directory: PathBuf,
     /// The engine.
     pub(crate) engine: EngineHandle,
     /// Why the engine has ended, if it has: then nothing new is made, and the agent goes on.
@@ -99,6 +104,23 @@ impl Control {
                 let snapshot = self.snapshot().await;
                 write(&mut writing, &Answer::Status(snapshot)).await
             }
+            Request::Rotate { keys, timeout_ms } => {
+                let time = timeout_ms.map(Duration::from_millis);
+                self.rotate(keys, time, &mut writing).await
+            }
+            Request::ForgetHost { .. }
+            | Request::GiveUpInstances { .. }
+            | Request::History { .. }
+            | Request::Hold { .. }
+            | Request::Plan { .. }
+            | Request::PlanToRetire { .. }
+            | Request::Retire { .. }
+            | Request::RetryHosts { .. }
+            | Request::Rollback { .. }
+            | Request::TrustHost { .. } => {
+                let answer = self.about_rotation(request).await;
+                write(&mut writing, &answer).await
+            }
             Request::Wait { timeout_ms } => self.wait(Duration::from_millis(timeout_ms), &mut writing).await,
         }
     }
@@ -115,11 +137,7 @@ impl Control {
         if self.engine_ended.get().is_some() {
             return self.ended();
         }
-        let (asked, read_again) = oneshot::channel();
-        if self.rescan.send(asked).await.is_ok() {
-            // One that takes longer is not waited for: the accounts known so far are looked at.
-            let _ = timeout(READ_TIME, read_again).await;
-        }
+        self.read_again().await;
         let reports = match timeout(CLOUD_TIME, self.engine.survey(names)).await {
             _ if self.engine_ended.get().is_some() => return self.ended(),
             Ok(Ok(reports)) => reports,
@@ -134,6 +152,14 @@ impl Control {
         self.engine.refresh().await;
         let snapshot = Box::new(self.current());
         Answer::Surveyed { reports, snapshot }
+    }
+
+    /// Has the config directory read. What takes longer than a moment is not waited for: what is known so far counts.
+    async fn read_again(&self) {
+        let (asked, read_again) = oneshot::channel();
+        if self.rescan.send(asked).await.is_ok() {
+            let _ = timeout(READ_TIME, read_again).await;
+        }
     }
 
     async fn delete_orphans(&self, pairs: Vec<StrayPair>) -> Answer {

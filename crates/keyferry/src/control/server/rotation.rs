@@ -1,0 +1,127 @@
+//! Answers about rotations, hosts and history.
+
+use std::time::{Duration, SystemTime};
+
+use keyferry_engine::ledger;
+use keyferry_engine::snapshot::{RotationAsked, Snapshot, Timestamp};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Answer, Control, HEARTBEAT, MAX_WAIT, PROGRESS_PAUSE, Request, write};
+use crate::history;
+use crate::rotation::course::{self, Course};
+
+impl Control {
+    /// Requests with one answer.
+    pub(super) async fn about_rotation(&self, request: Request) -> Answer {
+        if let Request::History { key, since } = request {
+            return self.history(key, since).await;
+        }
+        if self.engine_ended.get().is_some() {
+            return self.ended();
+        }
+        let engine = &self.engine;
+        let answer = match request {
+            Request::ForgetHost { host, force } => {
+                engine.host_forget(host, force).await.map(Answer::HostForgotten)
+            }
+            Request::GiveUpInstances { key, instances } => engine
+                .give_up_instances(key, instances)
+                .await
+                .map(|()| Answer::Noted),
+            Request::Hold { keys, until, reason } => {
+                engine.pause(keys, until, reason).await.map(|()| Answer::Noted)
+            }
+            Request::Plan { keys } => {
+                self.read_again().await;
+                engine.plan(keys).await.map(Answer::Planned)
+            }
+            Request::PlanToRetire { key, accept_loss } => {
+                self.read_again().await;
+                engine.plan_to_retire(key, accept_loss).await.map(Answer::Planned)
+            }
+            Request::Retire { key, accept_loss } => {
+                engine.retire(key, accept_loss).await.map(|()| Answer::Noted)
+            }
+            Request::RetryHosts { hosts } => {
+                self.read_again().await;
+                engine.host_retry(hosts).await.map(Answer::HostsTried)
+            }
+            Request::Rollback { key } => engine.rollback(key).await.map(Answer::RolledBack),
+            Request::TrustHost { host } => engine.host_trust(host).await.map(Answer::HostsTried),
+            // Answered elsewhere.
+            other => return Answer::Refused(format!("the request is not understood: {other:?}")),
+        };
+        answer.unwrap_or_else(|refusal| Answer::Refused(refusal.to_string()))
+    }
+
+    async fn history(&self, key: Option<String>, since: Option<Timestamp>) -> Answer {
+        let directory = self.state_directory.clone();
+        // Reading takes the disk's time, not this thread's.
+        let read = tokio::task::spawn_blocking(move || {
+            let history = ledger::read_history(&directory)?;
+            Ok::<_, keyferry_engine::error::EngineError>(history::excerpt(&history, key.as_deref(), since))
+        });
+        match read.await {
+            Ok(Ok(excerpt)) => Answer::History(excerpt),
+            Ok(Err(error)) => Answer::Refused(error.to_string()),
+            Err(error) => Answer::Refused(format!("the history could not be read: {error}")),
+        }
+    }
+
+    /// Asks for rotations, and tells how they go for that long.
+    pub(super) async fn rotate(
+        &self,
+        keys: Vec<String>,
+        time: Option<Duration>,
+        writing: &mut (impl AsyncWriteExt + Unpin),
+    ) -> std::io::Result<()> {
+        if self.engine_ended.get().is_some() {
+            return write(writing, &self.ended()).await;
+        }
+        self.read_again().await;
+        let asked = match self.engine.rotate(keys).await {
+            Ok(asked) => asked,
+            Err(refusal) => return write(writing, &Answer::Refused(refusal.to_string())).await,
+        };
+        self.engine.refresh().await;
+        let answer = Answer::Rotating {
+            asked: asked.clone(),
+            snapshot: self.current_of(&asked),
+        };
+        write(writing, &answer).await?;
+        let Some(time) = time else { return Ok(()) };
+
+        let end = Instant::now() + time.min(MAX_WAIT);
+        let mut snapshots = self.engine.snapshots();
+        let mut told = Instant::now();
+        loop {
+            snapshots.mark_unchanged();
+            let now = SystemTime::now();
+            let current = self.current();
+            let is_over = |asked: &RotationAsked| course::of(asked, &current, now) != Course::UnderWay;
+            if asked.iter().all(is_over) {
+                return write(writing, &Answer::Status(self.current_of(&asked))).await;
+            }
+            match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
+                Ok(Ok(())) => {}
+                // Whether somebody still waits shows only when something is said.
+                Err(_) if Instant::now() < end => {}
+                _ => return write(writing, &Answer::TimedOut(self.current_of(&asked))).await,
+            }
+            if told.elapsed() >= PROGRESS_PAUSE {
+                told = Instant::now();
+                write(writing, &Answer::Progress(self.current_of(&asked))).await?;
+            }
+        }
+    }
+
+    /// How the keys are that a rotation was asked for.
+    fn current_of(&self, asked: &[RotationAsked]) -> Box<Snapshot> {
+        let mut snapshot = self.current();
+        snapshot
+            .keys
+            .retain(|key| asked.iter().any(|asked| asked.key == key.name));
+        Box::new(snapshot)
+    }
+}

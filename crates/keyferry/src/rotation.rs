@@ -1,0 +1,157 @@
+//! `keyferry rotate`, `rollback` and `hold`.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
+
+use keyferry_engine::snapshot::{KeyPlan, RotationAsked, Snapshot};
+use serde_json::json;
+
+use crate::cli::{HoldArguments, RollbackArguments, RotateArguments};
+use crate::control::client::{self, Conversation};
+use crate::control::{Answer, Request};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::table::{self, Style};
+use crate::{paths, when};
+
+pub(crate) mod course;
+mod words;
+
+use course::Course;
+
+/// `keyferry rotate`.
+pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
+    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let request = Request::Rotate {
+        keys: arguments.keys.clone(),
+        timeout_ms: arguments.wait.map(|seconds| seconds.saturating_mul(1_000)),
+    };
+    let mut conversation = Conversation::start(&socket, &request)?;
+    let (asked, snapshot) = match conversation.next()? {
+        Answer::Rotating { asked, snapshot } => (asked, snapshot),
+        Answer::Refused(message) => return Err(Error::Refused(message)),
+        other => return Err(client::strange(&other)),
+    };
+    if arguments.wait.is_none() {
+        match arguments.json {
+            true => print_json(&asked, &snapshot)?,
+            false => table::print(&words::asked(&asked))?,
+        }
+        return Ok(Exit::Fine);
+    }
+    let mut progress = Progress::new();
+    progress.show(&asked, &snapshot);
+    let (snapshot, timed_out) = loop {
+        match conversation.next()? {
+            Answer::Progress(snapshot) => progress.show(&asked, &snapshot),
+            Answer::Status(snapshot) => break (snapshot, false),
+            Answer::TimedOut(snapshot) => break (snapshot, true),
+            other => return Err(client::strange(&other)),
+        }
+    };
+    progress.clear();
+    let now = SystemTime::now();
+    if arguments.json {
+        print_json(&asked, &snapshot)?;
+    } else {
+        let plans = remaining(arguments)?;
+        let text = words::result(&asked, &snapshot, &plans, now, Style::of_stdout());
+        table::print(&table::wrapped(&text, table::width()))?;
+    }
+    if timed_out {
+        table::complain("the time is over; the rotation goes on: see `keyferry status`");
+    }
+    let is_done = |asked: &RotationAsked| course::of(asked, &snapshot, now) == Course::Done;
+    match asked.iter().all(is_done) {
+        true => Ok(Exit::Fine),
+        false => Ok(Exit::Failed),
+    }
+}
+
+/// What is still to come for these keys.
+fn remaining(arguments: &RotateArguments) -> Result<Vec<KeyPlan>, Error> {
+    let request = Request::Plan {
+        keys: arguments.keys.clone(),
+    };
+    match client::ask(&arguments.runtime, &request) {
+        Ok(Answer::Planned(plans)) => Ok(plans),
+        // A key that ended meanwhile.
+        Err(Error::Refused(_)) => Ok(Vec::new()),
+        Ok(other) => Err(client::strange(&other)),
+        Err(error) => Err(error),
+    }
+}
+
+/// `keyferry rollback`.
+pub(crate) fn rollback(arguments: &RollbackArguments) -> Result<Exit, Error> {
+    let request = Request::Rollback {
+        key: arguments.key.clone(),
+    };
+    match client::ask(&arguments.runtime, &request)? {
+        Answer::RolledBack(rolled_back) => {
+            table::print(&table::wrapped(&words::rolled_back(&rolled_back), table::width()))?
+        }
+        other => return Err(client::strange(&other)),
+    }
+    Ok(Exit::Fine)
+}
+
+/// `keyferry hold`.
+pub(crate) fn hold(arguments: &HoldArguments) -> Result<Exit, Error> {
+    let request = Request::Hold {
+        keys: arguments.keys.clone(),
+        until: arguments.until,
+        reason: arguments.reason.clone(),
+    };
+    match client::ask(&arguments.runtime, &request)? {
+        Answer::Noted => {}
+        other => return Err(client::strange(&other)),
+    }
+    let keys = arguments.keys.join(", ");
+    let until = match arguments.until {
+        Some(until) => format!("until {until} ({})", when::from_now(until, SystemTime::now())),
+        None => format!("until `keyferry resume {}`", arguments.keys.join(" ")),
+    };
+    let text =
+        format!("on hold {until}: {keys}\n  they sign on; nothing is made, deployed or deleted for them");
+    table::print(&table::wrapped(&text, table::width()))?;
+    Ok(Exit::Fine)
+}
+
+fn print_json(asked: &[RotationAsked], snapshot: &Snapshot) -> Result<(), Error> {
+    let value = json!({ "asked": asked, "keys": snapshot.keys });
+    let text = serde_json::to_string_pretty(&value).map_err(|error| Error::Answer(error.to_string()))?;
+    table::print(&text)
+}
+
+/// One line on a terminal that says how far it is.
+struct Progress {
+    on_terminal: bool,
+    shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            on_terminal: io::stderr().is_terminal(),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, asked: &[RotationAsked], snapshot: &Snapshot) {
+        if self.on_terminal {
+            let line = words::progress(asked, snapshot);
+            // One that is broken over two lines could not be taken back.
+            let most = table::width().unwrap_or(80).saturating_sub(1);
+            let line: String = line.chars().take(most).collect();
+            let _ = write!(io::stderr(), "\r\x1b[K{line}");
+            self.shown = true;
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

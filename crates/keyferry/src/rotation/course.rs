@@ -1,0 +1,109 @@
+//! How far a rotation is, and whether it goes on by itself.
+
+use std::time::{Duration, SystemTime};
+
+use keyferry_engine::snapshot::{
+    HostCondition, HostStatus, KeyState, KeyStatus, RotationAsked, RotationStatus, Snapshot, StatusError,
+};
+
+/// How a rotation fares.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Course {
+    /// It goes on, or is tried again within a moment.
+    UnderWay,
+    /// The next generation is offered, and was seen to log in at every host that can be reached.
+    Done,
+    /// Nothing happens soon: something failed, or somebody has to do something.
+    Stuck,
+}
+
+/// How a rotation fares that was asked for. `snapshot` has all keys, or at least this one.
+pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime) -> Course {
+    let Some(key) = snapshot.keys.iter().find(|key| key.name == asked.key) else {
+        return Course::Stuck;
+    };
+    let Some(rotation) = &key.rotation else {
+        return match key.state {
+            KeyState::Loaded => Course::UnderWay,
+            _ => Course::Stuck,
+        };
+    };
+    if rotation.paused.is_some() || rotation.retiring || key.state == KeyState::Held {
+        return Course::Stuck;
+    }
+    if !is_begun(asked, rotation) {
+        return match &key.error {
+            Some(error) if is_far(Some(error), now) && error.kind != "changed" => Course::Stuck,
+            _ => Course::UnderWay,
+        };
+    }
+    let target = target(rotation);
+    let is_promoted = rotation.staged.is_none();
+    let left: Vec<&HostStatus> = key
+        .hosts
+        .iter()
+        .filter(|host| host.generation != target && !is_left_alone(host))
+        .collect();
+    if left.is_empty() {
+        // All hosts are parked: nobody has seen it log in.
+        let is_nowhere = !is_promoted && !key.hosts.is_empty() && key.hosts.iter().all(is_left_alone);
+        return match (is_promoted, is_nowhere) {
+            (true, _) => Course::Done,
+            (false, true) => Course::Stuck,
+            (false, false) => Course::UnderWay,
+        };
+    }
+    let has_failed = left.iter().any(|host| has_failed(host, now));
+    let goes_on = left.iter().any(|host| moves(host, snapshot, now));
+    match has_failed && !goes_on {
+        true => Course::Stuck,
+        false => Course::UnderWay,
+    }
+}
+
+/// Whether the next generation is there.
+pub(super) fn is_begun(asked: &RotationAsked, rotation: &RotationStatus) -> bool {
+    rotation.staged.is_some() || rotation.active.is_some_and(|active| active != asked.from)
+}
+
+/// The generation that a key's hosts are to get.
+pub(super) fn target(rotation: &RotationStatus) -> Option<u64> {
+    rotation.staged.or(rotation.active)
+}
+
+/// Hosts that nobody waits for.
+pub(super) fn is_left_alone(host: &HostStatus) -> bool {
+    matches!(host.state, HostCondition::Forgotten | HostCondition::Parked)
+}
+
+/// Whether a host needs somebody, or waits for a try that is not near.
+pub(super) fn has_failed(host: &HostStatus, now: SystemTime) -> bool {
+    match host.state {
+        HostCondition::Blocked | HostCondition::Lost => true,
+        HostCondition::Failed => is_far(host.error.as_ref(), now),
+        _ => false,
+    }
+}
+
+/// Whether something is done at a host, for whichever key, or soon will be.
+fn moves(host: &HostStatus, snapshot: &Snapshot, now: SystemTime) -> bool {
+    let is_near = host.state == HostCondition::Failed && !is_far(host.error.as_ref(), now);
+    let at = |key: &KeyStatus| {
+        let mut hosts = key.hosts.iter();
+        hosts.any(|other| other.host == host.host && other.state == HostCondition::Placing)
+    };
+    is_near || snapshot.keys.iter().any(at)
+}
+
+fn is_far(error: Option<&StatusError>, now: SystemTime) -> bool {
+    match error.and_then(|error| error.retry_at) {
+        Some(at) => at.0 > now + SOON,
+        None => true,
+    }
+}
+
+/// A try that near is waited for.
+const SOON: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,155 @@
+use super::*;
+use keyferry_engine::snapshot::{AfterReboot, Timestamp};
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_318_609)
+}
+
+pub(in crate::rotation) fn host(
+    name: &str,
+    state: HostCondition,
+    generation: Option<u64>,
+    retry_in: Option<u64>,
+) -> HostStatus {
+    let error = matches!(state, HostCondition::Failed | HostCondition::Blocked).then(|| StatusError {
+        kind: "file".to_owned(),
+        code: None,
+        message: format!("{name} is read-only"),
+        request_id: None,
+        remedy: Some("mount it".to_owned()),
+        retry_at: retry_in.map(|seconds| Timestamp(now() + Duration::from_secs(seconds))),
+    });
+    HostStatus {
+        host: name.to_owned(),
+        state,
+        generation,
+        verified_at: generation.map(|_| Timestamp(now())),
+        lines: generation.into_iter().collect(),
+        listed: true,
+        after_reboot: AfterReboot::Maybe,
+        error,
+    }
+}
+
+pub(in crate::rotation) fn snapshot(active: u64, staged: Option<u64>, hosts: Vec<HostStatus>) -> Snapshot {
+    Snapshot {
+        keys: vec![KeyStatus {
+            name: "web".to_owned(),
+            account: Some("aliyun".to_owned()),
+            generation: Some(active),
+            state: KeyState::Loaded,
+            algorithm: None,
+            fingerprint: None,
+            public_key: None,
+            error: None,
+            drift: None,
+            regions: Vec::new(),
+            rotation: Some(RotationStatus {
+                active: Some(active),
+                staged,
+                ..RotationStatus::default()
+            }),
+            hosts,
+        }],
+        ..Snapshot::default()
+    }
+}
+
+pub(in crate::rotation) fn asked() -> RotationAsked {
+    RotationAsked {
+        key: "web".to_owned(),
+        from: 3,
+        waiting: None,
+    }
+}
+
+#[track_caller]
+fn check(snapshot: &Snapshot, expected: Course) {
+    assert_eq!(of(&asked(), snapshot, now()), expected);
+}
+
+use HostCondition::{Blocked, Failed, Forgotten, Lost, Parked, Pending, Placing, Verified};
+
+#[test]
+fn it_is_done_when_every_host_in_reach_has_the_new_one() {
+    let hosts = |last: HostStatus| vec![host("a", Verified, Some(4), None), last];
+    let at = |last: HostStatus| snapshot(4, None, hosts(last));
+    check(&at(host("b", Verified, Some(4), None)), Course::Done);
+    check(&at(host("b", Parked, Some(3), None)), Course::Done);
+    check(&at(host("b", Forgotten, None, None)), Course::Done);
+    check(&at(host("b", Pending, Some(3), None)), Course::UnderWay);
+    check(&at(host("b", Placing, Some(3), None)), Course::UnderWay);
+}
+
+#[test]
+fn the_old_one_is_not_taken_for_the_new() {
+    let hosts = || vec![host("a", Verified, Some(3), None)];
+    check(&snapshot(3, None, hosts()), Course::UnderWay);
+    check(&snapshot(3, Some(4), hosts()), Course::UnderWay);
+    // Verified everywhere, and not offered yet.
+    let hosts = vec![host("a", Verified, Some(4), None)];
+    check(&snapshot(3, Some(4), hosts), Course::UnderWay);
+}
+
+#[test]
+fn it_is_stuck_where_only_somebody_else_helps() {
+    let with = |last: HostStatus| snapshot(4, None, vec![host("a", Verified, Some(4), None), last]);
+    check(&with(host("b", Blocked, Some(3), None)), Course::Stuck);
+    check(&with(host("b", Lost, None, None)), Course::Stuck);
+    check(&with(host("b", Failed, Some(3), Some(60))), Course::Stuck);
+    check(&with(host("b", Failed, Some(3), None)), Course::Stuck);
+    check(&with(host("b", Failed, Some(3), Some(4))), Course::UnderWay);
+    // Others go on meanwhile.
+    let hosts = vec![
+        host("a", Placing, Some(3), None),
+        host("b", Blocked, Some(3), None),
+    ];
+    check(&snapshot(4, None, hosts), Course::UnderWay);
+    // The canary is read-only; the others wait for it.
+    let hosts = vec![
+        host("a", Failed, Some(3), None),
+        host("b", Verified, Some(3), None),
+    ];
+    check(&snapshot(3, Some(4), hosts), Course::Stuck);
+    // Nobody can see whether it logs in.
+    check(
+        &snapshot(3, Some(4), vec![host("a", Parked, Some(3), None)]),
+        Course::Stuck,
+    );
+    check(&Snapshot::default(), Course::Stuck);
+}
+
+#[test]
+fn a_host_that_is_busy_for_another_key_is_waited_for() {
+    let blocked = host("b", Blocked, Some(3), None);
+    let mut all = snapshot(4, None, vec![host("a", Pending, Some(3), None), blocked]);
+    check(&all, Course::Stuck);
+    let mut other = snapshot(1, None, vec![host("a", Placing, None, None)]);
+    all.keys.extend(other.keys.drain(..).map(|mut key| {
+        key.name = "other".to_owned();
+        key
+    }));
+    check(&all, Course::UnderWay);
+}
+
+#[test]
+fn what_keeps_the_next_generation_from_being_made_ends_the_wait() {
+    let with = |kind: &str, retry_in: Option<u64>| {
+        let mut snapshot = snapshot(3, None, vec![host("a", Verified, Some(3), None)]);
+        let error = host("x", Failed, None, retry_in).error;
+        snapshot.keys[0].error = error.map(|error| StatusError {
+            kind: kind.to_owned(),
+            ..error
+        });
+        snapshot
+    };
+    check(&with("quota", Some(600)), Course::Stuck);
+    check(&with("throttled", Some(3)), Course::UnderWay);
+    check(&with("changed", None), Course::UnderWay);
+    let mut held = snapshot(3, None, Vec::new());
+    held.keys[0].state = KeyState::Held;
+    check(&held, Course::Stuck);
+    let mut retiring = snapshot(3, Some(4), Vec::new());
+    retiring.keys[0].rotation.as_mut().unwrap().retiring = true;
+    check(&retiring, Course::Stuck);
+}
