@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod explain;
 mod hosts;
 mod keys;
 mod limits;
@@ -18,6 +19,7 @@ mod trusted;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{after_reboot, explain};
 pub use hosts::{KeyHost, host_of, hosts_of, user};
 pub use limits::{Limit, Overfull};
 pub use observed::{Observed, Retry, Subject};
@@ -260,17 +262,7 @@ pub fn plan(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Mo
 /// As [`plan`], which asks to be woken now and then all the same.
 fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Moment) -> Plan {
     let mut planner = Planner::new(desired, ledger, observed, now);
-    let mut keys: BTreeSet<&str> = desired.keys.keys().map(String::as_str).collect();
-    keys.extend(ledger.generations.keys().map(|(key, _)| key.as_str()));
-    keys.extend(observed.in_agent.iter().map(|(key, _)| key.as_str()));
-    let mut placed = ledger.placements.keys().next();
-    while let Some((key, ..)) = placed {
-        keys.insert(key);
-        let last = (key.clone(), u64::MAX, String::new());
-        placed = ledger.placements.range(last..).next().map(|(id, _)| id);
-    }
-    keys.extend(observed.ready.keys().map(String::as_str));
-    for key in keys {
+    for key in keys(desired, ledger, observed) {
         planner.key(key);
     }
     for key in desired.keys.keys() {
@@ -281,6 +273,21 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
     planner.ends_of_grants();
     planner.surveys();
     planner.choose()
+}
+
+/// All keys of which there is anything.
+fn keys<'a>(desired: &'a Desired, ledger: &'a LedgerView, observed: &'a Observed) -> BTreeSet<&'a str> {
+    let mut keys: BTreeSet<&str> = desired.keys.keys().map(String::as_str).collect();
+    keys.extend(ledger.generations.keys().map(|(key, _)| key.as_str()));
+    keys.extend(observed.in_agent.iter().map(|(key, _)| key.as_str()));
+    let mut placed = ledger.placements.keys().next();
+    while let Some((key, ..)) = placed {
+        keys.insert(key);
+        let last = (key.clone(), u64::MAX, String::new());
+        placed = ledger.placements.range(last..).next().map(|(id, _)| id);
+    }
+    keys.extend(observed.ready.keys().map(String::as_str));
+    keys
 }
 
 /// Milliseconds.

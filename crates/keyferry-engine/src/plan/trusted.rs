@@ -242,7 +242,7 @@ pub(crate) fn needs_touch(public_key: &str) -> bool {
 }
 
 /// What another's line begins with: all but the comment.
-fn beginning(spec: &KeySpec, public_key: &str, purpose: Purpose, until: Option<i64>) -> String {
+pub(super) fn beginning(spec: &KeySpec, public_key: &str, purpose: Purpose, until: Option<i64>) -> String {
     match trusted_options(spec, purpose, until) {
         options if options.is_empty() => format!("{public_key} "),
         options => format!("{options} {public_key} "),
