@@ -165,33 +165,31 @@ pub fn parse_hosts(text: &str) -> Result<Vec<String>, Vec<Problem>> {
 }
 
 fn check_user(user: &str, is_url: bool) -> Result<(), String> {
-    // In a URL these stand for something else.
-    let further = if is_url { "._-+" } else { "._-+@%" };
-    match user
-        .chars()
-        .find(|&c| !(c.is_ascii_alphanumeric() || further.contains(c)))
-    {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+@".contains(c);
+    match user.chars().find(|&c| !allowed(c)) {
         _ if user.is_empty() => Err("has no user in front of `@`: write one, or take the `@` out".to_owned()),
-        Some(c @ ('@' | '%')) => Err(format!(
-            "has {c:?} in its user, which a URL cannot hold: name the user in ssh_config"
-        )),
         Some(c) => Err(format!("has {c:?} in its user: name the user in ssh_config")),
-        None if user.starts_with('-') => Err("has a user that begins with `-`".to_owned()),
+        // There it would stand for something else.
+        None if is_url && user.contains('@') => {
+            Err("has '@' in its user, which a URL cannot hold: name the user in ssh_config".to_owned())
+        }
+        None if !user.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => {
+            Err("has a user that begins with neither a letter, a digit nor `_`".to_owned())
+        }
+        None if user.len() > 100 => Err("has a user of more than 100 characters".to_owned()),
         None => Ok(()),
     }
 }
 
 /// The name of a destination that is no URL.
 fn check_name(user: Option<&str>, host: &str) -> Result<(), String> {
-    let address = host.split_once('%').map_or(host, |(address, _)| address);
-    if address.parse::<Ipv6Addr>().is_ok() {
-        let zone = &host[address.len()..];
-        return match zone.strip_prefix('%') {
-            Some(zone) if zone.is_empty() || !zone.chars().all(is_of_name) => {
-                Err("has a zone that is no network interface".to_owned())
-            }
-            _ => Ok(()),
-        };
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(());
+    }
+    if let Some((address, _)) = host.split_once('%')
+        && address.parse::<Ipv6Addr>().is_ok()
+    {
+        return Err("has a zone behind the address: give it an alias in ssh_config".to_owned());
     }
     if let Some((address, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return Err(match (address.parse::<Ipv6Addr>().is_ok(), port) {

@@ -21,7 +21,7 @@ fn ssh_understands_what_passes_as_it_is_understood_here() {
         ),
         ("10.0.0.7", None, "10.0.0.7", None),
         ("2001:db8::7", None, "2001:db8::7", None),
-        ("root@fe80::1%eth0", Some("root"), "fe80::1%eth0", None),
+        ("root@fe80::1", Some("root"), "fe80::1", None),
         ("ssh://web-1", None, "web-1", None),
         ("ssh://deploy@web-1:2222", Some("deploy"), "web-1", Some(2222)),
         ("ssh://10.0.0.7:22", None, "10.0.0.7", Some(22)),
@@ -66,7 +66,10 @@ fn what_ssh_would_take_for_something_else_is_refused() {
         "ssh://-web",
         "`ssh://-web` begins with `-`, which ssh takes for an option",
     );
-    refused("ssh://-l@web", "`ssh://-l@web` has a user that begins with `-`");
+    refused(
+        "ssh://-l@web",
+        "`ssh://-l@web` has a user that begins with neither a letter, a digit nor `_`",
+    );
     refused("a b", "`a b` contains a blank: write one host in each string");
     refused(
         "web;id",
@@ -90,7 +93,14 @@ fn what_ssh_would_take_for_something_else_is_refused() {
     );
     refused("li@", "`li@` names no host");
     refused("ssh://", "`ssh://` names no host");
-    refused("fe80::1%", "`fe80::1%` has a zone that is no network interface");
+    refused(
+        "fe80::1%eth0",
+        "`fe80::1%eth0` has a zone behind the address: give it an alias in ssh_config",
+    );
+    refused(
+        "a%b@web",
+        "`a%b@web` has '%' in its user: name the user in ssh_config",
+    );
     let long = "a".repeat(254);
     assert!(
         Destination::parse(&long)

@@ -99,12 +99,12 @@ impl<'t> Walk<'t> {
             && value.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
             && value
                 .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-@".contains(c));
+                .all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
         if !sound {
             self.note_value(
                 item,
                 format!(
-                    "{} is no user's name: write letters, digits, `.`, `_`, `-` and `@`, at most 64, beginning with a \
+                    "{} is no user's name: write letters, digits, `.`, `_`, `-` and `+`, at most 64, beginning with a \
                      letter, a digit or `_`",
                     shown(value)
                 ),
@@ -142,7 +142,8 @@ impl<'t> Walk<'t> {
     /// The file that a line is put into.
     fn file_on_host(&mut self, item: &Item<'t>) -> Option<String> {
         let value = self.string(item)?;
-        let token = value
+        let single = value.replace("%%", "");
+        let token = single
             .split('%')
             .skip(1)
             .find(|rest| !rest.starts_with(['h', 'u']));
@@ -151,13 +152,15 @@ impl<'t> Walk<'t> {
         } else if let Some(rest) = token {
             let token: String = rest.chars().take(1).collect();
             format!(
-                "has {}: only `%u` (the user) and `%h` (the home) are there",
+                "has {}: only `%u` (the user), `%h` (the home) and `%%` (`%`) are there",
                 shown(&format!("%{token}"))
             )
         } else if value.contains(char::is_whitespace) {
             "contains a blank, and sshd takes that for two files: name one".to_owned()
         } else if value.split('/').any(|part| part == "..") {
             "contains `..`: write the path without it".to_owned()
+        } else if value.len() > 1_000 {
+            "is longer than 1000 bytes".to_owned()
         } else if value.ends_with('/') {
             "ends with `/`: name a file".to_owned()
         } else {

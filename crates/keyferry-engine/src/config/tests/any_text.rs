@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::config::fixture::{Directory, Manifests};
-use crate::config::{Destination, check as check_directory, parse_hosts};
+use crate::config::{Destination, check as check_directory, parse_hosts, read};
 
 /// Pieces that settings are made of, put together in every way.
 fn pieces() -> impl Strategy<Value = String> {
@@ -90,6 +90,7 @@ proptest! {
             prop_assert_eq!(destination.as_str(), &text);
             prop_assert!(!text.starts_with('-') && !destination.host().starts_with('-'));
             prop_assert!(text.chars().all(|c| c.is_ascii_graphic()));
+            prop_assert_eq!(keyferry_hosts::check_destination(&text), Ok(()));
             prop_assert_eq!(parse_hosts(&text).unwrap(), [text]);
         }
     }
@@ -98,5 +99,19 @@ proptest! {
     fn a_list_of_any_text_is_read(text in any::<String>()) {
         let hosts = parse_hosts(&text);
         prop_assert!(hosts.is_err() || hosts.unwrap().len() <= text.lines().count());
+    }
+
+    /// What is taken here may stand in front of a key.
+    #[test]
+    fn options_that_pass_are_some_of_a_line(options in "(from|pty|restrict|#|environment|[=, ,\"\\\\xé]){0,8}") {
+        let directory = Directory::new();
+        let quoted = serde_json::Value::from(options.as_str()).to_string();
+        let key = format!("account = \"aliyun\"\nhosts = [\"web\"]\n[deploy]\noptions = {quoted}");
+        directory.write("keys/web.toml", key);
+        let desired = read(&directory.path(), &Manifests::new(), None).desired();
+        if let Some(spec) = desired.keys.get("web") {
+            prop_assert_eq!(&spec.deploy.options, &options);
+            prop_assert!(keyferry_hosts::check_options(&options).is_ok(), "{}", options);
+        }
     }
 }

@@ -98,9 +98,9 @@ fn users_are_named_in_one_place_once() {
     deploy(
         "users = [\"li\", \"-x\", \"a b\", \"li\", \"\"]",
         &[
-            "4:16: `deploy.users`: `-x` is no user's name: write letters, digits, `.`, `_`, `-` and `@`, at most 64, \
+            "4:16: `deploy.users`: `-x` is no user's name: write letters, digits, `.`, `_`, `-` and `+`, at most 64, \
              beginning with a letter, a digit or `_`",
-            "4:22: `deploy.users`: `a b` is no user's name: write letters, digits, `.`, `_`, `-` and `@`, at most 64, \
+            "4:22: `deploy.users`: `a b` is no user's name: write letters, digits, `.`, `_`, `-` and `+`, at most 64, \
              beginning with a letter, a digit or `_`",
             "4:29: `deploy.users`: names `li` twice: keep one",
             "4:35: `deploy.users`: is empty: give it a value or take it out",
@@ -121,7 +121,12 @@ fn users_are_named_in_one_place_once() {
 
 #[test]
 fn paths_are_those_of_sshd() {
-    for path in [".ssh/authorized_keys", "%h/.ssh/keys", "/etc/ssh/keys/%u"] {
+    for path in [
+        ".ssh/authorized_keys",
+        "%h/.ssh/keys",
+        "/etc/ssh/keys/%u",
+        "/k/100%%u",
+    ] {
         assert_eq!(loaded(&format!("path = \"{path}\"")).path.as_deref(), Some(path));
     }
     for (path, expected) in [
@@ -131,11 +136,11 @@ fn paths_are_those_of_sshd() {
         ),
         (
             "/k/%f",
-            "has `%f`: only `%u` (the user) and `%h` (the home) are there",
+            "has `%f`: only `%u` (the user), `%h` (the home) and `%%` (`%`) are there",
         ),
         (
             "/k/%",
-            "has `%`: only `%u` (the user) and `%h` (the home) are there",
+            "has `%`: only `%u` (the user), `%h` (the home) and `%%` (`%`) are there",
         ),
         (
             "a b",
