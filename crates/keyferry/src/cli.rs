@@ -9,12 +9,14 @@ use crate::exit;
 mod account;
 mod pairs;
 mod rotation;
+mod trust;
 
 use crate::plugin::commands::LibraryCommand;
 pub(crate) use account::{
     AccountCheckArguments, AccountCommand, AccountPolicyArguments, ConfigPlace, InitArguments,
 };
 pub(crate) use pairs::{OrphansArguments, RefreshArguments};
+pub(crate) use trust::{GrantArguments, RecoverArguments, RevokeArguments};
 pub(crate) use rotation::{
     HistoryArguments, HoldArguments, HostCommand, PlanArguments, RetireArguments, RollbackArguments,
     RotateArguments,
@@ -78,6 +80,24 @@ pub(crate) enum Command {
     /// that failed, and for its blocked hosts, resuming means: try again now. A key that is being retired stays if it is named.
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
+    /// Let somebody else's key in on the hosts of a key, for a while
+    ///
+    /// Its line bears a marker and an expiry-time, so that the host itself lets it in no longer when the time is over;
+    /// keyferry takes it off then. Hosts that are added to the key later do not get it.
+    #[command(after_help = exit::HELP)]
+    Grant(GrantArguments),
+    /// Take lines off hosts that other machines or users put there with keyferry, or end a grant
+    ///
+    /// It looks at the hosts, shows what it found, and asks. A host where nobody else would be let in is left unless
+    /// --accept-loss names it. What cannot be done now, since a host is down, is tried again until it is done.
+    #[command(after_help = exit::HELP)]
+    Revoke(RevokeArguments),
+    /// Log in to hosts with the recovery identity now, and put keys there that were lost
+    ///
+    /// keyferry uses a recovery identity by itself unless it has to be touched: with one of those this is what brings lost
+    /// keys back after a restart, while you are there to touch it. Where no key is lost, the login is tried.
+    #[command(after_help = exit::HELP)]
+    Recover(RecoverArguments),
     /// Show what keyferry did: pairs, lines on hosts, logins that were seen, the newest last
     #[command(after_help = exit::HELP)]
     History(HistoryArguments),

@@ -14,6 +14,9 @@ use crate::history::Excerpt;
 
 pub(crate) mod client;
 pub(crate) mod server;
+pub(crate) mod trust;
+
+use trust::{TrustAnswer, TrustRequest};
 
 /// What a client asks.
 #[derive(Debug, Deserialize, Serialize)]
@@ -107,6 +110,8 @@ pub(crate) enum Request {
         /// Names of accounts and keys; empty: all accounts.
         names: Vec<String>,
     },
+    /// About other public keys than keyferry's own.
+    Trust(TrustRequest),
     /// Accept the host key that a host has now.
     TrustHost {
         /// The host.
@@ -162,6 +167,8 @@ pub(crate) enum Answer {
         /// How everything is then.
         snapshot: Box<Snapshot>,
     },
+    /// Of [`Request::Trust`].
+    Trust(TrustAnswer),
     /// Of [`Request::Wait`] when the time is over.
     TimedOut(Box<Snapshot>),
 }

@@ -38,6 +38,7 @@ mod signals;
 mod ssh_agent;
 mod status;
 mod table;
+mod trust;
 mod when;
 
 use cli::{Command, CommandLine, PluginCommand, Role};
@@ -77,6 +78,9 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Init(arguments) => init::run(&arguments)?,
         Command::Orphans(arguments) => pairs::orphans(&arguments)?,
         Command::Refresh(arguments) => pairs::refresh(&arguments)?,
+        Command::Grant(arguments) => trust::grant(&arguments)?,
+        Command::Recover(arguments) => trust::recover(&arguments)?,
+        Command::Revoke(arguments) => trust::revoke(&arguments)?,
         Command::History(arguments) => history::run(&arguments)?,
         Command::Hold(arguments) => rotation::hold(&arguments)?,
         Command::Host(command) => host::run(&command)?,

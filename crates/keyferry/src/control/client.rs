@@ -73,9 +73,10 @@ impl Conversation {
             // The daemon says something when the time is over, if not before.
             Request::Wait { timeout_ms } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
             // Two requests to a vendor, each with the courier's own time limit.
-            Request::CheckAccounts { .. } | Request::DeleteOrphans { .. } | Request::Survey { .. } => {
-                CLOUD_PATIENCE
-            }
+            Request::CheckAccounts { .. }
+            | Request::DeleteOrphans { .. }
+            | Request::Survey { .. }
+            | Request::Trust(_) => CLOUD_PATIENCE,
             Request::Rotate {
                 timeout_ms: Some(timeout_ms),
                 ..

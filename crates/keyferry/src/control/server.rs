@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod rotation;
+mod trust;
 
 use super::{Answer, MAX_REQUEST, Request};
 use crate::catalogue::Catalogue;
@@ -119,6 +120,10 @@ impl Control {
             | Request::Rollback { .. }
             | Request::TrustHost { .. } => {
                 let answer = self.about_rotation(request).await;
+                write(&mut writing, &answer).await
+            }
+            Request::Trust(request) => {
+                let answer = self.about_trust(request).await;
                 write(&mut writing, &answer).await
             }
             Request::Wait { timeout_ms } => self.wait(Duration::from_millis(timeout_ms), &mut writing).await,
