@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::{env, fs};
 
+use keyferry_engine::config::parse_hosts;
 use keyferry_engine::desired::HostList;
-use keyferry_hosts::check_destination;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -44,22 +44,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(failed)
 }
 
-/// One host on a line; `#` begins a comment. The error goes behind a name.
+/// The hosts of a list. The error goes behind a name.
 fn parse(text: &[u8]) -> Result<Vec<String>, String> {
     let text = std::str::from_utf8(text).map_err(|_| " is not UTF-8".to_owned())?;
-    let mut hosts = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let host = line.split('#').next().unwrap_or_default().trim();
-        if host.is_empty() {
-            continue;
+    parse_hosts(text).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        match problems.len() {
+            0 | 1 => format!(":{first}"),
+            more => format!(":{first} (and {} more)", more - 1),
         }
-        check_destination(host).map_err(|problem| format!(", line {}: {problem}", index + 1))?;
-        hosts.push(host.to_owned());
-        if hosts.len() > MAX_HOSTS {
-            return Err(format!(" has more than {MAX_HOSTS} hosts"));
-        }
-    }
-    Ok(hosts)
+    })
 }
 
 /// Runs a program as credential commands are: by argv, without a shell, in a cleared environment. What it says on standard
@@ -136,7 +130,6 @@ const NAMES: [&str; 10] = [
 ];
 const DEADLINE: Duration = Duration::from_secs(60);
 const MAX_BYTES: usize = 1 << 20;
-const MAX_HOSTS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -159,8 +152,12 @@ mod tests {
         assert_eq!(list().await.unwrap(), ["web-1", "deploy@web-2"]);
         fs::write(&path, "web-1\n-oProxyCommand=x\n").unwrap();
         let error = list().await.unwrap_err();
-        assert!(error.contains("hosts, line 2: "), "{error}");
-        fs::write(&path, "web-1\n".repeat(10_001)).unwrap();
+        assert!(
+            error.contains("hosts:2:1: `-oProxyCommand=x` begins with `-`"),
+            "{error}"
+        );
+        let many: String = (0..10_001).map(|n| format!("web-{n}\n")).collect();
+        fs::write(&path, many).unwrap();
         assert!(list().await.unwrap_err().contains("10000 hosts"));
         fs::write(&path, "#".repeat(MAX_BYTES + 1)).unwrap();
         assert!(list().await.unwrap_err().contains("1 MiB"));
@@ -184,7 +181,7 @@ mod tests {
         assert_eq!(error, "the command sh failed with exit status 3");
         let error = command("echo 'web 1'").await.unwrap_err();
         assert!(
-            error.starts_with("what the command sh prints, line 1: "),
+            error.starts_with("what the command sh prints:1:1: has more than one word"),
             "{error}"
         );
         let error = command("exec cat /dev/zero").await.unwrap_err();
