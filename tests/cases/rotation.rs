@@ -1,0 +1,20 @@
+//! Rotation on real hosts: what is deployed, what is seen to log in, and what is taken away when.
+
+#[path = "rotation/absence.rs"]
+mod absence;
+#[path = "rotation/deployment.rs"]
+mod deployment;
+#[path = "rotation/down.rs"]
+mod down;
+#[path = "rotation/files.rs"]
+mod files;
+#[path = "rotation/other_agent.rs"]
+mod other_agent;
+#[path = "rotation/proof.rs"]
+mod proof;
+#[path = "rotation/reboot.rs"]
+mod reboot;
+#[path = "rotation/scene.rs"]
+mod scene;
+#[path = "rotation/soak.rs"]
+mod soak;

@@ -1,0 +1,69 @@
+//! A host that is down.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use keyferry_tests::fleet::{LoginLoop, Shell, Tracker, fingerprint};
+
+use crate::scene::{DEADLINE, NO_GRACE, Scene, lines, live};
+
+#[test]
+fn a_host_that_is_down_through_three_rotations_works_when_it_returns_and_holds_nobody_up() {
+    let scene = Scene::of_shells(&[Shell::Bash, Shell::Dash, Shell::Fish]);
+    scene.deploy("web", NO_GRACE);
+    scene.leave_only_ours();
+    let away = scene.fleet.host("web-3");
+    let up = ["web-1", "web-2"];
+    let first = scene.public_key("web", 1);
+    let tracker = {
+        let home = Arc::clone(&scene.home);
+        Tracker::start(&scene.fleet, move || live(&home))
+    };
+    away.stop();
+    for generation in 2..=4 {
+        let begun = Instant::now();
+        // Whether it says that a host was left out is not what this is about.
+        scene.daemon.keyferry(&["rotate", "web", "--wait"]);
+        scene.wait_verified_on("web", generation, Some(&up));
+        assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
+        for host in up {
+            scene.assert_logs_in(host);
+        }
+        let shown = scene.host_status("web", "web-3");
+        assert_eq!(shown["state"], "parked", "{shown:#}");
+        assert_eq!(shown["generation"], 1);
+    }
+    // Those that are up have nothing of the earlier ones.
+    let public_key = scene.public_key("web", 4);
+    keyferry_tests::wait::until("earlier lines go from the hosts that are up", DEADLINE, || {
+        let of = |name: &str| {
+            let host = scene.fleet.host(name);
+            lines(host, host.user(), "web")
+        };
+        let mut hosts = up.iter();
+        hosts
+            .all(|name| of(name).len() == 1 && of(name)[0].public_key == public_key)
+            .then_some(())
+    });
+    let kept = lines(away, away.user(), "web");
+    assert_eq!(kept.len(), 1, "{kept:#?}");
+    assert_eq!(kept[0].public_key, first);
+    let retry = scene.host_status("web", "web-3")["error"].clone();
+    assert!(!retry.is_null(), "status names what is wrong");
+
+    // At once, with the generation that it knows, and with no other.
+    away.start();
+    scene.assert_logs_in("web-3");
+    let logins = away.logins();
+    assert_eq!(
+        logins.last().expect("a login is in the log").fingerprint,
+        fingerprint(&first)
+    );
+    let login_loop = LoginLoop::start_on(&scene.fleet, &["web-3"], &scene.home.agent_socket());
+    scene.daemon.keyferry(&["host", "retry", "web-3"]);
+    scene.wait_verified("web", 4);
+    scene.wait_for_only_everywhere("web", 4);
+    login_loop.stop().assert_none_refused();
+    let locked_out = tracker.stop();
+    assert!(locked_out.is_empty(), "{locked_out:#?}");
+}
