@@ -1,16 +1,21 @@
 //! The engine against a cloud in memory, a clock that jumps, and a ledger that stops.
 
+mod asked;
 mod behaviour;
 mod cloud;
 mod drift;
+mod hosts;
 mod mended;
 mod pairs;
+mod rotation;
 mod walk;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 use keyferry_plugin::contract::{Algorithm, OperationKind};
@@ -25,11 +30,13 @@ use crate::desired::{Account, CheckEvery, CredentialSource, GeneratedBy, KeySpec
 use crate::ledger::{GenerationState, History, Stop, read_history};
 use crate::snapshot::{KeyState, KeyStatus};
 use cloud::FakeCloud;
+use hosts::FakeHosts;
 
 /// What outlives the daemon: the disk, the cloud, the config directory, time.
 struct World {
     state: TempDir,
     cloud: Arc<FakeCloud>,
+    hosts: Arc<FakeHosts>,
     clock: Arc<JumpingClock>,
     desired: Desired,
     plugins: Arc<FakePlugins>,
@@ -51,6 +58,7 @@ impl World {
         Self {
             state: state.unwrap(),
             cloud: Arc::new(FakeCloud::new(Arc::clone(&clock))),
+            hosts: Arc::new(FakeHosts::new(Arc::clone(&clock))),
             clock,
             desired,
             plugins: Arc::default(),
@@ -74,7 +82,7 @@ impl World {
 
     /// A daemon with an empty agent, that ends when its ledger stops.
     fn start_until(&self, stop: Option<Stop>) -> Daemon {
-        let key_ring = Arc::new(FakeKeyRing::default());
+        let key_ring = Arc::new(FakeKeyRing::with(&self.hosts));
         let (files, desired) = watch::channel(Arc::new(self.desired.clone()));
         let (handle, task) = Engine::start(self.parts(stop, Arc::clone(&key_ring), desired)).unwrap();
         Daemon {
@@ -98,7 +106,7 @@ impl World {
             plugins: Arc::clone(&self.plugins) as Arc<dyn Plugins + Send + Sync>,
             clouds: Arc::clone(&self.cloud) as Arc<dyn Clouds>,
             key_ring,
-            hosts: Arc::new(NoHosts),
+            hosts: Arc::clone(&self.hosts) as Arc<dyn Hosts>,
             user_agent: None,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         }
@@ -270,21 +278,34 @@ fn key(name: &str, generated_by: GeneratedBy, change: impl FnOnce(&mut KeySpec))
 
 #[derive(Default)]
 struct FakeKeyRing {
+    /// The last one of each key that was offered everywhere, with its private half.
     loaded: Mutex<BTreeMap<String, (u64, Vec<u8>)>>,
+    /// Every generation, and to whom it is offered.
+    all: Ring,
+    halves: Mutex<BTreeMap<GenerationId, Vec<u8>>>,
     resumed: Mutex<Vec<String>>,
     full: Mutex<bool>,
+    hosts: Option<Arc<FakeHosts>>,
 }
 
-/// For worlds without hosts.
-struct NoHosts;
+/// What the agent has.
+type Ring = Arc<Mutex<BTreeMap<GenerationId, Offer>>>;
 
-impl Hosts for NoHosts {
-    fn run(&self, task: keyferry_hosts::Task) -> HostFuture {
-        panic!("there are no hosts here: {task:?}")
+impl FakeKeyRing {
+    /// An empty one, which those hosts look into.
+    fn with(hosts: &Arc<FakeHosts>) -> Self {
+        let ring = Self {
+            hosts: Some(Arc::clone(hosts)),
+            ..Self::default()
+        };
+        hosts.begin(Arc::clone(&ring.all));
+        ring
     }
 
-    fn list(&self, list: crate::desired::HostList) -> HostListFuture {
-        panic!("there are no hosts here: {list:?}")
+    fn has_changed(&self) {
+        if let Some(hosts) = &self.hosts {
+            hosts.look_at_offers();
+        }
     }
 }
 
@@ -295,25 +316,40 @@ impl KeyRing for FakeKeyRing {
         generation: u64,
         private_key: Zeroizing<Vec<u8>>,
         _: &str,
-        _: Offer,
+        offer: Offer,
     ) -> Result<(), String> {
         if std::mem::take(&mut *self.full.lock().unwrap()) {
             return Err("there is no room".to_owned());
         }
-        self.loaded
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), (generation, private_key.to_vec()));
+        let id = (name.to_owned(), generation);
+        self.all.lock().unwrap().insert(id.clone(), offer.clone());
+        self.halves.lock().unwrap().insert(id, private_key.to_vec());
+        self.offer(name, generation, offer);
         Ok(())
     }
 
-    fn offer(&self, _: &str, _: u64, _: Offer) {}
+    fn offer(&self, name: &str, generation: u64, offer: Offer) {
+        let id = (name.to_owned(), generation);
+        let mut loaded = self.loaded.lock().unwrap();
+        if offer == Offer::Everywhere && loaded.get(name).is_none_or(|(n, _)| *n < generation) {
+            let half = self.halves.lock().unwrap()[&id].clone();
+            loaded.insert(name.to_owned(), (generation, half));
+        }
+        drop(loaded);
+        self.all.lock().unwrap().insert(id, offer);
+        self.has_changed();
+    }
 
     fn unload(&self, name: &str, generation: u64) {
+        let id = (name.to_owned(), generation);
         let mut loaded = self.loaded.lock().unwrap();
         if loaded.get(name).is_some_and(|(n, _)| *n == generation) {
             loaded.remove(name);
         }
+        drop(loaded);
+        self.halves.lock().unwrap().remove(&id);
+        self.all.lock().unwrap().remove(&id);
+        self.has_changed();
     }
 
     fn resume(&self, name: &str) {
@@ -378,6 +414,9 @@ impl Plugins for FakePlugins {
 struct JumpingClock {
     uptime: Arc<AtomicU64>,
     chance: AtomicU64,
+    /// When something outside is done, and who waits for it.
+    deadlines: Arc<Mutex<BTreeMap<(u64, u64), Option<Waker>>>>,
+    delays: AtomicU64,
 }
 
 impl Default for JumpingClock {
@@ -385,6 +424,8 @@ impl Default for JumpingClock {
         Self {
             uptime: Arc::new(AtomicU64::new(1_000_000)),
             chance: AtomicU64::new(0x9e37_79b9),
+            deadlines: Arc::default(),
+            delays: AtomicU64::default(),
         }
     }
 }
@@ -392,6 +433,44 @@ impl Default for JumpingClock {
 impl JumpingClock {
     fn pass(&self, milliseconds: u64) {
         self.uptime.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Ends that many milliseconds from now, when nothing else happens before.
+    fn delay(&self, milliseconds: u64) -> Delay {
+        let at = self.uptime.load(Ordering::Relaxed) + milliseconds;
+        let id = (at, self.delays.fetch_add(1, Ordering::Relaxed));
+        self.deadlines.lock().unwrap().insert(id, None);
+        Delay {
+            id,
+            uptime: Arc::clone(&self.uptime),
+            deadlines: Arc::clone(&self.deadlines),
+        }
+    }
+}
+
+/// See [`JumpingClock::delay`].
+struct Delay {
+    id: (u64, u64),
+    uptime: Arc<AtomicU64>,
+    deadlines: Arc<Mutex<BTreeMap<(u64, u64), Option<Waker>>>>,
+}
+
+impl Future for Delay {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        if self.uptime.load(Ordering::Relaxed) >= self.id.0 {
+            return std::task::Poll::Ready(());
+        }
+        let waker = Some(context.waker().clone());
+        self.deadlines.lock().unwrap().insert(self.id, waker);
+        std::task::Poll::Pending
+    }
+}
+
+impl Drop for Delay {
+    fn drop(&mut self) {
+        self.deadlines.lock().unwrap().remove(&self.id);
     }
 }
 
@@ -401,18 +480,35 @@ impl Clock for JumpingClock {
         Moment {
             uptime,
             wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000 + uptime),
-            local_minute: u16::try_from((1_795_000_000_000 + uptime) / 60_000 % 1_440).expect("below 1440"),
+            local_minute: u16::try_from(uptime / 60_000 % 1_440).unwrap(),
         }
     }
 
-    fn sleep_until(&self, at: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let uptime = Arc::clone(&self.uptime);
+        let deadlines = Arc::clone(&self.deadlines);
         Box::pin(async move {
-            // Every fake request goes first.
-            for _ in 0..64 {
-                tokio::task::yield_now().await;
+            loop {
+                // Every fake request goes first.
+                for _ in 0..64 {
+                    tokio::task::yield_now().await;
+                }
+                let next = deadlines.lock().unwrap().keys().next().map(|(next, _)| *next);
+                let until = next.map_or(at, |next| next.min(at));
+                if until == u64::MAX {
+                    std::future::pending::<()>().await;
+                }
+                uptime.fetch_max(until, Ordering::Relaxed);
+                if until == at {
+                    return;
+                }
+                // Whoever waited for it goes on.
+                for ((_, _), waker) in deadlines.lock().unwrap().range_mut(..=(until, u64::MAX)) {
+                    if let Some(waker) = waker.take() {
+                        waker.wake();
+                    }
+                }
             }
-            uptime.fetch_max(at, Ordering::Relaxed);
         })
     }
 

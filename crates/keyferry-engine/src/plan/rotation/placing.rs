@@ -138,7 +138,10 @@ impl<'a> Planner<'a> {
             let id = (rotation.key.to_owned(), target);
             let address = host.address.to_string();
             let is_refused = self.is_refused(rotation.key, target, &host.address);
-            let order = match placement.is_some() || is_refused {
+            // What was tried and is due again is no further host.
+            let subject = Subject::Host(rotation.key.to_owned(), address.clone());
+            let was_tried = self.observed.retries.contains_key(&subject);
+            let order = match placement.is_some() || is_refused || was_tried {
                 true => BEGUN,
                 false => UNBEGUN,
             };

@@ -1,0 +1,399 @@
+//! Hosts in memory: files of lines, logins that work with what the agent has, faults, and a watch over who gets in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Outcome, Reply, Task, Work};
+
+use super::super::{HostFuture, HostListFuture, Hosts, Offer};
+use super::{JumpingClock, Ring};
+use crate::desired::HostList;
+
+/// What goes wrong with one task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// It fails with that, and nothing is changed.
+    Fails(HostErrorKind),
+    /// It takes effect, and the answer is lost.
+    LostAfter,
+    /// The connection breaks before it takes effect, and nobody knows.
+    LostBefore,
+}
+
+struct FakeHost {
+    /// `authorized_keys`.
+    lines: Vec<String>,
+    is_up: bool,
+    /// Whether the user's own ssh_config logs in.
+    has_ssh_config: bool,
+    host_key: Vec<u8>,
+    /// Whether a client of this daemon was seen to be offered a key that logs in.
+    is_served: bool,
+    /// Fails like this, until told otherwise.
+    standing: Option<Fault>,
+}
+
+#[derive(Default)]
+struct State {
+    hosts: BTreeMap<String, FakeHost>,
+    ring: Ring,
+    faults: VecDeque<Option<Fault>>,
+    violations: Vec<String>,
+    busy: BTreeSet<String>,
+    most_busy: usize,
+    /// Of every task: the host, and what.
+    tasks: Vec<(String, &'static str)>,
+    /// One way, in milliseconds.
+    latency: u64,
+    lists: BTreeMap<String, Result<Vec<String>, String>>,
+}
+
+pub(super) struct FakeHosts {
+    state: Arc<Mutex<State>>,
+    clock: Arc<JumpingClock>,
+}
+
+impl FakeHosts {
+    pub(super) fn new(clock: Arc<JumpingClock>) -> Self {
+        Self {
+            state: Arc::default(),
+            clock,
+        }
+    }
+
+    /// A host with somebody else's line, where the user's own ssh_config logs in or not.
+    pub(super) fn add(&self, name: &str, has_ssh_config: bool) {
+        let host = FakeHost {
+            lines: vec!["ssh-ed25519 AAAAfriend somebody else".to_owned()],
+            is_up: true,
+            has_ssh_config,
+            host_key: format!("host key of {name}").into_bytes(),
+            is_served: false,
+            standing: None,
+        };
+        self.state.lock().unwrap().hosts.insert(name.to_owned(), host);
+    }
+
+    /// A daemon with this agent begins: nobody has been offered anything yet.
+    pub(super) fn begin(&self, ring: Ring) {
+        let mut state = self.state.lock().unwrap();
+        state.ring = ring;
+        for host in state.hosts.values_mut() {
+            host.is_served = false;
+        }
+    }
+
+    /// The coming tasks go wrong like this, one each.
+    pub(super) fn expect(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
+        self.state.lock().unwrap().faults.extend(faults);
+    }
+
+    /// All tasks on a host go wrong like this, until told otherwise.
+    pub(super) fn always(&self, name: &str, fault: Option<Fault>) {
+        self.host(name, |host| host.standing = fault);
+    }
+
+    pub(super) fn turn(&self, name: &str, is_up: bool) {
+        self.host(name, |host| host.is_up = is_up);
+    }
+
+    pub(super) fn let_ssh_config_in(&self, name: &str, does: bool) {
+        self.host(name, |host| host.has_ssh_config = does);
+    }
+
+    /// Every way takes that long.
+    pub(super) fn latency(&self, milliseconds: u64) {
+        self.state.lock().unwrap().latency = milliseconds;
+    }
+
+    /// Somebody writes the file anew.
+    pub(super) fn write(&self, name: &str, change: impl FnOnce(&mut Vec<String>)) {
+        self.host(name, |host| {
+            host.is_served = false;
+            change(&mut host.lines);
+        });
+    }
+
+    pub(super) fn list_is(&self, name: &str, hosts: Result<Vec<String>, String>) {
+        self.state.lock().unwrap().lists.insert(name.to_owned(), hosts);
+    }
+
+    pub(super) fn lines(&self, name: &str) -> Vec<String> {
+        self.state.lock().unwrap().hosts[name].lines.clone()
+    }
+
+    /// The generations whose lines stand on a host, of keys of keyferry's.
+    pub(super) fn generations(&self, name: &str) -> Vec<u64> {
+        let lines = self.lines(name);
+        let markers = lines.iter().filter_map(|line| line.split(" gen=").nth(1));
+        markers.map(|n| n.parse().unwrap()).collect()
+    }
+
+    pub(super) fn tasks(&self) -> Vec<(String, &'static str)> {
+        self.state.lock().unwrap().tasks.clone()
+    }
+
+    pub(super) fn forget_tasks(&self) {
+        self.state.lock().unwrap().tasks.clear();
+    }
+
+    /// How many tasks were under way at once, at most.
+    pub(super) fn most_busy(&self) -> usize {
+        self.state.lock().unwrap().most_busy
+    }
+
+    /// Looks whether every host that let a client in still does.
+    pub(super) fn look_at_offers(&self) {
+        self.state.lock().unwrap().look_at_offers();
+    }
+
+    #[track_caller]
+    pub(super) fn assert_nobody_was_locked_out(&self) {
+        let state = self.state.lock().unwrap();
+        assert_eq!(state.violations, Vec::<String>::new());
+        for (name, host) in &state.hosts {
+            assert_eq!(
+                host.lines.first().map(String::as_str),
+                Some("ssh-ed25519 AAAAfriend somebody else"),
+                "somebody else's line on {name}"
+            );
+        }
+    }
+
+    fn host(&self, name: &str, change: impl FnOnce(&mut FakeHost)) {
+        change(self.state.lock().unwrap().hosts.get_mut(name).unwrap());
+    }
+}
+
+impl Hosts for FakeHosts {
+    fn run(&self, task: Task) -> HostFuture {
+        let (state, clock) = (Arc::clone(&self.state), Arc::clone(&self.clock));
+        Box::pin(async move {
+            let name = task.host.destination.clone();
+            let _busy = Busy::begin(&state, &name, &task.work);
+            let (latency, ways) = {
+                let state = state.lock().unwrap();
+                (state.latency, ways(&task.work))
+            };
+            // Half of it before it takes effect.
+            match latency {
+                0 => tokio::task::yield_now().await,
+                _ => clock.delay(latency * ways / 2).await,
+            }
+            let result = state.lock().unwrap().take(&task);
+            match latency {
+                0 => tokio::task::yield_now().await,
+                _ => clock.delay(latency * ways / 2).await,
+            }
+            result
+        })
+    }
+
+    fn list(&self, list: HostList) -> HostListFuture {
+        let HostList::File(path) = list else {
+            panic!("{list:?} is not listed here")
+        };
+        let listed = self.state.lock().unwrap().lists[path.to_str().unwrap()].clone();
+        Box::pin(async move { listed })
+    }
+}
+
+/// How many ways over the network a login takes with what is done over it: a handshake, an answer, and what is sent.
+pub(super) fn ways(work: &Work) -> u64 {
+    match work {
+        Work::Verify { .. } => 12,
+        Work::Put { .. } => 16,
+        Work::Remove { .. } => 28,
+        Work::Inspect { .. } => 14,
+        Work::Resolve => 0,
+    }
+}
+
+/// Counts a task until its future ends or is dropped.
+struct Busy {
+    state: Arc<Mutex<State>>,
+    name: String,
+}
+
+impl Busy {
+    fn begin(state: &Arc<Mutex<State>>, name: &str, work: &Work) -> Self {
+        let mut counted = state.lock().unwrap();
+        if !counted.busy.insert(name.to_owned()) {
+            counted.violations.push(format!("two tasks on {name}"));
+        }
+        counted.most_busy = counted.most_busy.max(counted.busy.len());
+        let what = match work {
+            Work::Verify { .. } => "verify",
+            Work::Put { .. } => "put",
+            Work::Remove { .. } => "remove",
+            Work::Inspect { .. } => "inspect",
+            Work::Resolve => "resolve",
+        };
+        counted.tasks.push((name.to_owned(), what));
+        Self {
+            state: Arc::clone(state),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut counted = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        counted.busy.remove(&self.name);
+    }
+}
+
+impl State {
+    fn take(&mut self, task: &Task) -> Result<Reply, HostError> {
+        let name = &task.host.destination;
+        let fault = self.faults.pop_front().flatten();
+        let host = self.hosts.get(name);
+        let Some(host) = host.filter(|host| host.is_up) else {
+            return Err(failed(HostErrorKind::Unreachable, name));
+        };
+        if task
+            .host
+            .pinned
+            .as_ref()
+            .is_some_and(|pinned| *pinned != host.host_key)
+        {
+            return Err(failed(HostErrorKind::HostKeyChanged, name));
+        }
+        match fault.or(host.standing) {
+            None => self.perform(task),
+            Some(Fault::Fails(kind)) => Err(failed(kind, name)),
+            Some(Fault::LostBefore) => Err(lost(name)),
+            Some(Fault::LostAfter) => {
+                let _ = self.perform(task);
+                Err(lost(name))
+            }
+        }
+    }
+
+    fn perform(&mut self, task: &Task) -> Result<Reply, HostError> {
+        let name = &task.host.destination;
+        let file_hash = [0; 32];
+        let reply = match &task.work {
+            Work::Verify { identity, .. } => {
+                if !self.logs_in(name, identity) {
+                    return Err(failed(HostErrorKind::Refused, name));
+                }
+                Reply::Verified {
+                    host_key: self.hosts[name].host_key.clone(),
+                }
+            }
+            Work::Put { over, line } => {
+                let Some(over) = over.iter().find(|identity| self.logs_in(name, identity)) else {
+                    return Err(failed(HostErrorKind::Refused, name));
+                };
+                let already = self.put(name, line);
+                Reply::Put {
+                    over: over.clone(),
+                    already,
+                    file_hash,
+                }
+            }
+            Work::Remove { over, lines, .. } => {
+                if !self.logs_in(name, over) {
+                    return Err(failed(HostErrorKind::Refused, name));
+                }
+                let before = self.hosts[name].lines.clone();
+                for line in lines {
+                    let end = format!("{} {}", line.public_key, line.marker);
+                    self.host(name).lines.retain(|there| !there.ends_with(&end));
+                }
+                // As the host itself does it: what was changed stays when the second login works.
+                if !self.logs_in(name, over) {
+                    self.host(name).lines = before;
+                    return Err(failed(HostErrorKind::Refused, name));
+                }
+                Reply::Removed {
+                    file_hash,
+                    left: Vec::new(),
+                }
+            }
+            Work::Inspect { .. } | Work::Resolve => unreachable!("the engine does not ask for it here"),
+        };
+        self.look_at_offers();
+        Ok(reply)
+    }
+
+    fn put(&mut self, name: &str, line: &Line) -> bool {
+        let text = line.to_string();
+        let end = format!("{} {}", line.public_key, line.marker);
+        let lines = &mut self.host(name).lines;
+        if lines.contains(&text) {
+            return true;
+        }
+        lines.retain(|there| !there.ends_with(&end));
+        lines.push(text);
+        false
+    }
+
+    fn logs_in(&self, name: &str, identity: &Identity) -> bool {
+        let host = &self.hosts[name];
+        match identity {
+            Identity::Generation { key, n, public_key } => {
+                self.ring.lock().unwrap().contains_key(&(key.clone(), *n)) && has(host, public_key)
+            }
+            Identity::Agent { public_key, .. } => has(host, public_key),
+            Identity::SshConfig => host.has_ssh_config,
+        }
+    }
+
+    /// Whether a client that says that it logs in to a host is offered a generation that does. Once it was, it stays so.
+    fn look_at_offers(&mut self) {
+        let ring = self.ring.lock().unwrap().clone();
+        let mut violations = Vec::new();
+        for (name, host) in &mut self.hosts {
+            let is_for = |offer: &Offer| matches!(offer, Offer::To(keys) if keys.contains(&host.host_key));
+            let keys: BTreeSet<&String> = ring.keys().map(|(key, _)| key).collect();
+            let is_served = keys.into_iter().any(|key| {
+                let of_key = || ring.iter().filter(|((name, _), _)| name == key);
+                let own = of_key().any(|(_, offer)| is_for(offer));
+                let offered = of_key().filter(|(_, offer)| match own {
+                    true => is_for(offer),
+                    false => **offer == Offer::Everywhere,
+                });
+                let mut offered = offered.map(|((key, n), _)| format!("key={key} gen={n}"));
+                offered.any(|marker| host.lines.iter().any(|line| line.ends_with(&marker)))
+            });
+            if host.is_served && !is_served {
+                violations.push(format!(
+                    "{name} lets in nobody any more: {:?} are offered, it has {:?}",
+                    ring, host.lines
+                ));
+            }
+            host.is_served |= is_served;
+        }
+        self.violations.extend(violations);
+    }
+
+    fn host(&mut self, name: &str) -> &mut FakeHost {
+        self.hosts.get_mut(name).unwrap()
+    }
+}
+
+fn has(host: &FakeHost, public_key: &str) -> bool {
+    host.lines.iter().any(|line| line.contains(public_key))
+}
+
+fn failed(kind: HostErrorKind, name: &str) -> HostError {
+    HostError {
+        kind,
+        message: format!("{name}: {}", kind.name()),
+        remedy: "see to it".to_owned(),
+        outcome: Outcome::Unchanged,
+    }
+}
+
+fn lost(name: &str) -> HostError {
+    HostError {
+        outcome: Outcome::Unknown,
+        ..failed(HostErrorKind::NoAnswer, name)
+    }
+}
