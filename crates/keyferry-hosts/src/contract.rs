@@ -23,8 +23,8 @@ pub struct Host {
     pub ssh: Vec<String>,
     /// Which host keys are accepted.
     pub host_keys: HostKeys,
-    /// The public blob of the host key that was seen when a login was last proven. Another one is refused, whatever
-    /// known_hosts says; none: the first time.
+    /// The public blob of the host key that was seen when a login was last proven; of a host certificate, of the key that it
+    /// certifies. Another one is refused, whatever known_hosts says; none: the first time.
     pub pinned: Option<Vec<u8>>,
 }
 
@@ -156,7 +156,7 @@ pub struct Marker {
 pub enum Reply {
     /// Of [`Work::Verify`].
     Verified {
-        /// The public blob of the host key.
+        /// The public blob of the host key; of a host certificate, of the key that it certifies.
         host_key: Vec<u8>,
     },
     /// Of [`Work::Put`].

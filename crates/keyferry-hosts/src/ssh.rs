@@ -6,6 +6,7 @@ mod diagnosis;
 mod folder;
 mod host_key;
 mod identity;
+mod listening;
 mod log;
 mod remote;
 mod resolve;

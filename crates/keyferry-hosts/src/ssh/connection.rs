@@ -3,20 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::diagnosis::{Phase, Trouble, failure, settings};
 use super::folder::Folder;
 use super::host_key::{self, fingerprint, without_certificate};
+use super::listening::{Complaints, END_TIME, LogReader};
 use super::log::Log;
 use super::{OneKeySocket, Ssh, command, identity};
 use crate::contract::{Host, HostError, HostErrorKind, Identity, Proof};
@@ -135,6 +132,7 @@ impl Connection {
     ) -> Result<Established, HostError> {
         loop {
             let log = self.log.now();
+            self.check_version(&log)?;
             self.compare_host_key(host, &log)?;
             if log.authenticated.is_some() || (proof == Proof::PublicKey && !log.partly.is_empty()) {
                 return self.prove(host, identity, proof, &log);
@@ -145,6 +143,7 @@ impl Connection {
                 () = self.log.changed() => {}
                 ended = self.child.wait() => {
                     self.log.finish().await;
+                    self.complaints.finish().await;
                     let log = self.log.now();
                     self.compare_host_key(host, &log)?;
                     if log.authenticated.is_some() || (proof == Proof::PublicKey && !log.partly.is_empty()) {
@@ -156,6 +155,17 @@ impl Connection {
                     return Err(self.trouble(Phase::LoggingIn, None));
                 }
             }
+        }
+    }
+
+    /// An older ssh does not tell the agent which session it signs for, so that nothing could be proven.
+    fn check_version(&self, log: &Log) -> Result<(), HostError> {
+        match (&self.socket, log.version) {
+            (Some(_), Some(version)) if version < OLDEST => Err(settings(
+                format!("ssh is of OpenSSH {}.{}, and 8.9 is needed", version.0, version.1),
+                "install a newer OpenSSH client, or name one in `[ssh] command`".to_owned(),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -313,12 +323,22 @@ impl Connection {
                     // ssh's own word comes with its end.
                     let ended = timeout(END_TIME, self.child.wait()).await;
                     self.log.finish().await;
+                    self.complaints.finish().await;
                     return Err(self.trouble(Phase::Running, ended.ok().and_then(Result::ok)));
                 }
                 Ok(Ok(_)) => {}
                 Err(_) => return Err(self.trouble(Phase::Running, None)),
             }
         }
+    }
+
+    /// Lets ssh end by itself, so that the host's log shows no broken connection. Nobody waits for it.
+    pub(super) fn close(mut self) {
+        self.stdin = None;
+        tokio::spawn(async move {
+            // On drop it is ended.
+            let _ = timeout(END_TIME, self.child.wait()).await;
+        });
     }
 
     fn trouble(&self, phase: Phase, ended: Option<ExitStatus>) -> HostError {
@@ -342,139 +362,9 @@ impl Drop for Connection {
     }
 }
 
-/// Follows ssh's log as it grows.
-struct LogReader {
-    log: watch::Receiver<Log>,
-    /// Kept while ssh lives: without a writer the pipe would be at its end.
-    writer: Option<pipe::Sender>,
-    ended: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
-}
-
-impl LogReader {
-    fn start(receiver: pipe::Receiver, writer: pipe::Sender) -> Self {
-        let (told, log) = watch::channel(Log::default());
-        let (ended, end) = oneshot::channel();
-        Self {
-            log,
-            writer: Some(writer),
-            ended: Some(ended),
-            task: tokio::spawn(follow(receiver, told, end)),
-        }
-    }
-
-    fn now(&self) -> Log {
-        self.log.borrow().clone()
-    }
-
-    async fn changed(&mut self) {
-        if self.log.changed().await.is_err() {
-            // Nothing more will come; ssh's end is what is waited for.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Reads what is left once ssh has ended. A proxy command that lives on does not hold it up.
-    async fn finish(&mut self) {
-        self.writer = None;
-        if let Some(ended) = self.ended.take() {
-            let _ = ended.send(());
-            let _ = timeout(END_TIME, &mut self.task).await;
-        }
-    }
-}
-
-impl Drop for LogReader {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn follow(receiver: pipe::Receiver, told: watch::Sender<Log>, mut end: oneshot::Receiver<()>) {
-    let mut line = Vec::new();
-    let mut total = 0_usize;
-    let mut is_last = false;
-    loop {
-        if !is_last {
-            tokio::select! {
-                _ = receiver.readable() => {}
-                _ = &mut end => is_last = true,
-            }
-        }
-        let mut buffer = [0; 4096];
-        match receiver.try_read(&mut buffer) {
-            Ok(0) => return,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if is_last {
-                    return;
-                }
-            }
-            Err(_) => return,
-            Ok(length) => {
-                total = total.saturating_add(length);
-                // A login's log is some 10 KB. More is still read, so that ssh goes on, and thrown away.
-                if total > MAX_LOG {
-                    continue;
-                }
-                let mut log = told.borrow().clone();
-                for byte in &buffer[..length] {
-                    if *byte == b'\n' {
-                        log.read(&String::from_utf8_lossy(&line));
-                        line.clear();
-                    } else if line.len() < MAX_LOG_LINE {
-                        line.push(*byte);
-                    }
-                }
-                told.send_if_modified(|old| {
-                    let is_new = *old != log;
-                    *old = log;
-                    is_new
-                });
-            }
-        }
-    }
-}
-
-/// What comes on standard error: the words of jump hosts' ssh and proxy commands, later those of the host. Always drained.
-struct Complaints {
-    text: Arc<Mutex<Vec<u8>>>,
-    task: JoinHandle<()>,
-}
-
-impl Complaints {
-    fn drain(mut stderr: ChildStderr) -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&text);
-        let task = tokio::spawn(async move {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(&buffer[..length]);
-                let excess = kept.len().saturating_sub(MAX_COMPLAINTS);
-                kept.drain(..excess);
-            }
-        });
-        Self { text, task }
-    }
-
-    fn text(&self) -> String {
-        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&text).into_owned()
-    }
-}
-
-impl Drop for Complaints {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// How long the rest of an ssh may take that has said all.
-const END_TIME: Duration = Duration::from_secs(2);
-const MAX_LOG: usize = 1 << 20;
-const MAX_LOG_LINE: usize = 4096;
-const MAX_COMPLAINTS: usize = 16 << 10;
+/// The first that has `session-bind@openssh.com`.
+const OLDEST: (u32, u32) = (8, 9);

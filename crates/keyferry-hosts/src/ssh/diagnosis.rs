@@ -67,11 +67,13 @@ impl Trouble<'_> {
                 "set verify = \"publickey\" for such hosts".to_owned(),
             );
         }
-        if self.log.wants_touch {
+        if said(TOUCH) || (self.ended.is_none() && self.log.accepted.is_some()) {
             return failure(
                 HostErrorKind::NeedsPerson,
-                format!("{host}: the security key wants to be touched"),
-                "run the command on a terminal, and touch it".to_owned(),
+                format!(
+                    "{host}: the host takes the key, and no signature came in time: its agent waits for somebody"
+                ),
+                "touch the security key, or confirm its use, while it is tried again".to_owned(),
             );
         }
         // What a host says while keys are asked for is about the keys.
@@ -200,6 +202,7 @@ const SETTINGS: &[&str] = &[
     "Bad key types",
     "unsupported option",
 ];
+const TOUCH: &[&str] = &["Confirm user presence"];
 const REFUSED: &[&str] = &["Permission denied (", "Too many authentication failures"];
 /// What is said beside the point.
 const NOISE: &[&str] = &[

@@ -13,14 +13,14 @@ pub(super) struct Log {
     pub(super) host_key: Option<String>,
     /// Whether authentication has begun: the host key was in order.
     pub(super) asks_for_keys: bool,
-    /// Fingerprint of the key that the host accepts, and whose signature it was sent last.
-    accepted: Option<String>,
+    /// Fingerprint of the key that the host accepts, and whose signature it is sent.
+    pub(super) accepted: Option<String>,
     /// Methods that succeeded without being enough: for each, the key.
     pub(super) partly: Vec<Option<String>>,
     /// How the login was made.
     pub(super) authenticated: Option<Authenticated>,
-    /// Whether somebody is to touch a security key.
-    pub(super) wants_touch: bool,
+    /// Version of ssh, as 9 and 2.
+    pub(super) version: Option<(u32, u32)>,
     /// What ssh said beside the details, the latest last.
     pub(super) said: VecDeque<String>,
 }
@@ -42,7 +42,9 @@ impl Log {
             self.read_said(line);
             return;
         };
-        if let Some(rest) = detail.strip_prefix("Server host key: ") {
+        if let Some(rest) = detail.strip_prefix("Local version string SSH-2.0-OpenSSH_") {
+            self.version = version_in(rest);
+        } else if let Some(rest) = detail.strip_prefix("Server host key: ") {
             self.host_key = fingerprint_in(rest);
         } else if detail.starts_with("Authentications that can continue: ") {
             self.asks_for_keys = true;
@@ -79,9 +81,6 @@ impl Log {
             self.asks_for_keys = true;
             self.partly.push(self.accepted.take());
         }
-        if line.starts_with("Confirm user presence") {
-            self.wants_touch = true;
-        }
         if self.said.len() == MAX_SAID {
             self.said.pop_front();
         }
@@ -93,6 +92,13 @@ impl Log {
 fn fingerprint_in(text: &str) -> Option<String> {
     let start = text.rfind("SHA256:")?;
     text[start..].split(' ').next().map(str::to_owned)
+}
+
+/// As `9.2p1 Debian-2+deb12u10`.
+fn version_in(text: &str) -> Option<(u32, u32)> {
+    let (major, rest) = text.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 const MAX_SAID: usize = 20;
@@ -117,6 +123,7 @@ mod tests {
     #[test]
     fn the_key_that_was_accepted_last_logged_in() {
         let log = log(&[
+            "debug1: Local version string SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10",
             "debug1: Server host key: ssh-ed25519 SHA256:host",
             REFUSED,
             OTHER,
@@ -124,6 +131,7 @@ mod tests {
             OURS,
             DONE,
         ]);
+        assert_eq!(log.version, Some((9, 2)));
         assert_eq!(log.host_key.as_deref(), Some("SHA256:host"));
         let authenticated = log.authenticated.unwrap();
         assert_eq!(authenticated.method, "publickey");

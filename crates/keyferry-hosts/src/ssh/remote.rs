@@ -100,16 +100,24 @@ impl RemoteFile {
         Ok(file)
     }
 
+    /// Ends a login that only [read](Access::Read).
+    pub(super) fn close(self) {
+        self.connection.close();
+    }
+
     /// Lets the file be as it is.
     pub(super) async fn leave(mut self) -> Result<(), HostError> {
         self.connection.send(b"leave\n").await?;
         self.expect("unchanged").await?;
+        self.connection.close();
         Ok(())
     }
 
     /// Puts other bytes in its place, for good.
     pub(super) async fn write(mut self, bytes: &[u8]) -> Result<(), HostError> {
-        self.replace("write", bytes).await
+        self.replace("write", bytes).await?;
+        self.connection.close();
+        Ok(())
     }
 
     /// Puts other bytes in its place until [`RemoteFile::keep`] or [`RemoteFile::restore`] is said; if neither is, the host
@@ -130,6 +138,7 @@ impl RemoteFile {
     pub(super) async fn keep(mut self) -> Result<(), HostError> {
         self.connection.send(b"keep\n").await.map_err(unknown)?;
         self.expect("kept").await?;
+        self.connection.close();
         Ok(())
     }
 
@@ -137,6 +146,7 @@ impl RemoteFile {
     pub(super) async fn restore(mut self) -> Result<(), HostError> {
         self.connection.send(b"restore\n").await.map_err(unknown)?;
         self.expect("restored").await?;
+        self.connection.close();
         Ok(())
     }
 
@@ -266,3 +276,6 @@ const WRITE_REMEDIES: &[(&str, &str)] = &[
 const MAX_FILE: usize = 8 << 20;
 /// With what rc files print.
 const MAX_RECEIVED: usize = MAX_FILE + (1 << 20);
+
+#[cfg(test)]
+mod tests;

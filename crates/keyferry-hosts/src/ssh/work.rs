@@ -44,7 +44,9 @@ impl Ssh {
             }
         };
         if let Some(host_key) = connection.host_key() {
-            return Ok(host_key.to_vec());
+            let host_key = host_key.to_vec();
+            connection.close();
+            return Ok(host_key);
         }
         let files = self.known_hosts(host).await?;
         connection.find_host_key(&files).ok_or_else(|| {
@@ -141,6 +143,7 @@ impl Ssh {
     pub(super) async fn inspect(&self, host: &Host, over: &[Identity]) -> Result<Reply, HostError> {
         let (_, file) = self.open_file(host, over, Access::Read).await?;
         let (lines, others) = authorized_keys::marked(&file.bytes);
+        file.close();
         Ok(Reply::Marked { lines, others })
     }
 

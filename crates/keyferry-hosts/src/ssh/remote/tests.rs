@@ -1,0 +1,193 @@
+//! The script alone, in the shells that hosts have.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use super::*;
+
+const SHELLS: [&[&str]; 4] = [
+    &["bash", "--posix"],
+    &["busybox", "sh"],
+    &["dash"],
+    &["env", "-u", "BASH_ENV", "bash"],
+];
+
+struct Script {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Script {
+    fn start(shell: &[&str], home: &Path, seconds: u32) -> Self {
+        let bootstrap = command(&Account::default());
+        let bootstrap = bootstrap.strip_prefix("exec sh -c '").expect("it is sh's");
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", bootstrap.strip_suffix('\'').expect("it is quoted")])
+            .env("HOME", home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the shell is installed");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        write!(stdin, "{SCRIPT}MARK\nedit\n{seconds}\n{MAX_FILE}\n-\n-\n").expect("it is read");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self {
+            child,
+            stdin: Some(stdin),
+            stdout,
+        }
+    }
+
+    fn send(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("it is open");
+        stdin.write_all(text.as_bytes()).expect("it is read");
+    }
+
+    #[track_caller]
+    fn expect(&mut self, line: &str) {
+        let mut text = String::new();
+        self.stdout.read_line(&mut text).expect("text");
+        assert_eq!(text.trim_end(), line);
+    }
+
+    #[track_caller]
+    fn end(mut self, rest: &str) {
+        self.stdin = None;
+        let mut text = String::new();
+        self.stdout.read_to_string(&mut text).expect("text");
+        assert_eq!(text, rest);
+        self.child.wait().expect("it ends");
+    }
+}
+
+fn home(text: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a folder");
+    fs::create_dir(home.path().join(".ssh")).expect("a folder");
+    fs::write(home.path().join(".ssh/authorized_keys"), text).expect("a file");
+    home
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A script that has taken a line out for now.
+fn holding(shell: &[&str], seconds: u32) -> (tempfile::TempDir, Script) {
+    let home = home("one\ntwo");
+    let file = home.path().join(".ssh/authorized_keys");
+    let mut script = Script::start(shell, home.path(), seconds);
+    script.expect(&format!("MARK file {}", file.display()));
+    script.expect("one");
+    script.expect("twoMARK end 0");
+    script.send("hold 4\none\n");
+    script.expect("MARK written");
+    assert_eq!(fs::read(&file).expect("it is there"), b"one\n");
+    (home, script)
+}
+
+fn file(home: &tempfile::TempDir) -> Vec<u8> {
+    fs::read(home.path().join(".ssh/authorized_keys")).expect("it is there")
+}
+
+fn assert_clean(home: &tempfile::TempDir) {
+    let lock = home.path().join(".ssh/.keyferry-lock");
+    until("the lock is gone", || !lock.exists());
+}
+
+#[test]
+fn a_removal_is_kept_or_not() {
+    for shell in SHELLS {
+        for (verdict, answer, after) in [
+            ("keep\n", "MARK kept\n", "one\n"),
+            ("restore\n", "MARK restored\n", "one\ntwo"),
+            ("nonsense\n", "MARK restored\n", "one\ntwo"),
+            ("", "MARK restored\n", "one\ntwo"),
+        ] {
+            let (home, mut script) = holding(shell, 30);
+            script.send(verdict);
+            script.end(answer);
+            assert_eq!(file(&home), after.as_bytes(), "{shell:?}: {verdict:?}");
+            assert_clean(&home);
+        }
+    }
+}
+
+#[test]
+fn without_a_word_the_old_file_comes_back() {
+    for shell in SHELLS {
+        // The connection hangs: no end of input.
+        let (home, mut script) = holding(shell, 1);
+        until("the file is back", || file(&home) == b"one\ntwo");
+        assert_clean(&home);
+        script.send("keep\n");
+        script.end("MARK restored\n");
+        assert_eq!(file(&home), b"one\ntwo", "{shell:?}");
+
+        // The shell itself is killed.
+        let (home, mut script) = holding(shell, 1);
+        script.child.kill().expect("it runs");
+        script.child.wait().expect("it ends");
+        until("the file is back", || file(&home) == b"one\ntwo");
+        assert_clean(&home);
+    }
+}
+
+#[test]
+fn what_somebody_else_wrote_meanwhile_stays() {
+    for shell in SHELLS {
+        let (home, mut script) = holding(shell, 30);
+        fs::write(home.path().join(".ssh/authorized_keys"), "three\n").expect("a file");
+        script.send("restore\n");
+        script.end("MARK changed\n");
+        assert_eq!(file(&home), b"three\n", "{shell:?}");
+        assert_clean(&home);
+    }
+}
+
+#[test]
+fn a_file_that_changed_since_it_was_read_is_left() {
+    for shell in SHELLS {
+        for other in [Some("three\n"), None] {
+            let home = home("one\n");
+            let path = home.path().join(".ssh/authorized_keys");
+            let mut script = Script::start(shell, home.path(), 30);
+            script.expect(&format!("MARK file {}", path.display()));
+            script.expect("one");
+            script.expect("MARK end 0");
+            match other {
+                Some(text) => fs::write(&path, text).expect("a file"),
+                None => fs::remove_file(&path).expect("it is there"),
+            }
+            script.send("write 4\ntwo\n");
+            script.end(&format!("MARK refused changed {}\n", path.display()));
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), other, "{shell:?}");
+            assert_clean(&home);
+        }
+    }
+}
+
+#[test]
+fn half_a_file_is_not_written() {
+    for shell in SHELLS {
+        let home = home("one\n");
+        let path = home.path().join(".ssh/authorized_keys");
+        let mut script = Script::start(shell, home.path(), 30);
+        script.expect(&format!("MARK file {}", path.display()));
+        script.expect("one");
+        script.expect("MARK end 0");
+        script.send("write 40\ntwo\n");
+        script.end("MARK refused write the new file did not arrive whole\n");
+        assert_eq!(file(&home), b"one\n", "{shell:?}");
+        assert_clean(&home);
+    }
+}
