@@ -8,6 +8,7 @@ mod hosts;
 mod mended;
 mod pairs;
 mod rotation;
+mod rotation_walk;
 mod walk;
 
 use std::collections::BTreeMap;

@@ -42,7 +42,7 @@ struct State {
     busy: BTreeSet<String>,
     most_busy: usize,
     /// Of every task: the host, and what.
-    tasks: Vec<(String, &'static str)>,
+    tasks: Vec<(String, What)>,
     /// One way, in milliseconds.
     latency: u64,
     lists: BTreeMap<String, Result<Vec<String>, String>>,
@@ -129,7 +129,7 @@ impl FakeHosts {
         markers.map(|n| n.parse().unwrap()).collect()
     }
 
-    pub(super) fn tasks(&self) -> Vec<(String, &'static str)> {
+    pub(super) fn tasks(&self) -> Vec<(String, What)> {
         self.state.lock().unwrap().tasks.clone()
     }
 
@@ -173,7 +173,7 @@ impl Hosts for FakeHosts {
             let _busy = Busy::begin(&state, &name, &task.work);
             let (latency, ways) = {
                 let state = state.lock().unwrap();
-                (state.latency, ways(&task.work))
+                (state.latency, ways(What::of(&task.work)))
             };
             // Half of it before it takes effect.
             match latency {
@@ -198,14 +198,36 @@ impl Hosts for FakeHosts {
     }
 }
 
+/// What a task does, for counting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum What {
+    Inspect,
+    Put,
+    Remove,
+    Resolve,
+    Verify,
+}
+
+impl What {
+    fn of(work: &Work) -> Self {
+        match work {
+            Work::Inspect { .. } => Self::Inspect,
+            Work::Put { .. } => Self::Put,
+            Work::Remove { .. } => Self::Remove,
+            Work::Resolve => Self::Resolve,
+            Work::Verify { .. } => Self::Verify,
+        }
+    }
+}
+
 /// How many ways over the network a login takes with what is done over it: a handshake, an answer, and what is sent.
-pub(super) fn ways(work: &Work) -> u64 {
-    match work {
-        Work::Verify { .. } => 12,
-        Work::Put { .. } => 16,
-        Work::Remove { .. } => 28,
-        Work::Inspect { .. } => 14,
-        Work::Resolve => 0,
+pub(super) const fn ways(what: What) -> u64 {
+    match what {
+        What::Inspect => 14,
+        What::Put => 16,
+        What::Remove => 28,
+        What::Resolve => 0,
+        What::Verify => 12,
     }
 }
 
@@ -222,14 +244,7 @@ impl Busy {
             counted.violations.push(format!("two tasks on {name}"));
         }
         counted.most_busy = counted.most_busy.max(counted.busy.len());
-        let what = match work {
-            Work::Verify { .. } => "verify",
-            Work::Put { .. } => "put",
-            Work::Remove { .. } => "remove",
-            Work::Inspect { .. } => "inspect",
-            Work::Resolve => "resolve",
-        };
-        counted.tasks.push((name.to_owned(), what));
+        counted.tasks.push((name.to_owned(), What::of(work)));
         Self {
             state: Arc::clone(state),
             name: name.to_owned(),

@@ -13,7 +13,7 @@ use crate::snapshot::HostCondition;
 const HOSTS: [&str; 3] = ["db-1", "web-1", "web-2"];
 
 /// A key on some hosts, where the user's own ssh_config logs in at first.
-fn world_with(hosts: &[&str], change: impl FnOnce(&mut KeySpec)) -> World {
+pub(super) fn world_with(hosts: &[&str], change: impl FnOnce(&mut KeySpec)) -> World {
     let mut world = World::new();
     for host in hosts {
         world.hosts.add(host, true);
@@ -38,7 +38,7 @@ impl Daemon {
     }
 
     /// Waits for something that status shows, time jumping ahead meanwhile.
-    async fn until(&self, what: &str, is_so: impl Fn(&KeyStatus) -> bool) {
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn(&KeyStatus) -> bool) {
         let mut snapshots = self.handle.snapshots();
         let seen = snapshots.wait_for(|snapshot| snapshot.keys.iter().any(&is_so));
         let seen = tokio::time::timeout(Duration::from_secs(60), seen).await.is_ok();
@@ -59,7 +59,7 @@ impl Daemon {
 impl World {
     /// One generation everywhere: on the hosts, at the cloud, in the agent, and its public half on the disk.
     #[track_caller]
-    fn assert_one_generation(&self, daemon: &Daemon, hosts: &[&str]) {
+    pub(super) fn assert_one_generation(&self, daemon: &Daemon, hosts: &[&str]) {
         self.assert_converged(daemon);
         self.hosts.assert_nobody_was_locked_out();
         let ring = daemon.key_ring.all.lock().unwrap().clone();
