@@ -158,7 +158,10 @@ restore() {
 }
 write_holder() { echo "$me" | cat >"$lock/holder"; }
 receive() {
-    if dd if=/dev/null of=/dev/null iflag=fullblock 2>/dev/null; then
+    # No dd reads nothing.
+    if [ "$length" -eq 0 ]; then
+        : >"$lock/new"
+    elif dd if=/dev/null of=/dev/null iflag=fullblock 2>/dev/null; then
         dd bs="$length" count=1 iflag=fullblock >"$lock/new"
     else
         dd bs=1 count="$length" >"$lock/new"
