@@ -3,6 +3,7 @@
 
 use crate::contract::{Line, Marker};
 use crate::line::{Parsed, public_blob};
+use crate::ssh::host_key::fingerprint;
 
 /// The file with a line put in; none: it has the line already.
 ///
@@ -61,7 +62,7 @@ pub(crate) struct Removal {
 }
 
 /// Takes out lines of ours (key and marker both the same), and lines of foreign keys that bear no marker of keyferry's.
-pub(crate) fn remove(file: &[u8], ours: &[Line], foreign: &[Vec<u8>]) -> Removal {
+pub(crate) fn remove(file: &[u8], ours: &[Line], foreign: &[String]) -> Removal {
     let ours: Vec<(Vec<u8>, &Marker)> = ours
         .iter()
         .filter_map(|line| Some((public_blob(&line.public_key)?, &line.marker)))
@@ -74,7 +75,7 @@ pub(crate) fn remove(file: &[u8], ours: &[Line], foreign: &[Vec<u8>]) -> Removal
             let is_ours = ours
                 .iter()
                 .any(|(blob, ours)| *blob == parsed.blob && marker.as_ref() == Some(*ours));
-            let is_foreign = foreign.contains(&parsed.blob);
+            let is_foreign = !foreign.is_empty() && foreign.contains(&fingerprint(&parsed.blob));
             if is_ours || (is_foreign && marker.is_none() && !parsed.is_authority()) {
                 return true;
             }

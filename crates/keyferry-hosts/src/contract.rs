@@ -104,8 +104,8 @@ pub enum Work {
         proof: Proof,
         /// Lines of ours.
         lines: Vec<Line>,
-        /// Keys (public blobs) of lines that are not ours, that the user said may go (`replaces`).
-        foreign: Vec<Vec<u8>>,
+        /// Keys (`SHA256:...`) of lines that are not ours, that the user said may go (`replaces`).
+        foreign: Vec<String>,
     },
     /// Read the lines of the file that have a marker of keyferry's, whoever's: answers [`Reply::Marked`].
     Inspect {

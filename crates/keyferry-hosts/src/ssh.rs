@@ -4,7 +4,7 @@ mod command;
 mod connection;
 mod diagnosis;
 mod folder;
-mod host_key;
+pub(crate) mod host_key;
 mod identity;
 mod listening;
 mod log;

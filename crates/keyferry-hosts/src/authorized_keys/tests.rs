@@ -102,7 +102,7 @@ fn a_foreign_key_goes_where_the_user_said_so() {
     let blob = public_blob(&key(7)).expect("a key");
     let kept = format!("# {0}\ncert-authority {0} ca\n{1}\n", key(7), line("", 7, 3));
     let file = format!("{0} li@old\n{kept}no-pty {0}\n", key(7));
-    let removal = remove(file.as_bytes(), &[], &[blob]);
+    let removal = remove(file.as_bytes(), &[], &[fingerprint(&blob)]);
     assert_eq!(text(removal.file), Some(kept));
     assert_eq!(removal.left.len(), 2);
 }

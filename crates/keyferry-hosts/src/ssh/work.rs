@@ -91,11 +91,11 @@ impl Ssh {
         over: &Identity,
         proof: Proof,
         lines: &[Line],
-        foreign: &[Vec<u8>],
+        foreign: &[String],
     ) -> Result<Reply, HostError> {
         let stays = over.public_key().and_then(|key| public_blob(&key));
         let goes = |blob: &Vec<u8>| {
-            foreign.contains(blob)
+            foreign.contains(&super::host_key::fingerprint(blob))
                 || lines
                     .iter()
                     .any(|line| public_blob(&line.public_key).as_ref() == Some(blob))

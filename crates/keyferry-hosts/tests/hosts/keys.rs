@@ -171,6 +171,82 @@ async fn a_key_in_the_users_agent_is_not_our_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_type_of_key_logs_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let agent = Agent::start(&socket);
+    let bench = Bench::of_one();
+    bench.set_config("IdentityFile none");
+    for arguments in [
+        &["-t", "rsa", "-b", "2048"][..],
+        &["-t", "ecdsa", "-b", "256"],
+        &["-t", "ecdsa", "-b", "521"],
+    ] {
+        let path = folder.path().join(arguments.concat());
+        let made = Command::new("ssh-keygen")
+            .args(arguments)
+            .args(["-q", "-N", "", "-f"])
+            .arg(&path)
+            .status()
+            .expect("ssh-keygen can be started");
+        assert!(made.success());
+        agent.add(&path);
+        let public_key = std::fs::read_to_string(path.with_extension("pub")).expect("the public half");
+        let work = Work::Verify {
+            identity: Identity::Agent {
+                socket: socket.clone(),
+                public_key: public_key.clone(),
+            },
+            proof: Proof::Session,
+        };
+        assert!(bench.run("web-1", work.clone()).await.is_err(), "{arguments:?}");
+        append(bench.fleet.host("web-1"), &public_key);
+        let verified = Reply::Verified {
+            host_key: bench.host_key("web-1"),
+        };
+        assert_eq!(bench.run("web-1", work).await, Ok(verified), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_for_people_are_in_nobodys_way() {
+    let bench = Bench::of_one();
+    append(bench.fleet.host("web-1"), &format!("{}\n", line(1)));
+    bench.set_config(
+        "AddKeysToAgent yes
+BatchMode no
+ExitOnForwardFailure yes
+ForkAfterAuthentication yes
+ForwardAgent yes
+ForwardX11 yes
+IdentityAgent none
+LocalCommand touch /nonexistent/file
+LocalForward 127.0.0.1:1 127.0.0.1:1
+LogLevel QUIET
+PermitLocalCommand yes
+PreferredAuthentications password,keyboard-interactive
+PubkeyAcceptedAlgorithms rsa-sha2-512
+PubkeyAuthentication no
+RemoteCommand echo no
+RequestTTY force
+SendEnv LANG
+SessionType none
+StdinNull yes
+VisualHostKey yes",
+    );
+    let verified = Reply::Verified {
+        host_key: bench.host_key("web-1"),
+    };
+    assert_eq!(bench.verify("web-1", 1).await, Ok(verified));
+    let over = vec![generation(1)];
+    let reply = bench.run("web-1", Work::Put { over, line: line(2) }).await;
+    assert!(
+        matches!(reply, Ok(Reply::Put { already: false, .. })),
+        "{reply:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_factor_is_told_from_a_login() {
     let both = "AuthenticationMethods publickey,password\nPasswordAuthentication yes\n";
     let bench = Bench::new([

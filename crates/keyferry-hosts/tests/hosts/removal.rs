@@ -4,8 +4,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_hosts::{HostErrorKind, Outcome, Proof, Reply, Task, Work, public_blob};
-use keyferry_tests::{fleet::HostOptions, fleet::Shell, wait};
+use keyferry_hosts::{HostErrorKind, Outcome, Proof, Reply, Task, Work};
+use keyferry_tests::fleet::{HostOptions, Shell, fingerprint};
+use keyferry_tests::wait;
 
 use crate::fixture::{Bench, append, generation, line, public_key, remove};
 
@@ -20,7 +21,7 @@ async fn foreign_lines_go_where_the_user_said_so() {
         over: generation(2),
         proof: Proof::Session,
         lines: vec![line(1)],
-        foreign: vec![public_blob(&public_key(7)).expect("a key")],
+        foreign: vec![fingerprint(&public_key(7))],
     };
     let reply = bench.run("web-1", work).await;
     assert!(
@@ -37,7 +38,7 @@ async fn the_key_that_stays_is_never_removed() {
     let before = bench.file();
     for (lines, foreign) in [
         (vec![line(2)], Vec::new()),
-        (Vec::new(), vec![public_blob(&public_key(2)).expect("a key")]),
+        (Vec::new(), vec![fingerprint(&public_key(2))]),
     ] {
         let work = Work::Remove {
             over: generation(2),

@@ -1,6 +1,7 @@
 //! The script alone, in the shells that hosts have.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,12 +24,18 @@ struct Script {
 
 impl Script {
     fn start(shell: &[&str], home: &Path, seconds: u32) -> Self {
+        let path = std::env::var("PATH").expect("there is one");
+        Self::with_path(shell, home, seconds, &path)
+    }
+
+    fn with_path(shell: &[&str], home: &Path, seconds: u32, path: &str) -> Self {
         let bootstrap = command(&Account::default());
         let bootstrap = bootstrap.strip_prefix("exec sh -c '").expect("it is sh's");
         let mut child = Command::new(shell[0])
             .args(&shell[1..])
             .args(["-c", bootstrap.strip_suffix('\'').expect("it is quoted")])
             .env("HOME", home)
+            .env("PATH", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -188,6 +195,35 @@ fn half_a_file_is_not_written() {
         script.send("write 40\ntwo\n");
         script.end("MARK refused write the new file did not arrive whole\n");
         assert_eq!(file(&home), b"one\n", "{shell:?}");
+        assert_clean(&home);
+    }
+}
+
+#[test]
+fn a_dd_that_knows_only_what_posix_has_will_do() {
+    let tools = tempfile::tempdir().expect("a folder");
+    let dd = tools.path().join("dd");
+    let text = "#!/bin/sh\ncase $* in *iflag*) exit 1 ;; esac\nexec /bin/dd \"$@\"\n";
+    fs::write(&dd, text).expect("a file");
+    fs::set_permissions(&dd, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let path = format!(
+        "{}:{}",
+        tools.path().display(),
+        std::env::var("PATH").expect("there is one")
+    );
+    for shell in [&["bash"][..], &["dash"]] {
+        let home = home("one\n");
+        let mut script = Script::with_path(shell, home.path(), 30, &path);
+        script.expect(&format!(
+            "MARK file {}/.ssh/authorized_keys",
+            home.path().display()
+        ));
+        script.expect("one");
+        script.expect("MARK end 0");
+        let new = "two\r\n".repeat(10_000);
+        script.send(&format!("write {}\n{new}", new.len()));
+        script.end("MARK written\n");
+        assert_eq!(file(&home), new.as_bytes(), "{shell:?}");
         assert_clean(&home);
     }
 }
