@@ -79,8 +79,10 @@ pub(super) fn result(
         };
         text.push_str(&one_result(asked, key, snapshot, now, style));
         let plan = plans.iter().find(|plan| plan.key == asked.key);
-        let takes_off = plan.into_iter().flat_map(|plan| &plan.steps);
-        let last = takes_off
+        // What comes after the next generation belongs to the next rotation.
+        let steps = plan.into_iter().flat_map(|plan| &plan.steps);
+        let this_rotation = steps.take_while(|step| !MAKING.contains(&step.what.as_str()));
+        let last = this_rotation
             .filter(|step| step.what == "take_off")
             .filter_map(|step| step.at)
             .max();
@@ -201,6 +203,9 @@ pub(super) fn rolled_back(done: &RolledBack) -> String {
     }
     text
 }
+
+/// The steps that a next generation begins with.
+const MAKING: [&str; 3] = ["create", "generate", "import"];
 
 #[cfg(test)]
 mod tests;

@@ -66,6 +66,15 @@ fn the_result_says_what_remains() {
         }],
         ..KeyPlan::default()
     };
+    let mut plan = plan;
+    for (what, generation) in [("generate", 5), ("take_off", 4)] {
+        plan.steps.push(PlanStep {
+            what: what.to_owned(),
+            generation: Some(generation),
+            at: later(30 * 86_400),
+            ..plan.steps[0].clone()
+        });
+    }
     let text = result(
         &[request()],
         &snapshot(4, None, hosts),
