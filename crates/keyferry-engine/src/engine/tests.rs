@@ -9,6 +9,7 @@ mod mended;
 mod pairs;
 mod rotation;
 mod rotation_walk;
+mod trust;
 mod walk;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,390 @@
+//! Other public keys than ours: the recovery identity, also_trust, grants, revocations, with answers that are lost and
+//! daemons that are killed.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use keyferry_hosts::HostErrorKind;
+
+use super::hosts::Fault;
+use super::rotation::world_with;
+use super::*;
+use crate::desired::Recovery;
+use crate::ledger::{PlacementState, Purpose, RevocationState, Selector};
+use crate::snapshot::{LineState, Timestamp};
+
+const HOST: &str = "web-1";
+
+/// A public key that is well-formed.
+fn public_key(kind: &str, number: u8) -> String {
+    let length = u32::try_from(kind.len()).unwrap().to_be_bytes();
+    let blob = [&length[..], kind.as_bytes(), &[0, 0, 0, 32], &[number; 32]].concat();
+    format!(
+        "{kind} {}",
+        base64::engine::general_purpose::STANDARD.encode(blob)
+    )
+}
+
+fn ed25519(number: u8) -> String {
+    public_key("ssh-ed25519", number)
+}
+
+fn recovery(public_key: String) -> Option<Recovery> {
+    Some(Recovery {
+        public_key,
+        agent: Some("/run/other-agent".into()),
+    })
+}
+
+/// Lines of a host that are no generation's, by public key.
+fn others(world: &World, host: &str) -> Vec<String> {
+    let lines = world.hosts.lines(host).into_iter();
+    let ours = lines.filter(|line| line.contains(" keyferry ") && !line.contains(" gen="));
+    ours.map(|line| {
+        let mut words: Vec<&str> = line
+            .split(" keyferry ")
+            .next()
+            .unwrap()
+            .rsplit(' ')
+            .take(2)
+            .collect();
+        words.reverse();
+        words.join(" ")
+    })
+    .collect()
+}
+
+/// After another life, with another recovery identity and nobody trusted any more.
+async fn changed() -> World {
+    let mut world = world_with(&[HOST, "web-2"], |spec| spec.deploy.also_trust = vec![ed25519(7)]);
+    world.desired.daemon.recovery = recovery(ed25519(1));
+    let daemon = world.start();
+    assert!(daemon.rest().await);
+    daemon.kill().await;
+    assert_eq!(
+        others(&world, HOST).into_iter().collect::<BTreeSet<_>>(),
+        [ed25519(1), ed25519(7)].into()
+    );
+    world.desired.daemon.recovery = recovery(ed25519(2));
+    let mut spec = KeySpec::clone(&world.desired.keys["web"]);
+    spec.deploy.also_trust = vec![ed25519(8)];
+    world.desired.keys.insert("web".to_owned(), Arc::new(spec));
+    world
+}
+
+#[track_caller]
+fn assert_as_wanted(world: &World, daemon: &Daemon) {
+    world.assert_one_generation(daemon, &[HOST, "web-2"]);
+    for host in [HOST, "web-2"] {
+        let there: BTreeSet<String> = others(world, host).into_iter().collect();
+        assert_eq!(there, [ed25519(2), ed25519(8)].into(), "{host}");
+    }
+    for row in world.history().trusted {
+        let expected = match (
+            row.purpose,
+            row.public_key == ed25519(2),
+            row.public_key == ed25519(8),
+        ) {
+            (Purpose::Recovery, true, _) => PlacementState::Verified,
+            (Purpose::AlsoTrust, _, true) => PlacementState::Placed,
+            _ => PlacementState::Removed,
+        };
+        assert_eq!(row.state, expected, "{row:?}");
+    }
+}
+
+#[test]
+fn killed_at_every_write_it_ends_as_the_files_say() {
+    run(async {
+        let world = changed().await;
+        let mut writes = 0;
+        loop {
+            let world = changed().await;
+            let daemon = world.start_until(Some(Stop::Before(writes + 1)));
+            let rested = daemon.rest().await;
+            daemon.kill().await;
+            if rested {
+                break;
+            }
+            writes += 1;
+        }
+        drop(world);
+        assert!(writes > 20, "{writes}");
+        for number in 1..=writes {
+            for stop in [Stop::Before(number), Stop::After(number)] {
+                let world = changed().await;
+                let daemon = world.start_until(Some(stop));
+                daemon.rest().await;
+                daemon.kill().await;
+                world.clock.pass(1_500);
+                // The way back in was there all the time.
+                for host in [HOST, "web-2"] {
+                    let there = others(&world, host);
+                    assert!(
+                        there.contains(&ed25519(1)) || there.contains(&ed25519(2)),
+                        "{stop:?}: {there:?}"
+                    );
+                }
+                let daemon = world.start();
+                assert!(daemon.rest().await);
+                assert_as_wanted(&world, &daemon);
+                daemon.kill().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_lost_on_the_way_is_asked_for_again() {
+    run(async {
+        for fault in [
+            Fault::LostAfter,
+            Fault::LostBefore,
+            Fault::Fails(HostErrorKind::Busy),
+            Fault::Fails(HostErrorKind::Refused),
+        ] {
+            for place in 0..14 {
+                let world = changed().await;
+                let faults = std::iter::repeat_n(None, place).chain([Some(fault)]);
+                world.hosts.expect(faults);
+                let daemon = world.start();
+                assert!(daemon.rest().await);
+                assert_as_wanted(&world, &daemon);
+                daemon.kill().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_grant_ends_by_time_or_by_the_users_word() {
+    run(async {
+        let world = world_with(&[HOST], |_| {});
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let grant = |number: u8, seconds: u64| Grant {
+            public_key: format!("{} friend", ed25519(number)),
+            key: "web".to_owned(),
+            until: Timestamp(world.clock.now().wall + Duration::from_secs(seconds)),
+            hosts: Vec::new(),
+        };
+        let granted = daemon.handle.grant(grant(5, 3_600)).await.unwrap();
+        assert_eq!(granted.len(), 1);
+        assert_eq!(
+            (granted[0].state, granted[0].error.clone()),
+            (LineState::Placed, None)
+        );
+        assert_eq!(others(&world, HOST), [ed25519(5)]);
+        let line = world.hosts.lines(HOST).pop().unwrap();
+        assert!(line.starts_with("expiry-time=\""), "{line}");
+        let named = granted[0].fingerprint.clone();
+
+        let selector = Selector::Grant(named);
+        let preview = daemon
+            .handle
+            .preview_revocation(selector.clone(), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!((preview.own.len(), preview.hosts.len()), (1, 0));
+        let (revoked, own) = daemon
+            .handle
+            .revoke(selector, Vec::new(), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!((revoked.len(), own[0].state), (0, LineState::Removed));
+        assert_eq!(others(&world, HOST), [""; 0]);
+
+        // The clock jumps there when nothing else is due.
+        daemon.handle.grant(grant(6, 60)).await.unwrap();
+        let mut snapshots = daemon.handle.snapshots();
+        snapshots
+            .wait_for(|snapshot| snapshot.trusted.is_empty())
+            .await
+            .unwrap();
+        assert_eq!(others(&world, HOST), [""; 0]);
+
+        // Nonsense is refused, and leaves nothing.
+        for wrong in [
+            grant(5, 0),
+            grant(5, 1_001 * 86_400),
+            Grant {
+                key: "nobody".to_owned(),
+                ..grant(5, 60)
+            },
+            Grant {
+                hosts: vec!["elsewhere".to_owned()],
+                ..grant(5, 60)
+            },
+            Grant {
+                public_key: "ssh-ed25519 AAAA".to_owned(),
+                ..grant(5, 60)
+            },
+        ] {
+            assert!(daemon.handle.grant(wrong).await.is_err());
+        }
+        assert!(
+            world
+                .history()
+                .trusted
+                .iter()
+                .all(|row| row.state == PlacementState::Removed)
+        );
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn an_identity_that_has_to_be_touched_waits_for_a_person() {
+    run(async {
+        let sk = public_key("sk-ssh-ed25519@openssh.com", 1);
+        let mut world = world_with(&[HOST], |_| {});
+        world.desired.daemon.recovery = recovery(sk.clone());
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert_eq!(
+            others(&world, HOST),
+            std::slice::from_ref(&sk),
+            "its line needs nobody"
+        );
+        let row = world.history().trusted.remove(0);
+        assert_eq!((row.state, row.verified_at), (PlacementState::Placed, None));
+        let recovered = daemon.handle.recover(Vec::new()).await.unwrap();
+        assert_eq!(recovered.len(), 1);
+        assert!(recovered[0].recovery_verified_at.is_some(), "{recovered:?}");
+        daemon.kill().await;
+
+        // After a restart nothing else logs in: the key is put there when somebody asks.
+        world.hosts.let_ssh_config_in(HOST, false);
+        world
+            .hosts
+            .write(HOST, |lines| lines.retain(|line| !line.contains(" gen=")));
+        let daemon = world.start();
+        daemon
+            .until("it has failed", |status| {
+                status.hosts.iter().any(|host| host.error.is_some())
+            })
+            .await;
+        assert_eq!(world.hosts.generations(HOST), [0; 0]);
+        let recovered = daemon.handle.recover(vec![HOST.to_owned()]).await.unwrap();
+        assert_eq!(recovered[0].error, None, "{recovered:?}");
+        assert_eq!(recovered[0].generation, Some(2));
+        assert_eq!(world.hosts.generations(HOST), [2]);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn foreign_lines_go_when_the_host_is_back_and_never_the_last_ones() {
+    run(async {
+        let world = world_with(&[HOST, "web-2"], |_| {});
+        world.hosts.add("db-1", true);
+        let line = |number: u8, machine: &str| {
+            format!(
+                "{} keyferry owner=bob machine={machine} key=db gen=3",
+                ed25519(number)
+            )
+        };
+        for host in [HOST, "web-2"] {
+            world.hosts.write(host, |lines| {
+                lines.extend([line(20, "old-pc-aaaaaa"), line(21, "new-pc-bbbbbb")])
+            });
+        }
+        // Nobody but this machine has a line there.
+        world
+            .hosts
+            .write("db-1", |lines| *lines = vec![line(20, "old-pc-aaaaaa")]);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.hosts.turn("web-2", false);
+        let selector = Selector::Machine("old-pc-aaaaaa".to_owned());
+        let hosts: Vec<String> = [HOST, "web-2", "db-1"].map(str::to_owned).into();
+        let preview = daemon
+            .handle
+            .preview_revocation(selector.clone(), hosts.clone())
+            .await
+            .unwrap();
+        let seen: Vec<_> = preview
+            .hosts
+            .iter()
+            .map(|host| {
+                (
+                    host.host.as_str(),
+                    host.lines.len(),
+                    host.has_others,
+                    host.error.is_some(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("db-1", 1, false, false),
+                (HOST, 1, true, false),
+                ("web-2", 0, false, true)
+            ]
+        );
+        assert!(
+            world.hosts.lines(HOST).contains(&line(20, "old-pc-aaaaaa")),
+            "a look changes nothing"
+        );
+
+        let (revoked, _) = daemon
+            .handle
+            .revoke(selector.clone(), hosts.clone(), Vec::new())
+            .await
+            .unwrap();
+        let states: Vec<_> = revoked.iter().map(|row| (row.host.as_str(), row.state)).collect();
+        assert!(states.contains(&(HOST, LineState::Removed)), "{states:?}");
+        assert!(states.contains(&("db-1", LineState::Left)), "{states:?}");
+        assert!(states.contains(&("web-2", LineState::Removing)), "{states:?}");
+        assert!(!world.hosts.lines(HOST).contains(&line(20, "old-pc-aaaaaa")));
+        assert!(world.hosts.lines(HOST).contains(&line(21, "new-pc-bbbbbb")));
+        daemon.kill().await;
+
+        // It is noted: another daemon does it.
+        world.hosts.turn("web-2", true);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert!(!world.hosts.lines("web-2").contains(&line(20, "old-pc-aaaaaa")));
+        assert_eq!(world.hosts.lines("db-1"), [line(20, "old-pc-aaaaaa")]);
+        let (revoked, _) = daemon
+            .handle
+            .revoke(selector, vec!["db-1".to_owned()], vec!["db-1".to_owned()])
+            .await
+            .unwrap();
+        assert_eq!(revoked[0].state, LineState::Removed);
+        assert_eq!(world.hosts.lines("db-1"), [""; 0]);
+        assert!(
+            world
+                .history()
+                .revocations
+                .iter()
+                .all(|row| row.state == RevocationState::Removed)
+        );
+
+        // This machine's own lines have ways of their own.
+        let own = world
+            .hosts
+            .lines(HOST)
+            .into_iter()
+            .find(|line| line.contains(" key=web gen="))
+            .unwrap();
+        let own = own
+            .split_once("machine=")
+            .unwrap()
+            .1
+            .split(' ')
+            .next()
+            .unwrap()
+            .to_owned();
+        let refused = daemon
+            .handle
+            .revoke(Selector::Machine(own), Vec::new(), Vec::new())
+            .await;
+        assert!(
+            matches!(refused, Err(Refusal::Trust(TrustRefusal::OwnMachine { .. }))),
+            "{refused:?}"
+        );
+        daemon.kill().await;
+    });
+}

@@ -1,0 +1,13 @@
+//! Other public keys than keyferry's own on real hosts: also_trust, grants, revocations, and recovering when asked.
+
+#[path = "trust/granting.rs"]
+mod granting;
+#[path = "rotation/other_agent.rs"]
+mod other_agent;
+#[path = "trust/recovering.rs"]
+mod recovering;
+#[path = "trust/revoking.rs"]
+mod revoking;
+#[expect(dead_code, reason = "the cases of rotations use more of it")]
+#[path = "rotation/scene.rs"]
+mod scene;

@@ -1,0 +1,107 @@
+//! The recovery identity, when a person asks for it or names another one.
+
+use std::fs;
+use std::path::Path;
+
+use keyferry_tests::daemon::Options;
+use keyferry_tests::fleet::{self, Fleet, Shell};
+use keyferry_tests::wait;
+
+use crate::other_agent::OtherAgent;
+use crate::scene::{DEADLINE, LONG_GRACE, Scene, said, ssh_command};
+
+/// Makes a key, with an agent that has it; the public half.
+fn identity(fleet: &Fleet, name: &str) -> (OtherAgent, String) {
+    let key = fleet.path(name);
+    fleet::generate(&key, name);
+    let agent = OtherAgent::start(fleet.path(&format!("{name}.sock")), &key);
+    let public = fs::read_to_string(key.with_extension("pub")).expect("there is a public half");
+    (agent, fleet::public_key(&public).to_owned())
+}
+
+fn settings(fleet: &Fleet, name: &str, agent: &Path) -> String {
+    format!(
+        "{}[recovery]\nidentity = \"{}\"\nagent = \"{}\"\n",
+        ssh_command(fleet),
+        fleet.path(name).with_extension("pub").display(),
+        agent.display()
+    )
+}
+
+fn has(scene: &Scene, public_key: &str) -> bool {
+    let host = scene.fleet.host("web-1");
+    host.keys().iter().any(|line| line.public_key == public_key)
+}
+
+#[test]
+fn a_person_has_it_tried_and_names_another_one() {
+    let fleet = Fleet::of_shells(&[Shell::Bash]);
+    let (first, first_key) = identity(&fleet, "first");
+    let (second, second_key) = identity(&fleet, "second");
+    let scene = Scene::of(fleet, &Options::default());
+    scene
+        .home
+        .write("keyferry.toml", &settings(&scene.fleet, "first", first.socket()));
+    scene.deploy("web", LONG_GRACE);
+    let output = scene.daemon.keyferry(&["recover", "--all"]);
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        said(&output),
+        scene.daemon.log()
+    );
+    assert!(said(&output).contains("logged in at"), "{}", said(&output));
+    assert!(has(&scene, &first_key));
+
+    // Its agent is gone: asking says so, and takes nothing away.
+    drop(first);
+    let output = scene.daemon.keyferry(&["recover", "web-1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(has(&scene, &first_key));
+    scene.assert_logs_in("web-1");
+
+    // The old one goes when the new one was seen to log in, and not before.
+    scene.home.write(
+        "keyferry.toml",
+        &settings(&scene.fleet, "second", second.socket()),
+    );
+    scene.daemon.status();
+    let output = scene.daemon.keyferry(&["recover", "--all"]);
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        said(&output),
+        scene.daemon.log()
+    );
+    assert!(has(&scene, &second_key));
+    wait::until("the old identity is taken off", DEADLINE, || {
+        (!has(&scene, &first_key)).then_some(())
+    });
+    scene.assert_logs_in("web-1");
+
+    // Named no more: it stays until the user says so.
+    scene.home.write("keyferry.toml", &ssh_command(&scene.fleet));
+    wait::until("status says why it stays", DEADLINE, || {
+        let status = scene.daemon.status();
+        let lines = status["trusted"].as_array().cloned().unwrap_or_default();
+        lines
+            .iter()
+            .any(|line| line["error"]["kind"] == "last_way_in")
+            .then_some(())
+    });
+    let named = fleet::fingerprint(&second_key);
+    let output = scene.daemon.keyferry(&["revoke", "--grant", &named, "--yes"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(has(&scene, &second_key));
+    let output = scene
+        .daemon
+        .keyferry(&["revoke", "--grant", &named, "--yes", "--accept-loss", "web-1"]);
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        said(&output),
+        scene.daemon.log()
+    );
+    assert!(!has(&scene, &second_key));
+    scene.assert_logs_in("web-1");
+}
