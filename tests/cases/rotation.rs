@@ -14,6 +14,8 @@ mod other_agent;
 mod proof;
 #[path = "rotation/reboot.rs"]
 mod reboot;
+#[path = "rotation/recovery.rs"]
+mod recovery;
 #[path = "rotation/scene.rs"]
 mod scene;
 #[path = "rotation/soak.rs"]

@@ -1,6 +1,6 @@
 //! A key comes to its hosts, and the next one in its place.
 
-use keyferry_tests::fleet::{HostOptions, LoginOutcome, Shell, fingerprint};
+use keyferry_tests::fleet::{HostOptions, Shell};
 
 use crate::scene::{LONG_GRACE, NO_GRACE, Scene, lines, said, without_ours};
 
@@ -41,10 +41,7 @@ fn a_key_comes_to_hosts_of_different_shells_and_leaves_other_lines_alone() {
         );
         assert_eq!(without_ours(&host.authorized_keys()), before, "{}", host.name());
 
-        scene.assert_logs_in(host.name());
-        let last = host.logins().pop().expect("a login is in the log");
-        assert_eq!(last.outcome, LoginOutcome::Accepted);
-        assert_eq!(last.fingerprint, fingerprint(&public_key));
+        scene.assert_logs_in_with(host.name(), &public_key);
         let shown = scene.host_status("web", host.name());
         assert!(!shown["verified_at"].is_null(), "{shown:#}");
         assert_eq!(shown["error"], serde_json::Value::Null);
@@ -65,9 +62,7 @@ fn a_rotation_ends_with_one_line_and_one_pair() {
     let second = scene.public_key("web", 2);
     assert_ne!(first, second);
     for host in scene.fleet.hosts() {
-        scene.assert_logs_in(host.name());
-        let last = host.logins().pop().expect("a login is in the log");
-        assert_eq!(last.fingerprint, fingerprint(&second));
+        scene.assert_logs_in_with(host.name(), &second);
     }
     let listed = keyferry_tests::openssh::listed(&scene.home.agent_socket());
     assert!(!listed.iter().any(|line| line.starts_with(&first)), "{listed:#?}");
@@ -88,10 +83,8 @@ fn the_earlier_generation_stays_through_its_grace_and_can_be_gone_back_to() {
     scene.wait_for_key("web", "offering the first again", |key| {
         key["rotation"]["active"] == 1
     });
-    let first = fingerprint(&scene.public_key("web", 1));
+    let first = scene.public_key("web", 1);
     for host in scene.fleet.hosts() {
-        scene.assert_logs_in(host.name());
-        let last = host.logins().pop().expect("a login is in the log");
-        assert_eq!(last.fingerprint, first);
+        scene.assert_logs_in_with(host.name(), &first);
     }
 }

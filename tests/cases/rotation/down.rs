@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use keyferry_tests::fleet::{LoginLoop, Shell, Tracker, fingerprint};
+use keyferry_tests::fleet::{LoginLoop, Shell, Tracker};
 
 use crate::scene::{DEADLINE, NO_GRACE, Scene, lines, live};
 
@@ -53,12 +53,7 @@ fn a_host_that_is_down_through_three_rotations_works_when_it_returns_and_holds_n
 
     // At once, with the generation that it knows, and with no other.
     away.start();
-    scene.assert_logs_in("web-3");
-    let logins = away.logins();
-    assert_eq!(
-        logins.last().expect("a login is in the log").fingerprint,
-        fingerprint(&first)
-    );
+    scene.assert_logs_in_with("web-3", &first);
     let login_loop = LoginLoop::start_on(&scene.fleet, &["web-3"], &scene.home.agent_socket());
     scene.daemon.keyferry(&["host", "retry", "web-3"]);
     scene.wait_verified("web", 4);

@@ -209,7 +209,10 @@ fn wait_for_outcome(scene: &Scene, login: &str, expected: Expected) -> bool {
         let error = &shown["error"];
         let message = error["message"].as_str().unwrap_or_default();
         let says = message.contains("the file") || message.contains("authorized_keys");
-        assert!(error["kind"] == "file" && says, "it says what is wrong: {shown:#}");
+        assert!(
+            error["kind"] == "file" && says,
+            "it says what is wrong: {shown:#}"
+        );
         assert_ne!(error["remedy"], "", "{shown:#}");
     }
     is_verified

@@ -161,6 +161,26 @@ impl Scene {
         );
     }
 
+    /// As [`Scene::assert_logs_in`], with this key and no other.
+    #[track_caller]
+    pub(crate) fn assert_logs_in_with(&self, destination: &str, public_key: &str) {
+        let mut ssh = self.fleet.ssh(&self.fleet.agent_config());
+        ssh.args(["-v", destination, "true"])
+            .env("SSH_AUTH_SOCK", self.home.agent_socket());
+        let output = ssh.output().expect("ssh can be started (Debian: openssh-client)");
+        assert!(output.status.success(), "{destination}: {}", said(&output));
+        let words = String::from_utf8_lossy(&output.stderr);
+        let accepted: Vec<&str> = words
+            .lines()
+            .filter(|line| line.contains("Server accepts key:"))
+            .collect();
+        let fingerprint = fleet::fingerprint(public_key);
+        assert!(
+            matches!(accepted[..], [one] if one.contains(&fingerprint)),
+            "{destination}: not {fingerprint}: {accepted:#?}"
+        );
+    }
+
     /// The pairs that the cloud holds: public key by name.
     pub(crate) fn pairs(&self) -> BTreeMap<String, String> {
         let pairs = self.cloud.pairs(ECS).into_iter();
