@@ -10,6 +10,9 @@ use crate::desired::{Account, CredentialSource, GeneratedBy, KeySpec, OnDrift};
 use crate::ledger::{Generation, GenerationState, KeyRow};
 use crate::snapshot::StatusError;
 
+mod rotation;
+mod walk;
+
 const NOW: Moment = Moment {
     uptime: 1_000_000,
     wall: SystemTime::UNIX_EPOCH,

@@ -2,6 +2,7 @@
 
 use super::{HostFacts, Rotation};
 use crate::engine::Offer;
+use crate::ledger::{Placement, PlacementState};
 use crate::plan::places::Planner;
 
 /// A host that needs an earlier generation, and its host key where that is pinned.
@@ -94,24 +95,30 @@ impl<'a> Planner<'a> {
 fn needs<'a>(rotation: &Rotation<'a>, in_agent: &[u64]) -> Vec<Need<'a>> {
     let mut needs = Vec::new();
     for host in &rotation.hosts {
-        if let Some(n) = needed(rotation, host, in_agent) {
-            let host_key = host.row.and_then(|row| row.pinned_host_key.as_deref());
-            needs.push(Need { n, host_key });
-        }
+        let host_key = host.row.and_then(|row| row.pinned_host_key.as_deref());
+        needs.extend(needed(rotation, host, in_agent).map(|n| Need { n, host_key }));
     }
     needs
 }
 
-fn needed(rotation: &Rotation<'_>, host: &HostFacts<'_>, in_agent: &[u64]) -> Option<u64> {
-    if let Some(active) = rotation.active
-        && rotation.is_verified(host, active)
-    {
-        return Some(active);
-    }
-    let seen = rotation.on(host).iter().filter(|placement| {
-        // Also one whose line was changed since: it may well be as good as before.
-        placement.verified_at.is_some() && in_agent.contains(&placement.n) && Some(placement.n) != rotation.staged
-    });
-    seen.max_by_key(|placement| (placement.verified_at, placement.n))
-        .map(|placement| placement.n)
+fn needed<'r>(
+    rotation: &'r Rotation<'_>,
+    host: &HostFacts<'_>,
+    in_agent: &'r [u64],
+) -> impl Iterator<Item = u64> + use<'r> {
+    let offered = move |n: u64| in_agent.contains(&n) && Some(n) != rotation.staged;
+    let is_verified = |placement: &&&Placement| placement.state == PlacementState::Verified && offered(placement.n);
+    let placements = rotation.on(host);
+    let is_active = |placement: &Placement| Some(placement.n) == rotation.active;
+    let sure = placements
+        .iter()
+        .filter(is_verified)
+        .max_by_key(|placement| (is_active(placement), placement.verified_at, placement.n))
+        .map(|placement| placement.n);
+    // Where a line was changed since, whichever was seen may be as good as before.
+    let unsure = placements
+        .iter()
+        .filter(move |placement| sure.is_none() && placement.verified_at.is_some() && offered(placement.n))
+        .map(|placement| placement.n);
+    sure.into_iter().chain(unsure)
 }
