@@ -19,6 +19,8 @@ mod plugins;
 mod program;
 #[path = "cli/request.rs"]
 mod request;
+#[path = "cli/rotation.rs"]
+mod rotation;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/sockets.rs"]

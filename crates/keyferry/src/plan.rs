@@ -60,22 +60,29 @@ pub(crate) fn describe(plans: &[KeyPlan], now: SystemTime, style: Style) -> Stri
     text
 }
 
-/// Steps one below the other; the same step on several hosts in a row is one line.
+/// Steps one below the other; the same step on several hosts is one line.
 fn steps(steps: &[PlanStep], now: SystemTime) -> Vec<String> {
     let mut lines: Vec<(&PlanStep, Vec<&str>)> = Vec::new();
     for step in steps {
-        let host = step.host.as_deref();
-        match lines.last_mut() {
-            Some((before, hosts)) if host.is_some() && is_alike(before, step) => hosts.extend(host),
-            _ => lines.push((step, host.into_iter().collect())),
+        // Back to the last step that concerns all hosts.
+        let of_hosts = lines
+            .iter_mut()
+            .rev()
+            .take_while(|(before, _)| before.host.is_some());
+        let alike = of_hosts
+            .into_iter()
+            .find(|(before, _)| is_alike(before, step, now));
+        match (alike, step.host.as_deref()) {
+            (Some((_, hosts)), Some(host)) => hosts.push(host),
+            (_, host) => lines.push((step, host.into_iter().collect())),
         }
     }
     let words = |(step, hosts): (&PlanStep, Vec<&str>)| {
         let mut line = done(step.what.as_str(), step.generation);
         if !hosts.is_empty() {
             let place = match step.what.as_str() {
-                "take_off" => "off",
-                "verify" => "at",
+                "take_off" | "take_off_trusted" => "off",
+                "revoke" | "verify" | "verify_recovery" => "at",
                 _ => "on",
             };
             line.push_str(&format!(" {place} {}", table::some(&hosts, MOST_NAMED)));
@@ -94,10 +101,10 @@ fn steps(steps: &[PlanStep], now: SystemTime) -> Vec<String> {
         .collect()
 }
 
-fn is_alike(one: &PlanStep, other: &PlanStep) -> bool {
-    one.host.is_some()
-        && (&one.what, one.generation, &one.why, one.at)
-            == (&other.what, other.generation, &other.why, other.at)
+fn is_alike(one: &PlanStep, other: &PlanStep, now: SystemTime) -> bool {
+    let words = |step: &PlanStep| step.at.map(|at| when::from_now(at, now));
+    (&one.what, one.generation, &one.why) == (&other.what, other.generation, &other.why)
+        && (other.at.is_none() || words(one) == words(other))
 }
 
 /// A step in words.
@@ -107,19 +114,26 @@ fn done(what: &str, generation: Option<u64>) -> String {
     match what {
         "copy" => format!("register the public half of {generation} in another region"),
         "create" => format!("have the provider make {generation}"),
+        "look" => format!("look whether the pair of {generation} is there"),
         "delete" => format!("delete the pair of {generation} at the provider"),
+        "doubt" => format!("give up looking for the pair of {generation}"),
+        "forget" => "wipe a private half that has no pair".to_owned(),
         "generate" => format!("make {generation}"),
         "import" => format!("register the public half of {generation} at the provider"),
         "list_hosts" => "find out which hosts it has".to_owned(),
         "list_instances" => format!("ask which instances name the pair of {generation}"),
         "load" => format!("put {generation} into the agent"),
-        "look" => format!("look whether the pair of {generation} is there"),
         "promote" => format!("offer {generation} everywhere"),
         "publish" => format!("write the public half of {generation} to the disk"),
         "put" => format!("put the line of {generation}"),
+        "put_trusted" => "put the line of another key".to_owned(),
+        "revoke" => "take off lines that are revoked".to_owned(),
+        "survey" => "look at all pairs of its account".to_owned(),
         "take_off" => format!("take the line of {generation}"),
+        "take_off_trusted" => "take the lines of other keys".to_owned(),
         "unload" => format!("wipe {generation} from the agent"),
         "verify" => format!("see whether {generation} logs in"),
+        "verify_recovery" => "see whether the recovery identity logs in".to_owned(),
         other => format!("{}: {generation}", other.replace('_', " ")),
     }
 }

@@ -15,7 +15,21 @@ const COMMANDS: &[&[&str]] = &[
     &["daemon"],
     &["status"],
     &["check"],
+    &["plan"],
+    &["rotate"],
+    &["rollback"],
+    &["retire"],
+    &["hold"],
     &["resume"],
+    &["grant"],
+    &["revoke"],
+    &["recover"],
+    &["history"],
+    &["host"],
+    &["host", "list"],
+    &["host", "trust"],
+    &["host", "retry"],
+    &["host", "forget"],
     &["refresh"],
     &["orphans"],
     &["init"],
@@ -86,6 +100,7 @@ fn every_command_is_named_in_help() {
     };
     assert_eq!(listed(&["--help"]), of(&[]));
     assert_eq!(listed(&["plugin", "--help"]), of(&["plugin"]));
+    assert_eq!(listed(&["host", "--help"]), of(&["host"]));
 }
 
 #[test]

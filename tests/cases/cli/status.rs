@@ -22,6 +22,8 @@ const KEY_FIELDS: &[&str] = &[
     "error",
     "drift",
     "regions",
+    "rotation",
+    "hosts",
 ];
 const REGION_FIELDS: &[&str] = &["region", "state", "pair_name", "error"];
 const ERROR_FIELDS: &[&str] = &["kind", "code", "message", "request_id", "remedy", "retry_at"];
@@ -62,7 +64,12 @@ fn the_json_has_every_field_and_null_where_there_is_nothing() {
     let (code, status) = daemon.wait(30);
     assert_eq!(code, 1, "{status:#}");
 
-    has_exactly(&status, &["version", "keys", "accounts", "plugins", "files"]);
+    has_exactly(
+        &status,
+        &[
+            "version", "keys", "accounts", "plugins", "files", "trusted", "revoked",
+        ],
+    );
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     let list = |name: &str| {
         status[name]

@@ -86,6 +86,7 @@ fn what(action: &Action) -> &'static str {
         Action::Publish { .. } => "publish",
         Action::Put { .. } => "put",
         Action::PutTrusted { .. } => "put_trusted",
+        Action::Replace { .. } => "replace",
         Action::Revoke { .. } => "revoke",
         Action::Survey { .. } => "survey",
         Action::TakeOff { .. } => "take_off",
@@ -108,42 +109,45 @@ fn why(action: &Action, simulation: &Simulation) -> String {
         Action::Delete { .. } => "nothing needs its pair any more".to_owned(),
         Action::Doubt { .. } => "its account is gone: nobody can look for it".to_owned(),
         Action::Forget { .. } => "nobody needs the private half any more".to_owned(),
-        Action::Import { .. } => "its public half is registered at the provider".to_owned(),
+        Action::Import { .. } => "the provider has to know its public half".to_owned(),
         Action::ImportAgain { .. } => "it did not arrive".to_owned(),
         Action::ListHosts { .. } => "what its file names has to say which hosts it has".to_owned(),
         Action::ListInstances { .. } => "instances launched with it may let in nothing else".to_owned(),
         Action::Load { id } => match simulation.is_to_be_staged(&id.0) {
-            true => "into the agent, offered to nobody until it was seen to log in".to_owned(),
-            false => "into the agent, and offered at once".to_owned(),
+            true => "it is offered to nobody until it was seen to log in".to_owned(),
+            false => "it is offered at once".to_owned(),
         },
         Action::Look { .. } => "whether its pair is there is not known".to_owned(),
-        Action::Promote { .. } => "it was seen to log in: it is offered everywhere from now on".to_owned(),
-        Action::Publish { .. } => "its public half is written to the state directory".to_owned(),
-        Action::Put { .. } => "its line is put there, over a login that works now".to_owned(),
+        Action::Promote { .. } => "it was seen to log in".to_owned(),
+        Action::Publish { .. } => "files that name the key name it by that".to_owned(),
+        Action::Put { .. } => "over a login that works now".to_owned(),
         Action::PutTrusted { purpose, .. } => match purpose {
             Purpose::Recovery => "the recovery identity, for when private halves are gone".to_owned(),
             Purpose::AlsoTrust => "another public key that its file names".to_owned(),
             Purpose::Grant => "a public key that was granted".to_owned(),
         },
+        Action::Replace { over, .. } => format!("generation {} logs in there instead", over.1),
         Action::Revoke { .. } => "the user wants these lines off it".to_owned(),
         Action::TakeOffTrusted { .. } => "other public keys that nothing names any more".to_owned(),
         Action::VerifyRecovery { .. } => "the way back in has to work before it is needed".to_owned(),
         Action::Survey { .. } => "the account's pairs are looked at".to_owned(),
         Action::TakeOff { over, lines, .. } => {
-            let lines: Vec<String> = lines.iter().map(|(_, n)| n.to_string()).collect();
-            let lines = match &lines[..] {
-                [one] => format!("the line of generation {one} goes"),
-                several => format!("the lines of generations {} go", several.join(", ")),
+            let others = match lines.len() {
+                0 | 1 => String::new(),
+                _ => {
+                    let lines: Vec<String> = lines.iter().map(|(_, n)| n.to_string()).collect();
+                    format!(", with those of generations {} in one go", lines.join(", "))
+                }
             };
             match over {
                 Over::Generation(id) if action.key() == id.0 => {
-                    format!("{lines}: generation {} logs in there", id.1)
+                    format!("generation {} logs in there{others}", id.1)
                 }
-                Over::Generation(id) => format!("{lines}: key {} logs in there", id.0),
-                Over::Recovery => format!("{lines}: the recovery identity logs in there"),
+                Over::Generation(id) => format!("key {} logs in there{others}", id.0),
+                Over::Recovery => format!("the recovery identity logs in there{others}"),
             }
         }
-        Action::Unload { .. } => "nobody needs it any more: it is wiped".to_owned(),
+        Action::Unload { .. } => "nobody needs it any more".to_owned(),
         Action::Verify { .. } => "a login with it alone has to work".to_owned(),
     }
 }

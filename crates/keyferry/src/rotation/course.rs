@@ -32,9 +32,13 @@ pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime) ->
         return Course::Stuck;
     }
     if !is_begun(asked, rotation) {
-        return match &key.error {
-            Some(error) if is_far(Some(error), now) && error.kind != "changed" => Course::Stuck,
-            _ => Course::UnderWay,
+        let is_near = key.error.as_ref().is_some_and(|error| !is_far(Some(error), now));
+        let is_at_work =
+            |host: &HostStatus| host.state == HostCondition::Pending || moves(host, snapshot, now);
+        let goes_on = rotation.waiting.is_none() || is_near || key.hosts.iter().any(is_at_work);
+        return match goes_on {
+            true => Course::UnderWay,
+            false => Course::Stuck,
         };
     }
     let target = target(rotation);

@@ -134,18 +134,21 @@ fn a_host_that_is_busy_for_another_key_is_waited_for() {
 
 #[test]
 fn what_keeps_the_next_generation_from_being_made_ends_the_wait() {
-    let with = |kind: &str, retry_in: Option<u64>| {
-        let mut snapshot = snapshot(3, None, vec![host("a", Verified, Some(3), None)]);
-        let error = host("x", Failed, None, retry_in).error;
-        snapshot.keys[0].error = error.map(|error| StatusError {
-            kind: kind.to_owned(),
-            ..error
-        });
+    let with = |state: HostCondition, waiting: Option<&str>, retry_in: Option<u64>| {
+        let mut snapshot = snapshot(3, None, vec![host("a", state, Some(3), None)]);
+        let key = &mut snapshot.keys[0];
+        key.error = host("x", Failed, None, retry_in).error;
+        key.rotation.as_mut().unwrap().waiting = waiting.map(str::to_owned);
         snapshot
     };
-    check(&with("quota", Some(600)), Course::Stuck);
-    check(&with("throttled", Some(3)), Course::UnderWay);
-    check(&with("changed", None), Course::UnderWay);
+    let why = Some("three generations are in use");
+    check(&with(Verified, why, Some(600)), Course::Stuck);
+    check(&with(Verified, why, None), Course::Stuck);
+    check(&with(Verified, why, Some(3)), Course::UnderWay);
+    check(&with(Verified, None, None), Course::UnderWay);
+    // The present one is brought to its hosts first.
+    check(&with(Placing, why, None), Course::UnderWay);
+    check(&with(Pending, why, None), Course::UnderWay);
     let mut held = snapshot(3, None, Vec::new());
     held.keys[0].state = KeyState::Held;
     check(&held, Course::Stuck);
