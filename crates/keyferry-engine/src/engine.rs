@@ -34,7 +34,7 @@ mod tests;
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
 pub use commands::{EngineHandle, Grant, Refusal, TrustRefusal, UnknownKey, UnknownName};
-pub use hosts::{HostFuture, HostListFuture, Hosts};
+pub use hosts::{DeployFuture, HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
 use crate::config::{PluginProblem, Plugins};
@@ -45,7 +45,7 @@ use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
 use commands::{Command, TrustWait};
-use hosting::{Lent, OnHost, Signature};
+use hosting::{Deployed, Deployments, Lent, OnHost, Signature};
 use orphans::OrphanWait;
 use survey::{Survey, SurveyWait};
 
@@ -251,9 +251,13 @@ impl Engine {
                 self.calm_down();
                 return Ok(());
             }
+            let mut for_programs = Deployments::default();
             for action in plan.actions {
-                self.begin(action).await?;
+                if let Some(action) = self.put_aside(action, &mut for_programs) {
+                    self.begin(action).await?;
+                }
             }
+            self.begin_deploying(for_programs).await?;
         }
     }
 
@@ -311,6 +315,11 @@ enum Task {
         /// The generations whose pairs should be there.
         expected: BTreeSet<GenerationId>,
     },
+    /// A program puts a generation's line on hosts.
+    Deploy {
+        id: GenerationId,
+        hosts: Vec<Deployed>,
+    },
     /// Asking for the hosts of a key.
     ListHosts {
         key: String,
@@ -349,6 +358,7 @@ enum Finished {
     Answered(Result<JobReply, JobError>),
     /// It panicked.
     Crashed,
+    Deployed(Result<(), String>),
     Generated(Result<PrivateKey, PrivateKeyError>),
     HostsListed(Result<Vec<String>, String>),
     OnHost(Result<Reply, HostError>),

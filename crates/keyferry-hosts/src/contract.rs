@@ -64,11 +64,12 @@ pub enum Identity {
         /// Its public half: `TYPE BASE64`.
         public_key: String,
     },
-    /// A key in another agent of the user's, by its fingerprint `SHA256:...` or its public half's file.
+    /// A key in another agent of the user's, or one that the user added to keyferry's own.
     Agent {
-        /// That agent's socket.
+        /// That agent's socket; empty: keyferry's own.
         socket: PathBuf,
-        /// Its public half: `TYPE BASE64`.
+        /// Its public half, `TYPE BASE64`; or its fingerprint `SHA256:...`, which whoever has the agents puts the public half
+        /// in place of.
         public_key: String,
     },
     /// Whatever the user's own ssh_config and agent have for that host.
@@ -106,6 +107,14 @@ pub enum Work {
         lines: Vec<Line>,
         /// Keys (`SHA256:...`) of lines that are not ours, that the user said may go (`replaces`).
         foreign: Vec<String>,
+    },
+    /// Take lines out of the file, over a login with a key that goes with them: answers [`Reply::Removed`]. No login follows,
+    /// since there is nothing to log in with. For hosts whose owner said that this may be.
+    RemoveLast {
+        /// The key, or another one that logs in.
+        over: Identity,
+        /// Lines of ours; as for [`Work::Remove`].
+        lines: Vec<Line>,
     },
     /// Read the lines of the file that have a marker of keyferry's, whoever's: answers [`Reply::Marked`].
     Inspect {
@@ -168,7 +177,7 @@ pub enum Reply {
         /// SHA-256 of the whole file afterwards.
         file_hash: [u8; 32],
     },
-    /// Of [`Work::Remove`]. Lines that were not there count as removed.
+    /// Of [`Work::Remove`] and [`Work::RemoveLast`]. Lines that were not there count as removed.
     Removed {
         /// SHA-256 of the whole file afterwards.
         file_hash: [u8; 32],

@@ -125,6 +125,7 @@ impl Ssh {
                 lines,
                 foreign,
             } => self.remove(&host, &over, proof, &lines, &foreign).await,
+            Work::RemoveLast { over, lines } => self.remove_last(&host, &over, &lines).await,
             Work::Inspect { over } => self.inspect(&host, &over).await,
         };
         if let Err(error) = &result {

@@ -1,21 +1,25 @@
 //! Hosts as the engine sees them: the system's ssh, with sockets of the agent that have one key each.
 
+mod agent_keys;
 mod list;
+mod program;
 
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyferry_agent::{Agent, Foreign, PrivateSocket, PrivateSocketError};
 use keyferry_engine::desired::HostList;
-use keyferry_engine::engine::{HostFuture, HostListFuture, Hosts};
+use keyferry_engine::engine::{DeployFuture, HostFuture, HostListFuture, Hosts};
 use keyferry_hosts::{Login, OneKeySocket, Parts, Sockets, Ssh, Task};
 use tokio::runtime::Handle;
 
 /// Logs in with the system's ssh.
 pub(crate) struct SshHosts {
     ssh: Arc<Ssh>,
+    agent: Agent,
 }
 
 impl SshHosts {
@@ -29,7 +33,7 @@ impl SshHosts {
     ) -> io::Result<Self> {
         let directory = runtime_directory.join("ssh");
         let sockets = AgentSockets {
-            agent,
+            agent: agent.clone(),
             runtime: agent_runtime,
             directory: directory.clone(),
         };
@@ -40,20 +44,37 @@ impl SshHosts {
             .or_else(|| Some(agent_socket.to_owned()));
         Ok(Self {
             ssh: Arc::new(Ssh::new(parts)?),
+            agent,
         })
+    }
+
+    /// Whether the user added the key of a fingerprint to the daemon's agent.
+    pub(crate) fn has_added(&self, fingerprint: &str) -> bool {
+        agent_keys::added(&self.agent, fingerprint).is_some()
     }
 }
 
 impl Hosts for SshHosts {
     fn run(&self, task: Task) -> HostFuture {
-        let ssh = Arc::clone(&self.ssh);
-        Box::pin(async move { ssh.run(task).await })
+        let (ssh, agent) = (Arc::clone(&self.ssh), self.agent.clone());
+        Box::pin(async move { ssh.run(agent_keys::resolved(&agent, task).await).await })
     }
 
     fn list(&self, list: HostList) -> HostListFuture {
         Box::pin(list::read(list))
     }
+
+    fn deploy(&self, command: Vec<String>, document: String) -> DeployFuture {
+        Box::pin(async move {
+            let said = program::run(&command, document.into_bytes(), DEPLOY_DEADLINE).await?;
+            tracing::debug!(octets = said.len(), "what a deploying program says is not read");
+            Ok(())
+        })
+    }
 }
+
+/// A fleet tool may go to many hosts.
+const DEPLOY_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The agent's sockets with one key each.
 struct AgentSockets {
@@ -68,9 +89,19 @@ impl Sockets for AgentSockets {
     }
 
     fn open_foreign(&self, agent: &Path, public_key: &str) -> Result<Box<dyn OneKeySocket>, String> {
+        if public_key.starts_with(agent_keys::SHA256) {
+            return Err(format!(
+                "neither keyferry's agent nor that of SSH_AUTH_SOCK has the key {public_key}"
+            ));
+        }
+        let public_blob = keyferry_hosts::public_blob(public_key)
+            .ok_or_else(|| format!("`{public_key}` is no public key"))?;
+        // What the user added here has no other agent to be asked.
+        if self.agent.added().contains(&public_blob) {
+            return self.opened(|directory| self.agent.private_socket_of_added(directory, &public_blob));
+        }
         let foreign = Foreign {
-            public_blob: keyferry_hosts::public_blob(public_key)
-                .ok_or_else(|| format!("`{public_key}` is no public key"))?,
+            public_blob,
             comment: String::new(),
             socket: agent.to_owned(),
         };

@@ -5,6 +5,7 @@
 
 use keyferry_hosts::{HostError, HostErrorKind, Reply, Task as HostTask, Work};
 
+mod deploying;
 mod identities;
 mod instances;
 mod listing;
@@ -14,6 +15,7 @@ mod taking_off;
 mod trusted;
 mod verifying;
 
+pub(super) use deploying::{Deployed, Deployments};
 pub(super) use identities::Signature;
 pub(super) use putting::Putting;
 pub(super) use revoking::Revoking;
@@ -79,6 +81,11 @@ impl Engine {
                 self.begin_verifying_recovery(&over.0, host);
                 Ok(())
             }
+            Action::Replace {
+                over,
+                host,
+                fingerprints,
+            } => self.begin_replacing(over, host, fingerprints).await,
             Action::Revoke { host, selector } => {
                 self.begin_revoking(host, selector);
                 Ok(())

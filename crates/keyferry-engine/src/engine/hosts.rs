@@ -14,6 +14,10 @@ pub trait Hosts: Send + Sync + 'static {
 
     /// The hosts of a list that a file or a program holds, as they stand there.
     fn list(&self, list: HostList) -> HostListFuture;
+
+    /// Runs the program of a key's file that puts lines on hosts, with a JSON document on its standard input. Whether it
+    /// did is seen by logging in.
+    fn deploy(&self, command: Vec<String>, document: String) -> DeployFuture;
 }
 
 /// See [`Hosts::run`].
@@ -21,3 +25,6 @@ pub type HostFuture = Pin<Box<dyn Future<Output = Result<Reply, HostError>> + Se
 
 /// See [`Hosts::list`]. The error is for people: what is wrong, and where.
 pub type HostListFuture = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>>;
+
+/// See [`Hosts::deploy`]. The error is for people: it follows the program's name.
+pub type DeployFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;

@@ -40,6 +40,7 @@ impl Engine {
                 self.published(id, finished);
                 Ok(())
             }
+            (Task::Deploy { id, hosts }, finished) => self.deployed(id, hosts, finished).await,
             (Task::ListHosts { key }, finished) => {
                 self.hosts_listed(key, finished);
                 Ok(())

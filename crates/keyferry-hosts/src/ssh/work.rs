@@ -140,6 +140,33 @@ impl Ssh {
         })
     }
 
+    pub(super) async fn remove_last(
+        &self,
+        host: &Host,
+        over: &Identity,
+        lines: &[Line],
+    ) -> Result<Reply, HostError> {
+        let editors = std::slice::from_ref(over);
+        let (_, mut file) = self.open_file(host, editors, Access::Edit).await?;
+        let removal = authorized_keys::remove(&file.bytes, lines, &[]);
+        let file_hash = match removal.file {
+            None => {
+                let file_hash = hash(&file.bytes);
+                file.leave().await?;
+                file_hash
+            }
+            Some(bytes) => {
+                file.write_for_now(&bytes).await?;
+                file.keep().await?;
+                hash(&bytes)
+            }
+        };
+        Ok(Reply::Removed {
+            file_hash,
+            left: removal.left,
+        })
+    }
+
     pub(super) async fn inspect(&self, host: &Host, over: &[Identity]) -> Result<Reply, HostError> {
         let (_, file) = self.open_file(host, over, Access::Read).await?;
         let (lines, others) = authorized_keys::marked(&file.bytes);

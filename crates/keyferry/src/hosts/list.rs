@@ -1,17 +1,14 @@
 //! The hosts of a key, where a file or a program says which they are.
 
+use std::fs;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
-use std::{env, fs};
 
 use keyferry_engine::config::parse_hosts;
 use keyferry_engine::desired::HostList;
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+
+use super::program::{self, MAX_BYTES};
 
 /// The hosts, as they stand there.
 pub(super) async fn read(list: HostList) -> Result<Vec<String>, String> {
@@ -26,7 +23,7 @@ pub(super) async fn read(list: HostList) -> Result<Vec<String>, String> {
         }
         HostList::Command(argv) => {
             let program = argv.first().map(String::as_str).unwrap_or_default();
-            let output = run(&argv)
+            let output = program::run(&argv, Vec::new(), DEADLINE)
                 .await
                 .map_err(|problem| format!("the command {program} {problem}"))?;
             parse(&output).map_err(|problem| format!("what the command {program} prints{problem}"))
@@ -56,80 +53,7 @@ fn parse(text: &[u8]) -> Result<Vec<String>, String> {
     })
 }
 
-/// Runs a program as credential commands are: by argv, without a shell, in a cleared environment. What it says on standard
-/// error is not shown. The error follows `the command NAME`.
-async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
-    let (program, arguments) = argv.split_first().ok_or("has no name")?;
-    let environment = NAMES.iter().filter_map(|name| Some((name, env::var_os(name)?)));
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(environment)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                "was not found: name it with its whole path, or see that PATH has it".to_owned()
-            }
-            _ => format!("was not started: {error}"),
-        })?;
-    let stdout = child.stdout.take().ok_or("was started without a pipe")?;
-    let mut running = Group(child);
-    let mut output = Vec::new();
-    let reading = async {
-        // One byte more than allowed, so that too much is seen.
-        let mut limited = stdout.take(MAX_BYTES as u64 + 1);
-        limited.read_to_end(&mut output).await?;
-        if output.len() > MAX_BYTES {
-            return Ok(None);
-        }
-        running.0.wait().await.map(Some)
-    };
-    let status = match tokio::time::timeout(DEADLINE, reading).await {
-        Err(_) => return Err(format!("did not finish within {} s", DEADLINE.as_secs())),
-        Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
-        Ok(Ok(None)) => return Err("prints more than 1 MiB".to_owned()),
-        Ok(Ok(Some(status))) => status,
-    };
-    if status.success() {
-        return Ok(output);
-    }
-    Err(match status.code() {
-        Some(code) => format!("failed with exit status {code}"),
-        None => format!("was ended by signal {}", status.signal().unwrap_or_default()),
-    })
-}
-
-/// A program that ends with what it started, unless it has ended by itself.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-const NAMES: [&str; 10] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TZ",
-    "LANG",
-    "LC_ALL",
-    "XDG_CONFIG_HOME",
-    "XDG_CACHE_HOME",
-    "XDG_RUNTIME_DIR",
-];
 const DEADLINE: Duration = Duration::from_secs(60);
-const MAX_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -63,11 +63,19 @@ impl Engine {
         if !self.settle_on_host(&key, &host, write).await? {
             return Ok(());
         }
-        let work = Work::Remove {
-            over: identity,
-            proof: self.proof(&key),
-            lines: taken,
-            foreign: Vec::new(),
+        // Where the user accepted it, the key goes with its own line.
+        let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
+        let work = match before.iter().any(goes_too) {
+            true => Work::RemoveLast {
+                over: identity,
+                lines: taken,
+            },
+            false => Work::Remove {
+                over: identity,
+                proof: self.proof(&key),
+                lines: taken,
+                foreign: Vec::new(),
+            },
         };
         let taking_off = TakingOff {
             key,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Outcome, Reply, Task, Work};
 
-use super::super::{HostFuture, HostListFuture, Hosts, Offer};
+use super::super::{DeployFuture, HostFuture, HostListFuture, Hosts, Offer};
 use super::{JumpingClock, Ring};
 use crate::desired::HostList;
 
@@ -46,6 +46,8 @@ struct State {
     /// One way, in milliseconds.
     latency: u64,
     lists: BTreeMap<String, Result<Vec<String>, String>>,
+    /// What a deploying program was told.
+    documents: Vec<String>,
 }
 
 pub(super) struct FakeHosts {
@@ -133,6 +135,10 @@ impl FakeHosts {
         self.state.lock().unwrap().tasks.clone()
     }
 
+    pub(super) fn documents(&self) -> Vec<String> {
+        self.state.lock().unwrap().documents.clone()
+    }
+
     pub(super) fn forget_tasks(&self) {
         self.state.lock().unwrap().tasks.clear();
     }
@@ -189,6 +195,23 @@ impl Hosts for FakeHosts {
         })
     }
 
+    fn deploy(&self, command: Vec<String>, document: String) -> DeployFuture {
+        let mut state = self.state.lock().unwrap();
+        state.documents.push(document.clone());
+        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        let has_failed = command != ["fleet"];
+        for line in document["lines"].as_array().unwrap() {
+            let text = line["line"].as_str().unwrap().to_owned();
+            state.host(line["host"].as_str().unwrap()).lines.push(text);
+        }
+        Box::pin(async move {
+            match has_failed {
+                true => Err("failed with exit status 1".to_owned()),
+                false => Ok(()),
+            }
+        })
+    }
+
     fn list(&self, list: HostList) -> HostListFuture {
         let HostList::File(path) = list else {
             panic!("{list:?} is not listed here")
@@ -213,7 +236,7 @@ impl What {
         match work {
             Work::Inspect { .. } => Self::Inspect,
             Work::Put { .. } => Self::Put,
-            Work::Remove { .. } => Self::Remove,
+            Work::Remove { .. } | Work::RemoveLast { .. } => Self::Remove,
             Work::Resolve => Self::Resolve,
             Work::Verify { .. } => Self::Verify,
         }
@@ -331,7 +354,33 @@ impl State {
                     left: Vec::new(),
                 }
             }
-            Work::Inspect { .. } | Work::Resolve => unreachable!("the engine does not ask for it here"),
+            Work::RemoveLast { over, lines } => {
+                if !self.logs_in(name, over) {
+                    return Err(failed(HostErrorKind::Refused, name));
+                }
+                for line in lines {
+                    let end = format!("{} {}", line.public_key, line.marker);
+                    self.host(name).lines.retain(|there| !there.ends_with(&end));
+                }
+                // Its owner said that it may be locked.
+                self.host(name).is_served = false;
+                Reply::Removed {
+                    file_hash,
+                    left: Vec::new(),
+                }
+            }
+            Work::Inspect { over } => {
+                if !over.iter().any(|identity| self.logs_in(name, identity)) {
+                    return Err(failed(HostErrorKind::Refused, name));
+                }
+                let lines = &self.hosts[name].lines;
+                let marked: Vec<Line> = lines.iter().filter_map(|line| marked(line)).collect();
+                Reply::Marked {
+                    others: lines.len() - marked.len(),
+                    lines: marked,
+                }
+            }
+            Work::Resolve => unreachable!("the engine does not ask for it here"),
         };
         self.look_at_offers();
         Ok(reply)
@@ -391,6 +440,18 @@ impl State {
     fn host(&mut self, name: &str) -> &mut FakeHost {
         self.hosts.get_mut(name).unwrap()
     }
+}
+
+/// A line that somebody's keyferry put there.
+fn marked(line: &str) -> Option<Line> {
+    let (key, marker) = line.split_once(" keyferry ")?;
+    let mut words = key.rsplitn(3, ' ');
+    let (base64, kind) = (words.next()?, words.next()?);
+    Some(Line {
+        options: words.next().unwrap_or_default().to_owned(),
+        public_key: format!("{kind} {base64}"),
+        marker: format!("keyferry {marker}").parse().ok()?,
+    })
 }
 
 fn has(host: &FakeHost, public_key: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keyferry_hosts::HostErrorKind;
 
-use super::hosts::Fault;
+use super::hosts::{Fault, What};
 use super::*;
 use crate::desired::HostList;
 use crate::ledger::{PlacementState, Stage};
@@ -552,6 +552,75 @@ fn no_more_hosts_are_worked_on_at_once_than_the_file_says() {
             .map(|(host, _)| host.clone())
             .collect();
         assert_eq!(first.len(), 2, "two are verified before a third is begun");
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_fleet_tool_may_put_the_lines_there() {
+    run(async {
+        let world = world_with(&HOSTS, |spec| spec.deploy.command = vec!["fleet".to_owned()]);
+        for host in HOSTS {
+            world.hosts.let_ssh_config_in(host, false);
+        }
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_one_generation(&daemon, &HOSTS);
+        daemon.rotate().await;
+        assert!(daemon.rest().await);
+        world.assert_one_generation(&daemon, &HOSTS);
+        // The canary, then the others.
+        let documents: Vec<serde_json::Value> = world
+            .hosts
+            .documents()
+            .iter()
+            .map(|document| serde_json::from_str(document).unwrap())
+            .collect();
+        let hosts = |document: &serde_json::Value| document["lines"].as_array().unwrap().len();
+        let told: Vec<_> = documents
+            .iter()
+            .map(|document| (document["generation"].as_u64().unwrap(), hosts(document)))
+            .collect();
+        assert_eq!(told.iter().map(|(_, hosts)| hosts).sum::<usize>(), 6, "{told:?}");
+        assert_eq!(told[0], (1, 1));
+        let line = documents[0]["lines"][0]["line"].as_str().unwrap();
+        assert!(line.ends_with(" key=web gen=1"), "{line}");
+        assert!(world.hosts.tasks().iter().all(|(_, what)| *what != What::Put));
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_fleet_tool_that_fails_may_have_done_it_all_the_same() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| spec.deploy.command = vec!["broken".to_owned()]);
+        world.hosts.let_ssh_config_in("web-1", false);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_one_generation(&daemon, &["web-1"]);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_key_is_taken_off_its_last_host_where_that_was_accepted() {
+    run(async {
+        let world = world_with(&["web-1"], |_| {});
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        daemon.handle.retire("web".to_owned(), Vec::new()).await.unwrap();
+        assert!(daemon.rest().await);
+        assert_eq!(world.hosts.generations("web-1"), [1], "it is the only way in");
+        daemon
+            .handle
+            .retire("web".to_owned(), vec!["web-1".to_owned()])
+            .await
+            .unwrap();
+        assert!(daemon.rest().await);
+        assert!(world.hosts.generations("web-1").is_empty());
+        assert_eq!(world.cloud.pairs(), []);
+        assert!(daemon.key_ring.all.lock().unwrap().is_empty());
+        world.hosts.assert_nobody_was_locked_out();
         daemon.kill().await;
     });
 }

@@ -64,6 +64,12 @@ async fn killed_at_every_write(world: impl Fn() -> World) {
             None,
             Some(Fault::LostAfter),
         ],
+        // When the earlier line is taken off.
+        [
+            vec![None; 6],
+            vec![Some(Fault::LostBefore), Some(Fault::LostAfter)],
+        ]
+        .concat(),
         vec![Some(Fault::Fails(HostErrorKind::Unreachable)); 3],
     ];
     let mut kinds = BTreeSet::new();
