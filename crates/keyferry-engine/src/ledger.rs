@@ -28,6 +28,7 @@ pub use rows::{
 pub use trusted::{
     NoSelector, Purpose, Revocation, RevocationId, RevocationState, Selector, Trusted, TrustedId,
 };
+pub(crate) use trusted::fingerprint;
 pub use view::LedgerView;
 
 use crate::error::EngineError;

@@ -1,7 +1,8 @@
 //! `keyferry history`: what keyferry did, from the rows of its ledger.
 
 use keyferry_engine::ledger::{
-    self, Effect, EffectKind, EffectOutcome, Generation, GenerationState, History, HostState, KeyRow, ORPHANS,
+    self, Effect, EffectKind, EffectOutcome, Generation, GenerationState, History, HostState, KeyRow,
+    ORPHANS, PlacementState, Revocation, RevocationState, Trusted,
 };
 use keyferry_engine::snapshot::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,8 @@ pub(crate) struct Entry {
     pub(crate) generation: Option<u64>,
     /// The host.
     pub(crate) host: Option<String>,
-    /// What: an effect (`create`, `import`, `delete`, `put`, `take_off`), or `loaded`, `promoted`, `superseded`, `missing`,
+    /// What: an effect (`create`, `import`, `delete`, `put`, `take_off`, `put_trusted`, `take_off_trusted`), or `recovery`,
+    /// `also_trust`, `grant`, `revoked`, `loaded`, `promoted`, `superseded`, `missing`,
     /// `ended`, `verified`, `parked`, `blocked`, `forgotten`, `held`, `paused`, `rotation_asked`, `retirement_asked`.
     pub(crate) what: String,
     /// Of an effect: `done`, `refused`, `unknown`; null: not an effect, or not ended.
@@ -91,6 +93,10 @@ pub(crate) fn excerpt(history: &History, key: Option<&str>, since: Option<Timest
         })
     }));
     entries.extend(history.keys.iter().flat_map(of_key));
+    entries.extend(history.trusted.iter().map(of_trusted));
+    if key.is_none() {
+        entries.extend(history.revocations.iter().map(of_revocation));
+    }
     entries.retain(|entry| key.is_none_or(|key| entry.key.as_deref() == Some(key)));
     let is_of_key = |host: &str| {
         let mut placements = history.placements.iter();
@@ -159,7 +165,9 @@ fn of_effect(effect: &Effect, history: &History) -> Entry {
             ),
         ),
         EffectKind::Put => ("its line".to_owned(), format!("put on {host}")),
+        EffectKind::PutTrusted => ("another's line".to_owned(), format!("put on {host}")),
         EffectKind::TakeOff => ("its line".to_owned(), format!("taken off {host}")),
+        EffectKind::TakeOffTrusted => ("another's line".to_owned(), format!("taken off {host}")),
     };
     let mut message = match effect.outcome {
         Some(EffectOutcome::Done) => format!("{subject} was {was}"),
@@ -182,6 +190,49 @@ fn of_effect(effect: &Effect, history: &History) -> Entry {
             effect.kind.name(),
             message,
         )
+    }
+}
+
+/// How another's line stands, since when.
+fn of_trusted(row: &Trusted) -> Entry {
+    let who = format!("{} ({})", row.fingerprint(), row.purpose.name());
+    let host = &row.host;
+    let until = row
+        .until
+        .map(|until| format!(" until {}", Timestamp::from_ms(until)));
+    let message = match row.state {
+        PlacementState::Placing => format!("{who} is to be let in at {host}"),
+        PlacementState::Placed => format!("{who} is let in at {host}{}", until.unwrap_or_default()),
+        PlacementState::Verified => format!("{who} was seen to log in at {host}"),
+        PlacementState::Removing => format!("{who} is to be taken off {host}"),
+        PlacementState::Removed => format!("{who} was taken off {host}"),
+    };
+    Entry {
+        host: Some(host.clone()),
+        ..entry(row.changed_at, &row.key, None, row.purpose.name(), message)
+    }
+}
+
+/// How far a revocation is, since when.
+fn of_revocation(row: &Revocation) -> Entry {
+    let (host, selector) = (&row.host, &row.selector);
+    let message = match row.state {
+        RevocationState::Asked | RevocationState::Removing => {
+            format!("lines of {selector} are to go from {host}")
+        }
+        RevocationState::Left => format!("lines of {selector} were left on {host}"),
+        RevocationState::Removed if row.lines.is_empty() => format!("{host} has no lines of {selector}"),
+        RevocationState::Removed => format!("lines of {selector} were taken off {host}"),
+    };
+    let note = row
+        .note
+        .as_ref()
+        .map(|note| format!(": {note}"))
+        .unwrap_or_default();
+    Entry {
+        key: None,
+        host: Some(host.clone()),
+        ..entry(row.changed_at, "", None, "revoked", format!("{message}{note}"))
     }
 }
 

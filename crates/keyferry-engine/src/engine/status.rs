@@ -7,7 +7,6 @@ mod regions;
 mod trust;
 
 use super::Engine;
-pub(super) use trust::fingerprint;
 use crate::desired::KeySpec;
 use crate::ledger::{Generation, GenerationState, ORPHANS};
 use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};

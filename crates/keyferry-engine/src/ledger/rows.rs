@@ -350,13 +350,25 @@ pub enum EffectKind {
     Import,
     /// A line put into a host's `authorized_keys`.
     Put,
+    /// The line of another public key than ours, over a login with the generation.
+    PutTrusted,
     /// Lines taken out of one.
     TakeOff,
+    /// Lines of other public keys than ours, over a login with the generation.
+    TakeOffTrusted,
 }
 
 impl EffectKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Create, Self::Delete, Self::Import, Self::Put, Self::TakeOff];
+    pub const ALL: [Self; 7] = [
+        Self::Create,
+        Self::Delete,
+        Self::Import,
+        Self::Put,
+        Self::PutTrusted,
+        Self::TakeOff,
+        Self::TakeOffTrusted,
+    ];
 
     /// The name in the ledger.
     pub fn name(self) -> &'static str {
@@ -365,7 +377,9 @@ impl EffectKind {
             Self::Delete => "delete",
             Self::Import => "import",
             Self::Put => "put",
+            Self::PutTrusted => "put_trusted",
             Self::TakeOff => "take_off",
+            Self::TakeOffTrusted => "take_off_trusted",
         }
     }
 }

@@ -186,7 +186,7 @@ fn rows_survive_and_ended_ones_leave_the_view() {
     let (_ledger, read) = Ledger::open(directory.path()).unwrap();
     assert_eq!(read, view);
     assert_eq!(read.generations.len(), 1);
-    assert_eq!(read.last_effect, 5);
+    assert_eq!(read.last_effect, 7);
     assert_eq!(read.placements.len(), 1);
     assert_eq!(read.placements_of("web").count(), 1);
     assert_eq!(read.trusted_of("web").count(), 2, "the grant has ended");

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::rows::PlacementState;
@@ -41,9 +44,22 @@ impl Trusted {
         (self.key.clone(), self.host.clone(), self.public_key.clone())
     }
 
+    /// `SHA256:...`, as ssh-keygen shows it.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.public_key)
+    }
+
     /// Whether the line is there, as far as keyferry knows.
     pub fn is_there(&self) -> bool {
         matches!(self.state, PlacementState::Placed | PlacementState::Verified)
+    }
+}
+
+/// `SHA256:...` of a public half `TYPE BASE64`, of whatever type; of what is none: the text as it is.
+pub(crate) fn fingerprint(public_key: &str) -> String {
+    match keyferry_hosts::public_blob(public_key) {
+        Some(blob) => format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &blob))),
+        None => public_key.to_owned(),
     }
 }
 

@@ -1,5 +1,5 @@
 use keyferry_engine::desired::GeneratedBy;
-use keyferry_engine::ledger::{HostRow, Placement, PlacementState, Stage};
+use keyferry_engine::ledger::{HostRow, Placement, PlacementState, Purpose, Selector, Stage};
 use keyferry_plugin::contract::Algorithm;
 
 use super::*;
@@ -149,4 +149,56 @@ fn a_long_history_keeps_its_newest_part() {
     let last = excerpt.entries.last().map(|entry| entry.at);
     assert_eq!(last, Some(Timestamp::from_ms(START + 20_010_000)));
     assert!(describe(&excerpt, Style::Plain, None).contains("17 older entries are left out"));
+}
+
+#[test]
+fn other_peoples_lines_are_told_from_the_keys_own() {
+    let history = History {
+        effects: vec![
+            effect(
+                1,
+                EffectKind::PutTrusted,
+                Some("web-1"),
+                Some(EffectOutcome::Done),
+            ),
+            effect(
+                3,
+                EffectKind::TakeOffTrusted,
+                Some("web-2"),
+                Some(EffectOutcome::Refused),
+            ),
+        ],
+        trusted: vec![Trusted {
+            key: "web".to_owned(),
+            host: "web-1".to_owned(),
+            public_key: "no key".to_owned(),
+            purpose: Purpose::Grant,
+            line: String::new(),
+            state: PlacementState::Placed,
+            until: Some(START + 90_000),
+            verified_at: None,
+            changed_at: START + 2_000,
+            note: None,
+        }],
+        revocations: vec![Revocation {
+            host: "db-1".to_owned(),
+            selector: Selector::Owner("bob".to_owned()),
+            accepts_loss: false,
+            state: RevocationState::Left,
+            lines: "a line\n".to_owned(),
+            asked_at: START,
+            changed_at: START + 4_000,
+            note: Some("nobody else would be let in".to_owned()),
+        }],
+        ..History::default()
+    };
+    assert_eq!(
+        describe(&excerpt(&history, None, None), Style::Plain, None),
+        "TIME                  KEY  GEN  WHAT\n\
+         2026-11-22T03:36:50Z  web  4    another's line was put on web-1\n\
+         2026-11-22T03:36:51Z  web  -    no key (grant) is let in at web-1 until 2026-11-22T03:38:19Z\n\
+         2026-11-22T03:36:52Z  web  4    another's line was not taken off web-2: it was refused, or failed\n\
+         2026-11-22T03:36:53Z  -    -    lines of owner=bob were left on db-1: nobody else would be let in"
+    );
+    assert_eq!(excerpt(&history, Some("web"), None).entries.len(), 3);
 }

@@ -10,7 +10,6 @@ use super::{Command, EngineHandle, Refusal};
 use crate::config;
 use crate::engine::Engine;
 use crate::engine::hosting::host_failure;
-use crate::engine::status::fingerprint;
 use crate::error::EngineError;
 use crate::ledger::{
     HostRow, HostState, PlacementState, Purpose, Revocation, RevocationId, RevocationState, Selector,
@@ -518,9 +517,7 @@ impl Engine {
             Selector::Key(_) | Selector::Machine(_) | Selector::Owner(_) => return Ok(Vec::new()),
         };
         let rows = self.view.trusted.values();
-        let rows: Vec<&Trusted> = rows
-            .filter(|row| fingerprint(&row.public_key) == *named)
-            .collect();
+        let rows: Vec<&Trusted> = rows.filter(|row| row.fingerprint() == *named).collect();
         for row in &rows {
             let recovery = self.desired.daemon.recovery.as_ref();
             let is_recovery = recovery.is_some_and(|recovery| recovery.public_key == row.public_key);

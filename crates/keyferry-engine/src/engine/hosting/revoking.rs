@@ -10,10 +10,10 @@ use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Reply, Work};
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::Failure;
-use crate::engine::status::fingerprint;
 use crate::error::EngineError;
 use crate::ledger::{
     EffectOutcome, Placement, PlacementState, Revocation, RevocationId, RevocationState, Selector, Write,
+    fingerprint,
 };
 use crate::plan::Subject;
 

@@ -1,9 +1,5 @@
 //! What status shows of other public keys than ours.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-
 use super::remark;
 use crate::engine::Engine;
 use crate::ledger::{PlacementState, RevocationState, Trusted};
@@ -23,7 +19,7 @@ impl Engine {
         TrustedStatus {
             key: row.key.clone(),
             host: row.host.clone(),
-            fingerprint: fingerprint(&row.public_key),
+            fingerprint: row.fingerprint(),
             purpose: row.purpose,
             state: match row.state {
                 PlacementState::Placing => LineState::Placing,
@@ -89,7 +85,7 @@ impl Engine {
         if let Some(why) = self.trust_waits.get(&row.id()) {
             let remedy = format!(
                 "name a recovery identity in keyferry.toml, or keyferry revoke --grant {} --accept-loss {}",
-                fingerprint(&row.public_key),
+                row.fingerprint(),
                 row.host
             );
             return Some(remark("last_way_in", why.clone(), &remedy));
@@ -118,13 +114,5 @@ impl Engine {
                 "nothing: it goes on when that is over",
             ))
         })
-    }
-}
-
-/// `SHA256:...`, as ssh-keygen shows it; of what is no public key: as it is.
-pub(in crate::engine) fn fingerprint(public_key: &str) -> String {
-    match keyferry_hosts::public_blob(public_key) {
-        Some(blob) => format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &blob))),
-        None => public_key.to_owned(),
     }
 }
