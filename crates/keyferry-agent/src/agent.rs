@@ -174,6 +174,15 @@ impl Agent {
         self.shared.events.set(sender).is_ok().then_some(receiver)
     }
 
+    /// The public halves, as SSH writes them (RFC 4253 section 6.6), of the keys that clients added and that list and sign
+    /// at this moment.
+    #[must_use]
+    pub fn added(&self) -> Vec<Vec<u8>> {
+        let snapshot = self.snapshot();
+        let added = snapshot.added().iter();
+        added.map(|added| added.key.public_blob().to_vec()).collect()
+    }
+
     /// The keys that list and sign at this moment.
     pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         let snapshot = self.shared.snapshot.load();

@@ -65,6 +65,24 @@ impl Agent {
         )
     }
 
+    /// The same for a key that a client added. It lists and signs as long as the client leaves it here.
+    ///
+    /// # Errors
+    /// [`PrivateSocketError`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn private_socket_of_added(
+        &self,
+        directory: &Path,
+        public_blob: &[u8],
+    ) -> Result<PrivateSocket, PrivateSocketError> {
+        if self.snapshot().find_added(public_blob).is_none() {
+            return Err(PrivateSocketError::NotAdded);
+        }
+        self.open(directory, OneKey::Added(public_blob.to_vec()))
+    }
+
     /// The same for a key in another agent, whether or not it is lent.
     ///
     /// # Errors
@@ -147,6 +165,8 @@ pub(crate) struct Only {
 
 #[derive(Debug)]
 enum OneKey {
+    /// Its public blob.
+    Added(Vec<u8>),
     Foreign(Arc<Foreign>),
     Generation { name: String, generation: u64 },
 }
@@ -162,6 +182,11 @@ impl Only {
     pub(crate) fn list(&self, snapshot: &Snapshot) -> Arc<[u8]> {
         let mut list = List::default();
         match &self.key {
+            OneKey::Added(public_blob) => {
+                if let Some(added) = snapshot.find_added(public_blob) {
+                    list.put(added.key.public_blob(), &added.comment);
+                }
+            }
             OneKey::Foreign(foreign) if !snapshot.is_locked() => {
                 list.put(&foreign.public_blob, foreign.comment.as_bytes());
             }
@@ -184,6 +209,10 @@ impl Only {
         bindings: &Bindings,
     ) -> Result<(Signer<'a>, Login), Refusal> {
         let signer = match &self.key {
+            OneKey::Added(own) => snapshot
+                .find_added(public_blob)
+                .filter(|_| own == public_blob)
+                .map(|added| Signer::Own(&added.key)),
             OneKey::Foreign(foreign) => (!snapshot.is_locked() && foreign.public_blob == public_blob)
                 .then_some(Signer::Foreign(foreign)),
             OneKey::Generation { name, generation } => snapshot
@@ -226,6 +255,9 @@ pub enum PrivateSocketError {
     /// The key in the other agent cannot be listed.
     #[error(transparent)]
     Foreign(#[from] LendError),
+    /// No client has added the key, or it was taken away, or the agent is locked.
+    #[error("the key is not in the agent")]
+    NotAdded,
     /// The generation is not loaded.
     #[error("generation {generation} of key {name} is not loaded")]
     NotLoaded {

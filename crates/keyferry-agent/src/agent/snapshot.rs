@@ -141,6 +141,19 @@ impl Snapshot {
             .find(|managed| managed.generation == generation)
     }
 
+    /// The keys that clients added.
+    pub(crate) fn added(&self) -> &[Arc<Added>] {
+        &self.added
+    }
+
+    /// A key that a client added.
+    pub(crate) fn find_added(&self, public_blob: &[u8]) -> Option<&Arc<Added>> {
+        match self.find(public_blob)? {
+            Entry::Added(added) => Some(added),
+            Entry::Lent(_) | Entry::Managed(_) => None,
+        }
+    }
+
     /// Nothing lists or signs.
     pub(crate) fn is_locked(&self) -> bool {
         self.is_locked

@@ -193,3 +193,37 @@ fn it_lies_in_a_private_folder_and_goes_when_it_is_dropped() {
     assert!(running.agent.private_socket(&link, "web", 1).is_err());
     assert!(running.agent.private_socket(&folder, "web", 1).is_ok());
 }
+
+#[test]
+fn of_an_added_key_it_lasts_as_long_as_the_key() {
+    let running = Running::start();
+    let (host, added, other) = (TestKey::ed25519(101), TestKey::ed25519(1), TestKey::ed25519(2));
+    running.load("web", &other);
+    let open = |key: &TestKey| {
+        let _within = running.runtime().enter();
+        let folder = running.folder.path().join("private");
+        running.agent.private_socket_of_added(&folder, &key.public)
+    };
+    for key in [&added, &other] {
+        assert!(matches!(open(key), Err(PrivateSocketError::NotAdded)));
+    }
+    let mut public = running.connect();
+    assert_eq!(public.ask(&add(&added.private, b"mine")), SUCCESS);
+    assert_eq!(running.agent.added(), [added.public.clone()]);
+    let socket = open(&added).unwrap();
+
+    let mut client = connect(&socket).bound(&host, SESSION);
+    assert_eq!(client.comments(), ["mine"]);
+    let data = login(SESSION, &added, Some(&host));
+    let request = sign(&added.public, &data, 0);
+    verified(&added.public, &data, &client.ask(&request));
+    assert_eq!(socket.logins().len(), 1);
+    assert_eq!(client.ask(&sign(&added.public, b"data", 0)), FAILURE, "no login");
+    let others = login(SESSION, &other, Some(&host));
+    assert_eq!(client.ask(&sign(&other.public, &others, 0)), FAILURE, "another key");
+
+    assert_eq!(public.ask(&remove(&added.public)), SUCCESS);
+    assert_eq!(client.ask(&request), FAILURE);
+    assert_eq!(client.ask(LIST), EMPTY_LIST);
+    assert!(running.agent.added().is_empty());
+}
