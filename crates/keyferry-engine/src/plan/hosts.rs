@@ -7,7 +7,7 @@ use keyferry_hosts::Host;
 
 use super::Observed;
 use crate::desired::{DaemonSettings, Desired, HostList, KeySpec};
-use crate::ledger::{HostState, LedgerView, Placement};
+use crate::ledger::{HostRow, HostState, LedgerView, Placement};
 
 /// A host of a key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,15 +33,28 @@ pub fn hosts_of<'a>(
         .get(key)
         .and_then(|spec| listed(spec, observed))
         .unwrap_or_default();
-    gather(listed, ledger, key).0
+    let (hosts, _) = gather(listed, ledger, key);
+    let hosts = hosts.into_iter().map(|(address, listed, row)| KeyHost {
+        address,
+        listed,
+        forgotten: is_forgotten(row),
+    });
+    hosts.collect()
 }
+
+pub(super) fn is_forgotten(row: Option<&HostRow>) -> bool {
+    row.is_some_and(|row| row.state == HostState::Forgotten)
+}
+
+/// A host's address, whether it is listed, and its row.
+type Gathered<'a> = (Cow<'a, str>, bool, Option<&'a HostRow>);
 
 /// The hosts, and what may stand on each: the placements in the order of host and generation, with the host's index.
 pub(super) fn gather<'a>(
     listed: Vec<Cow<'a, str>>,
     ledger: &'a LedgerView,
     key: &str,
-) -> (Vec<KeyHost<'a>>, Vec<(usize, &'a Placement)>) {
+) -> (Vec<Gathered<'a>>, Vec<(usize, &'a Placement)>) {
     let mut index: HashMap<&str, usize> = HashMap::with_capacity(listed.len());
     let mut is_first = vec![true; listed.len()];
     let mut count = 0;
@@ -64,19 +77,14 @@ pub(super) fn gather<'a>(
     drop(index);
     // Of one host they stay in the order of the generations.
     placements.sort_by_key(|(place, _)| *place);
-    let is_forgotten = |address: &str| {
-        let row = ledger.hosts.get(address);
-        row.is_some_and(|row| row.state == HostState::Forgotten)
-    };
     let listed = listed
         .into_iter()
         .zip(is_first)
         .filter_map(|(address, is_first)| is_first.then_some((address, true)));
     let further = further.into_iter().map(|address| (Cow::Borrowed(address), false));
-    let hosts = listed.chain(further).map(|(address, listed)| KeyHost {
-        forgotten: is_forgotten(&address),
-        address,
-        listed,
+    let hosts = listed.chain(further).map(|(address, listed)| {
+        let row = ledger.hosts.get(address.as_ref());
+        (address, listed, row)
     });
     (hosts.collect(), placements)
 }

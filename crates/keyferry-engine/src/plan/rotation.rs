@@ -14,7 +14,7 @@ mod retiring;
 
 pub use beginning::due_at;
 
-use super::hosts::{gather, listed};
+use super::hosts::{gather, is_forgotten, listed};
 use super::places::{Class, Planner};
 use super::{Action, Subject};
 use crate::desired::{HostList, KeySpec};
@@ -86,18 +86,18 @@ impl<'a> Rotation<'a> {
             retiring: row.is_some_and(|row| row.retire_asked_at.is_some()),
         };
         let mut placed = placed.into_iter().peekable();
-        for (index, host) in key_hosts.into_iter().enumerate() {
+        for (index, (address, _, row)) in key_hosts.into_iter().enumerate() {
             let from = rotation.placements.len();
             while let Some((_, placement)) = placed.next_if(|(place, _)| *place == index) {
                 rotation.placements.push(placement);
             }
-            if host.forgotten {
+            if is_forgotten(row) {
                 rotation.placements.truncate(from);
                 continue;
             }
             let facts = HostFacts {
-                row: ledger.hosts.get(host.address.as_ref()),
-                address: host.address,
+                row,
+                address,
                 from,
                 to: rotation.placements.len(),
             };

@@ -165,7 +165,12 @@ impl World {
     fn roll_back(&mut self) {
         let name = NAMES[self.chance.below(NAMES.len())];
         let earlier = self.ledger.originals(name).filter(|row| {
-            row.stage == Stage::Earlier && row.state == GenerationState::Live && self.observed.in_agent.contains(&row.id())
+            let logs_in = |placement: &crate::ledger::Placement| {
+                placement.n == row.n && placement.state == PlacementState::Verified
+            };
+            row.stage == Stage::Earlier
+                && self.observed.in_agent.contains(&row.id())
+                && self.ledger.placements_of(name).any(logs_in)
         });
         if let Some(row) = earlier.last() {
             let id = row.id();
