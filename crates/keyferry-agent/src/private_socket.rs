@@ -168,7 +168,10 @@ enum OneKey {
     /// Its public blob.
     Added(Vec<u8>),
     Foreign(Arc<Foreign>),
-    Generation { name: String, generation: u64 },
+    Generation {
+        name: String,
+        generation: u64,
+    },
 }
 
 /// What makes a signature.

@@ -237,7 +237,7 @@ fn gone_key(good: Option<&Arc<KeySpec>>) -> &'static str {
 }
 
 /// Whether a name will do for a key or an account.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     (1..=48).contains(&name.len())
         && name
             .bytes()
@@ -245,7 +245,8 @@ fn is_name(name: &str) -> bool {
         && !name.starts_with('-')
 }
 
-const NAME_RULE: &str = "lower-case letters, digits and `-`, at most 48, not beginning with `-`";
+/// What [`is_name`] asks for, in words.
+pub const NAME_RULE: &str = "lower-case letters, digits and `-`, at most 48, not beginning with `-`";
 const GONE_SETTINGS: &str =
     "the file is gone: its settings stay in force until the daemon ends; put it back to change them";
 const GONE_ACCOUNT: &str =

@@ -151,6 +151,15 @@ pub enum Action {
         /// What it is there for.
         purpose: Purpose,
     },
+    /// Take lines of foreign keys off a host that the key's file says it replaces.
+    Replace {
+        /// With what keyferry logs in, which stays.
+        over: GenerationId,
+        /// The host's address.
+        host: String,
+        /// Whose lines go, each `SHA256:...`; not empty.
+        fingerprints: Vec<String>,
+    },
     /// Take off a host what the user wants off it, whoever put it there.
     Revoke {
         /// The host's address.
@@ -267,6 +276,7 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
     }
     for key in desired.keys.keys() {
         planner.trusted(key);
+        planner.replaced(key);
     }
     planner.revocations();
     planner.lends();
@@ -299,6 +309,7 @@ impl Action {
         match self {
             Self::Put { host, .. }
             | Self::PutTrusted { host, .. }
+            | Self::Replace { host, .. }
             | Self::Revoke { host, .. }
             | Self::TakeOff { host, .. }
             | Self::TakeOffTrusted { host, .. }
@@ -315,6 +326,7 @@ impl Action {
             Self::Survey { account } => account,
             Self::Revoke { .. } => "",
             Self::PutTrusted { over, .. }
+            | Self::Replace { over, .. }
             | Self::TakeOffTrusted { over, .. }
             | Self::VerifyRecovery { over, .. } => &over.0,
             Self::Copy { key, .. }

@@ -74,6 +74,13 @@ pub fn public_blob(public_key: &str) -> Option<Vec<u8>> {
     key_of(kind.as_bytes(), base64.as_bytes())
 }
 
+/// A public blob as `TYPE BASE64`; none: it names no type.
+pub fn public_key(blob: &[u8]) -> Option<String> {
+    let kind = std::str::from_utf8(first_string(blob)?).ok()?;
+    let is_plain = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain.then(|| format!("{kind} {}", STANDARD.encode(blob)))
+}
+
 /// A line that lets a key in.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Parsed<'a> {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit;
 
 mod account;
+mod adopt;
 mod pairs;
 mod rotation;
 mod trust;
@@ -15,12 +16,13 @@ use crate::plugin::commands::LibraryCommand;
 pub(crate) use account::{
     AccountCheckArguments, AccountCommand, AccountPolicyArguments, ConfigPlace, InitArguments,
 };
+pub(crate) use adopt::AdoptArguments;
 pub(crate) use pairs::{OrphansArguments, RefreshArguments};
-pub(crate) use trust::{GrantArguments, RecoverArguments, RevokeArguments};
 pub(crate) use rotation::{
     HistoryArguments, HoldArguments, HostCommand, PlanArguments, RetireArguments, RollbackArguments,
     RotateArguments,
 };
+pub(crate) use trust::{GrantArguments, RecoverArguments, RevokeArguments};
 
 /// The SSH agent that fetches its own keys.
 ///
@@ -80,6 +82,14 @@ pub(crate) enum Command {
     /// that failed, and for its blocked hosts, resuming means: try again now. A key that is being retired stays if it is named.
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
+    /// Have keyferry take over where a private key of yours logs in
+    ///
+    /// The private half goes into the agent, as with ssh-add, and to no disk. It is tried at each host; then the file of a new
+    /// key is shown, and written if you agree, and keyferry puts a key of its own there over the adopted one. At the end it
+    /// says how the adopted one is got rid of. Begun again after ^C, it goes on. ssh-add asks for a passphrase where there is
+    /// one.
+    #[command(after_help = exit::HELP)]
+    Adopt(AdoptArguments),
     /// Let somebody else's key in on the hosts of a key, for a while
     ///
     /// Its line bears a marker and an expiry-time, so that the host itself lets it in no longer when the time is over;

@@ -12,16 +12,20 @@ use serde::{Deserialize, Serialize};
 use crate::account::report::AccountReport;
 use crate::history::Excerpt;
 
+pub(crate) mod adopt;
 pub(crate) mod client;
 pub(crate) mod server;
 pub(crate) mod trust;
 
+use adopt::{AdoptAnswer, AdoptRequest};
 use trust::{TrustAnswer, TrustRequest};
 
 /// What a client asks.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
+    /// About a key of somebody's own that is adopted.
+    Adopt(AdoptRequest),
     /// Obtain credentials anew and try them.
     CheckAccounts {
         /// The account; none: all.
@@ -130,6 +134,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// Of [`Request::CheckAccounts`].
     AccountsChecked(Vec<AccountReport>),
+    /// Of [`Request::Adopt`].
+    Adopt(AdoptAnswer),
     /// Of [`Request::History`].
     History(Excerpt),
     /// Of [`Request::ForgetHost`].

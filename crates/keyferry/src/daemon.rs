@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         let (desired, wanted) = watch::channel(Arc::default());
         let (rescan, rescans) = mpsc::channel(16);
         let watching = tokio::spawn(config_watch::run(
-            config_directory,
+            config_directory.clone(),
             catalogue.clone(),
             desired,
             rescans,
@@ -98,16 +98,16 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             agent_runtime.handle().clone(),
             &agent_socket,
             &runtime_directory,
-        )
-        .map_err(Error::Start)?;
+        );
+        let hosts = Arc::new(hosts.map_err(Error::Start)?);
         let (engine, mut engine_ended) = Engine::start(Parts {
             state_directory: state_directory.clone(),
             ledger,
-            desired: wanted,
+            desired: wanted.clone(),
             plugins: catalogue.clone(),
             clouds: Arc::clone(&couriers) as Arc<_>,
             key_ring: Arc::new(AgentKeyRing(agent.clone())),
-            hosts: Arc::new(hosts),
+            hosts: Arc::clone(&hosts) as Arc<_>,
             user_agent: user_agent(&agent_socket),
             clock: Arc::new(SystemClock),
         })
@@ -115,6 +115,10 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         let holding = tokio::spawn(pass_holds_on(agent.clone(), engine.clone()));
         let engine_reason = Arc::new(OnceLock::new());
         let control = Arc::new(Control {
+            agent_socket: agent_socket.clone(),
+            config_directory,
+            desired: wanted,
+            hosts,
             state_directory,
             engine,
             engine_ended: Arc::clone(&engine_reason),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod account;
+mod adopt;
 mod catalogue;
 mod check;
 mod cli;
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Error> {
     let exit = match command {
         Command::Account(command) => account::run(&command)?,
+        Command::Adopt(arguments) => adopt::run(&arguments)?,
         Command::Daemon(arguments) => daemon::run(&arguments)?,
         Command::Status(arguments) => status::status(&arguments)?,
         Command::Check(arguments) => check::run(&arguments)?,

@@ -81,7 +81,7 @@ fn steps(steps: &[PlanStep], now: SystemTime) -> Vec<String> {
         let mut line = done(step.what.as_str(), step.generation);
         if !hosts.is_empty() {
             let place = match step.what.as_str() {
-                "take_off" | "take_off_trusted" => "off",
+                "replace" | "take_off" | "take_off_trusted" => "off",
                 "revoke" | "verify" | "verify_recovery" => "at",
                 _ => "on",
             };
@@ -127,6 +127,7 @@ fn done(what: &str, generation: Option<u64>) -> String {
         "publish" => format!("write the public half of {generation} to the disk"),
         "put" => format!("put the line of {generation}"),
         "put_trusted" => "put the line of another key".to_owned(),
+        "replace" => "take the lines of keys that it replaces".to_owned(),
         "revoke" => "take off lines that are revoked".to_owned(),
         "survey" => "look at all pairs of its account".to_owned(),
         "take_off" => format!("take the line of {generation}"),

@@ -65,6 +65,7 @@ impl Engine {
             | Action::Promote { .. }
             | Action::Put { .. }
             | Action::PutTrusted { .. }
+            | Action::Replace { .. }
             | Action::Revoke { .. }
             | Action::TakeOffTrusted { .. }
             | Action::VerifyRecovery { .. }

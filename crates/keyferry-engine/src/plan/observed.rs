@@ -62,6 +62,8 @@ pub struct Observed {
     pub recovery_verified: BTreeMap<String, i64>,
     /// Hosts where a person waits for the recovery identity to log in, and since when (milliseconds since 1970 UTC).
     pub recovering: BTreeMap<String, i64>,
+    /// Fingerprints of foreign keys whose lines were taken off since the daemon was started, by key and host.
+    pub replaced: BTreeMap<(String, String), Vec<String>>,
     /// Hosts that are being looked through for lines that are to go.
     pub revoking: BTreeSet<String>,
     /// Keys whose user asked for a rotation, a retry or a look that ignores the hours of the day.

@@ -13,6 +13,8 @@ use super::{Action, GenerationId, Subject};
 use crate::desired::KeySpec;
 use crate::ledger::{HostState, PlacementState, Purpose, RevocationState, Trusted};
 
+mod replaced;
+
 /// How many hosts are looked through for revoked lines at the same time.
 const REVOKED_AT_ONCE: usize = 16;
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use crate::line::first_string;
 
 /// `SHA256:...`, as ssh shows it: of a certificate, its key's.
-pub(crate) fn fingerprint(blob: &[u8]) -> String {
+pub fn fingerprint(blob: &[u8]) -> String {
     let blob = without_certificate(blob);
     let hash = digest(&SHA256, &blob);
     format!("SHA256:{}", STANDARD_NO_PAD.encode(hash.as_ref()))

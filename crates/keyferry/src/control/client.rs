@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::adopt::AdoptRequest;
 use super::{Answer, MAX_ANSWER, Request};
 use crate::cli::RuntimeArguments;
 use crate::error::Error;
@@ -73,7 +74,8 @@ impl Conversation {
             // The daemon says something when the time is over, if not before.
             Request::Wait { timeout_ms } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
             // Two requests to a vendor, each with the courier's own time limit.
-            Request::CheckAccounts { .. }
+            Request::Adopt(AdoptRequest::Try { .. } | AdoptRequest::Places)
+            | Request::CheckAccounts { .. }
             | Request::DeleteOrphans { .. }
             | Request::Survey { .. }
             | Request::Trust(_) => CLOUD_PATIENCE,
@@ -81,6 +83,9 @@ impl Conversation {
                 timeout_ms: Some(timeout_ms),
                 ..
             } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
+            Request::Adopt(AdoptRequest::Follow { timeout_ms, .. }) => {
+                PATIENCE.saturating_add(Duration::from_millis(*timeout_ms))
+            }
             Request::ForgetHost { .. }
             | Request::GiveUpInstances { .. }
             | Request::History { .. }

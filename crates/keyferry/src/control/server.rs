@@ -5,22 +5,33 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use keyferry_agent::Listener;
+use keyferry_engine::desired::Desired;
 use keyferry_engine::engine::EngineHandle;
 use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError, StrayPair};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+mod adopt;
 mod rotation;
 mod trust;
 
 use super::{Answer, MAX_REQUEST, Request};
 use crate::catalogue::Catalogue;
 use crate::clouds::Couriers;
+use crate::hosts::SshHosts;
 
 /// What the answers are made of.
 pub(crate) struct Control {
+    /// The agent's socket.
+    pub(crate) agent_socket: PathBuf,
+    /// The config directory.
+    pub(crate) config_directory: PathBuf,
+    /// What the config directory asks for.
+    pub(crate) desired: watch::Receiver<Arc<Desired>>,
+    /// Logins on hosts.
+    pub(crate) hosts: Arc<SshHosts>,
     /// The state directory, for the history.
     pub(crate) state_directory: PathBuf,
     /// The engine.
@@ -81,6 +92,7 @@ impl Control {
             }
         };
         match request {
+            Request::Adopt(request) => self.adopt(request, &mut writing).await,
             Request::CheckAccounts { name } => {
                 let answer = match self.couriers.check(name.as_deref()).await {
                     Ok(reports) => Answer::AccountsChecked(reports),

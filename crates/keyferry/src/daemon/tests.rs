@@ -71,15 +71,22 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
         let (_files, wanted) = watch::channel(Arc::<Desired>::default());
         let couriers = Arc::new(Couriers::new(Arc::clone(&catalogue), wanted.clone()));
         let state_directory = folder.path().join("state");
-        let hosts = SshHosts::new(agent.clone(), runtime.handle().clone(), &agent_socket, folder.path()).unwrap();
+        let hosts = SshHosts::new(
+            agent.clone(),
+            runtime.handle().clone(),
+            &agent_socket,
+            folder.path(),
+        )
+        .unwrap();
+        let hosts = Arc::new(hosts);
         let (engine, mut engine_task) = Engine::start(Parts {
             ledger: Ledger::open(&state_directory).unwrap(),
             state_directory,
-            desired: wanted,
+            desired: wanted.clone(),
             plugins: catalogue.clone(),
             clouds: Arc::clone(&couriers) as Arc<_>,
             key_ring: Arc::new(ring),
-            hosts: Arc::new(hosts),
+            hosts: Arc::clone(&hosts) as Arc<_>,
             user_agent: None,
             clock: Arc::new(SystemClock),
         })
@@ -87,6 +94,10 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
         let reason = Arc::new(OnceLock::new());
         let (rescan, _rescans) = mpsc::channel(1);
         let control = Control {
+            agent_socket: agent_socket.clone(),
+            config_directory: std::path::PathBuf::new(),
+            desired: wanted,
+            hosts,
             state_directory: std::path::PathBuf::new(),
             engine,
             engine_ended: Arc::clone(&reason),

@@ -121,12 +121,11 @@ impl Engine {
         let mut logins: Vec<Identity> = Vec::new();
         for login_with in self.deploy(&id.0).login_with {
             match login_with {
-                LoginWith::Agent(public_key) => {
-                    logins.extend(self.user_agent.as_ref().map(|socket| Identity::Agent {
-                        socket: socket.clone(),
-                        public_key,
-                    }));
-                }
+                // Keys that were added to keyferry's own agent are meant too, and there is always that one.
+                LoginWith::Agent(fingerprint) => logins.push(Identity::Agent {
+                    socket: self.user_agent.clone().unwrap_or_default(),
+                    public_key: fingerprint,
+                }),
                 LoginWith::Current => {
                     let current = self.current(id, host);
                     logins.extend(current.iter().filter_map(|id| self.identity(id)));

@@ -12,6 +12,8 @@ use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, Trusted, TrustedId, Write};
 use crate::plan::{GenerationId, Subject, needs_touch, trusted_options};
 
+mod replacing;
+
 /// What is done about other public keys than ours.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum Trusting {
@@ -20,6 +22,12 @@ pub(in crate::engine) enum Trusting {
         id: TrustedId,
         /// What was known of it before.
         before: Option<Trusted>,
+        effects: Vec<Effect>,
+    },
+    /// Lines of foreign keys that are taken off.
+    Replace {
+        key: String,
+        fingerprints: Vec<String>,
         effects: Vec<Effect>,
     },
     /// Lines that are taken off.
@@ -37,7 +45,7 @@ impl Trusting {
     pub(super) fn key(&self) -> &str {
         match self {
             Self::Put { id, .. } | Self::Verify { id } => &id.0,
-            Self::TakeOff { key, .. } => key,
+            Self::Replace { key, .. } | Self::TakeOff { key, .. } => key,
         }
     }
 }
@@ -176,6 +184,11 @@ impl Engine {
             Trusting::Put { id, before, effects } => {
                 self.trusted_put(host, id, before, effects, result).await
             }
+            Trusting::Replace {
+                key,
+                fingerprints,
+                effects,
+            } => self.replaced(host, key, fingerprints, effects, result).await,
             Trusting::TakeOff { key, before, effects } => {
                 self.trusted_taken_off(host, key, before, effects, result).await
             }

@@ -75,6 +75,7 @@ impl Simulation {
                 refused_logins: observed.refused_logins.iter().filter(|(other, ..)| is_own(other)).cloned().collect(),
                 instances: observed.instances.iter().map(|(id, (names, _))| (id.clone(), (names.clone(), NEVER))).collect(),
                 can_list_instances: observed.can_list_instances.clone(),
+                replaced: observed.replaced.iter().filter(|((other, _), _)| is_own(other)).map(owned).collect(),
                 recovery_verified: observed.recovery_verified.clone(),
                 urged: observed.urged.clone(),
                 ..Observed::default()
@@ -172,6 +173,7 @@ impl Simulation {
             }
             Action::TakeOff { lines, .. } => lines.first().map(|(_, n)| *n),
             Action::PutTrusted { .. }
+            | Action::Replace { .. }
             | Action::Revoke { .. }
             | Action::TakeOffTrusted { .. }
             | Action::VerifyRecovery { .. } => None,
@@ -252,6 +254,12 @@ impl Simulation {
                 purpose,
                 ..
             } => self.trust(&key, host, public_key, *purpose),
+            Action::Replace {
+                host, fingerprints, ..
+            } => {
+                let done = (key.clone(), host.clone());
+                self.observed.replaced.insert(done, fingerprints.clone());
+            }
             Action::Revoke { .. } | Action::Survey { .. } => {}
             Action::TakeOffTrusted { host, public_keys, .. } => {
                 for public_key in public_keys {

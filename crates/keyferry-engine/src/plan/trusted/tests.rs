@@ -13,7 +13,7 @@ use crate::ledger::{
 };
 use crate::plan::{Action, Observed, plan, trusted_options};
 
-const HOSTS: [&str; 3] = ["deploy@web-1", "deploy@web-2", "deploy@web-3"];
+pub(super) const HOSTS: [&str; 3] = ["deploy@web-1", "deploy@web-2", "deploy@web-3"];
 const NOW: i64 = 1_795_318_609_000;
 
 /// Some public keys that are well-formed.
@@ -38,15 +38,15 @@ fn now() -> Moment {
 }
 
 #[derive(Clone, Debug)]
-struct World {
+pub(super) struct World {
     desired: Desired,
     ledger: LedgerView,
-    observed: Observed,
+    pub(super) observed: Observed,
 }
 
 impl World {
     /// A key with a generation that was seen to log in at every host.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = Self {
             desired: Desired::default(),
             ledger: LedgerView::default(),
@@ -105,7 +105,7 @@ impl World {
         world
     }
 
-    fn spec(&mut self, change: impl FnOnce(&mut KeySpec)) {
+    pub(super) fn spec(&mut self, change: impl FnOnce(&mut KeySpec)) {
         let mut spec = match self.desired.keys.get("web") {
             Some(spec) => KeySpec::clone(spec),
             None => KeySpec {
@@ -129,7 +129,7 @@ impl World {
         self.desired.keys.insert("web".to_owned(), Arc::new(spec));
     }
 
-    fn place(&mut self, host: &str, state: PlacementState) {
+    pub(super) fn place(&mut self, host: &str, state: PlacementState) {
         let placement = Placement {
             key: "web".to_owned(),
             n: 1,
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// What is planned about other public keys, and what else is done on hosts.
-    fn actions(&self) -> Vec<Action> {
+    pub(super) fn actions(&self) -> Vec<Action> {
         let actions = plan(&self.desired, &self.ledger, &self.observed, now()).actions;
         actions
             .into_iter()

@@ -91,27 +91,39 @@ impl Control {
         };
         write(writing, &answer).await?;
         let Some(time) = time else { return Ok(()) };
+        let is_over = |current: &Snapshot| {
+            let now = SystemTime::now();
+            let mut courses = asked.iter().map(|asked| course::of(asked, current, now));
+            courses.all(|course| course != Course::UnderWay)
+        };
+        self.follow(&asked, time, is_over, writing).await
+    }
 
+    /// Tells how keys fare until it is over, or the time is.
+    pub(super) async fn follow(
+        &self,
+        asked: &[RotationAsked],
+        time: Duration,
+        is_over: impl Fn(&Snapshot) -> bool,
+        writing: &mut (impl AsyncWriteExt + Unpin),
+    ) -> std::io::Result<()> {
         let end = Instant::now() + time.min(MAX_WAIT);
         let mut snapshots = self.engine.snapshots();
         let mut told = Instant::now();
         loop {
             snapshots.mark_unchanged();
-            let now = SystemTime::now();
-            let current = self.current();
-            let is_over = |asked: &RotationAsked| course::of(asked, &current, now) != Course::UnderWay;
-            if asked.iter().all(is_over) {
-                return write(writing, &Answer::Status(self.current_of(&asked))).await;
+            if is_over(&self.current()) {
+                return write(writing, &Answer::Status(self.current_of(asked))).await;
             }
             match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
                 Ok(Ok(())) => {}
                 // Whether somebody still waits shows only when something is said.
                 Err(_) if Instant::now() < end => {}
-                _ => return write(writing, &Answer::TimedOut(self.current_of(&asked))).await,
+                _ => return write(writing, &Answer::TimedOut(self.current_of(asked))).await,
             }
             if told.elapsed() >= PROGRESS_PAUSE {
                 told = Instant::now();
-                write(writing, &Answer::Progress(self.current_of(&asked))).await?;
+                write(writing, &Answer::Progress(self.current_of(asked))).await?;
             }
         }
     }

@@ -1,0 +1,503 @@
+//! `keyferry adopt`: from a private key in a file to keys that keyferry makes and rotates.
+//!
+//! The private half goes from the file into the daemon's agent, as with `ssh-add`, and nowhere else: the control socket is
+//! told its fingerprint. It is tried at each host, then the new key's file is written, and the daemon does the rest. Begun
+//! again, it goes on where it was.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keyferry_engine::config;
+use keyferry_engine::desired::FileState;
+use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot, StatusError};
+use keyferry_hosts::fingerprint;
+
+use crate::cli::AdoptArguments;
+use crate::control::adopt::{AdoptAnswer, AdoptRequest};
+use crate::control::client::{self, Conversation};
+use crate::control::{Answer, Request};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::table::{self, Style, Table};
+use crate::{harden, paths};
+
+mod agent;
+mod key_file;
+mod private_file;
+mod words;
+
+use agent::Agent;
+use key_file::{Draft, Standing};
+use private_file::Found;
+
+/// `keyferry adopt`.
+pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
+    harden::process().map_err(Error::Harden)?;
+    if !arguments.yes && !io::stdin().is_terminal() {
+        return Err(Error::Usage(
+            "there is nobody to ask whether to adopt the key: say --yes".to_owned(),
+        ));
+    }
+    let key = name(arguments)?;
+    check_hosts(&arguments.hosts)?;
+    let adoption = Adoption::prepare(arguments, key)?;
+    let found = private_file::read(&arguments.file)?;
+    if let Some(warning) = private_file::warning(&arguments.file) {
+        table::complain(&format!("warning: {warning}"));
+    }
+    let mut adopted = adoption.into_agent(found)?;
+    let standing = key_file::standing(&adoption.path, &adopted.fingerprint)?;
+    let hosts = match standing {
+        Standing::Adopted { hosts, replaces } => {
+            adoption.goes_on(&hosts, replaces)?;
+            hosts
+        }
+        Standing::Nothing => match adoption.begin(&adopted)? {
+            Some(hosts) => hosts,
+            None => return Ok(Exit::Failed),
+        },
+        Standing::Other => {
+            return Err(Error::Refused(format!(
+                "{} is there already, for another key\n  name the new key with --key",
+                adoption.path.display()
+            )));
+        }
+    };
+    adopted.is_to_stay = true;
+    adoption.end(&adopted, &hosts)
+}
+
+/// What is known before anything is done.
+struct Adoption<'a> {
+    arguments: &'a AdoptArguments,
+    /// The new key's name.
+    key: String,
+    /// Its file.
+    path: PathBuf,
+    agent: Agent,
+    control: PathBuf,
+    end: Instant,
+}
+
+/// The key, in the agent.
+struct Adopted<'a> {
+    agent: &'a Agent,
+    public_blob: Vec<u8>,
+    /// `SHA256:...`.
+    fingerprint: String,
+    /// It was there before, or something relies on it by now.
+    is_to_stay: bool,
+}
+
+impl Drop for Adopted<'_> {
+    fn drop(&mut self) {
+        if !self.is_to_stay {
+            // An agent that is gone has it no more either.
+            let _ = self.agent.remove(&self.public_blob);
+        }
+    }
+}
+
+impl<'a> Adoption<'a> {
+    fn prepare(arguments: &'a AdoptArguments, key: String) -> Result<Self, Error> {
+        let control = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+        let places = Request::Adopt(AdoptRequest::Places);
+        let (agent_socket, config_directory) = match client::ask(&arguments.runtime, &places)? {
+            Answer::Adopt(AdoptAnswer::Places {
+                agent_socket,
+                config_directory,
+            }) => (agent_socket, config_directory),
+            other => return Err(client::strange(&other)),
+        };
+        let snapshot = match client::ask(&arguments.runtime, &Request::Status)? {
+            Answer::Status(snapshot) => snapshot,
+            other => return Err(client::strange(&other)),
+        };
+        let accounts: Vec<&str> = snapshot.accounts.iter().map(|account| &*account.name).collect();
+        if !accounts.contains(&&*arguments.account) {
+            return Err(Error::Refused(format!(
+                "there is no account {}{}\n  `keyferry status` lists them; `keyferry init` writes some",
+                arguments.account,
+                config::suggestion(&arguments.account, accounts)
+            )));
+        }
+        let path = config_directory.join("keys").join(format!("{key}.toml"));
+        let is_known = snapshot.keys.iter().any(|known| known.name == key);
+        if is_known && path.symlink_metadata().is_err() {
+            return Err(Error::Refused(format!(
+                "there is a key {key} already, whose file is gone\n  name the new key with --key"
+            )));
+        }
+        Ok(Self {
+            arguments,
+            key,
+            path,
+            agent: Agent::at(agent_socket),
+            control,
+            end: Instant::now() + Duration::from_secs(arguments.wait),
+        })
+    }
+
+    /// Adds the private half to the agent.
+    fn into_agent(&self, found: Found) -> Result<Adopted<'_>, Error> {
+        let before = self.agent.list()?;
+        let public_blob = match found {
+            Found::Plain(key) => {
+                let public_blob = key.public_key().blob().to_vec();
+                self.agent.add(key, &format!("adopted as {}", self.key))?;
+                public_blob
+            }
+            Found::Encrypted => {
+                self.agent.add_with_passphrase(&self.arguments.file)?;
+                self.added_since(&before)?
+            }
+        };
+        Ok(Adopted {
+            agent: &self.agent,
+            fingerprint: fingerprint(&public_blob),
+            is_to_stay: before.iter().any(|(blob, _)| *blob == public_blob),
+            public_blob,
+        })
+    }
+
+    /// Which key `ssh-add` added: a new one, or one that got this file's comment.
+    fn added_since(&self, before: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<u8>, Error> {
+        let now = self.agent.list()?;
+        let is_new = |(blob, _): &&(Vec<u8>, Vec<u8>)| !before.iter().any(|(known, _)| known == blob);
+        if let Some((blob, _)) = now.iter().find(is_new) {
+            return Ok(blob.clone());
+        }
+        let file = paths::absolute(&self.arguments.file)?;
+        let with_comment = now
+            .iter()
+            .find(|(_, comment)| *comment == file.as_os_str().as_encoded_bytes());
+        let public_half = || {
+            let beside = PathBuf::from(format!("{}.pub", file.display()));
+            let line = std::fs::read_to_string(beside).ok()?;
+            let blob = keyferry_hosts::public_blob(&config::public_key(&line).ok()?)?;
+            now.iter().any(|(known, _)| *known == blob).then_some(blob)
+        };
+        with_comment
+            .map(|(blob, _)| blob.clone())
+            .or_else(public_half)
+            .ok_or_else(|| {
+                Error::Refused(
+                    "the key is in the agent already, and which one it is cannot be told\n  take it out first: `ssh-add -d`"
+                        .to_owned(),
+                )
+            })
+    }
+
+    /// The file is there from an earlier run: it counts.
+    fn goes_on(&self, hosts: &[String], replaces: bool) -> Result<(), Error> {
+        table::print(&format!(
+            "{} adopts this key already: going on with it",
+            self.path.display()
+        ))?;
+        let others = self.arguments.hosts.iter().filter(|host| !hosts.contains(host));
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        if !others.is_empty() {
+            table::complain(&format!(
+                "not among its hosts: {}; add them to `hosts` there",
+                others.join(", ")
+            ));
+        }
+        if self.arguments.replace && !replaces {
+            table::complain("it has no `replaces`: write it there, or the adopted key's lines stay");
+        }
+        Ok(())
+    }
+
+    /// Finds where the key logs in, shows what is to be written, asks, and writes it. None: nothing was written.
+    fn begin(&self, adopted: &Adopted<'_>) -> Result<Option<Vec<String>>, Error> {
+        let tried = self.tried(adopted, &self.arguments.hosts)?;
+        let hosts: Vec<String> = tried
+            .iter()
+            .filter(|(_, error)| error.is_none())
+            .map(|(host, _)| host.clone())
+            .collect();
+        let style = Style::of_stdout();
+        let mut listed = Table::new(&["HOST", "KEY"]);
+        for (host, error) in &tried {
+            listed.row(vec![
+                host.clone(),
+                match error {
+                    None => style.state("logs in").clone(),
+                    Some(error) => words::problem(error, style),
+                },
+            ]);
+        }
+        table::print(&format!("{}\n", adopted.fingerprint))?;
+        table::print(listed.render_within(style, table::width()).trim_end())?;
+        if hosts.is_empty() {
+            table::complain(
+                "the key logs in nowhere: nothing was written, and it is not in the agent any more",
+            );
+            return Ok(None);
+        }
+        let text = Draft {
+            account: &self.arguments.account,
+            hosts: &hosts,
+            fingerprint: &adopted.fingerprint,
+            replace: self.arguments.replace,
+        }
+        .text();
+        let shown: Vec<String> = text
+            .lines()
+            .map(|line| format!("  {line}").trim_end().to_owned())
+            .collect();
+        table::print(&format!("\n{}:\n\n{}", self.path.display(), shown.join("\n")))?;
+        let question = match self.arguments.replace {
+            true => "write this file, and have the adopted key's lines replaced on these hosts?",
+            false => "write this file, and have keyferry's own key put on these hosts?",
+        };
+        if !self.arguments.yes && !table::is_confirmed(question)? {
+            table::print("nothing was written, and the key is not in the agent any more")?;
+            return Ok(None);
+        }
+        key_file::write(&self.path, &text)?;
+        Ok(Some(hosts))
+    }
+
+    /// Where the adopted key logs in, in the order of the hosts.
+    fn tried(
+        &self,
+        adopted: &Adopted<'_>,
+        hosts: &[String],
+    ) -> Result<Vec<(String, Option<StatusError>)>, Error> {
+        let request = Request::Adopt(AdoptRequest::Try {
+            fingerprint: adopted.fingerprint.clone(),
+            hosts: hosts.to_vec(),
+        });
+        let mut conversation = Conversation::start(&self.control, &request)?;
+        let mut tried: Vec<(String, Option<StatusError>)> = Vec::new();
+        let progress = Progress::new();
+        loop {
+            progress.show(&format!("logging in: {} of {} hosts", tried.len(), hosts.len()));
+            match conversation.next()? {
+                Answer::Adopt(AdoptAnswer::Tried { host, error }) => tried.push((host, error)),
+                Answer::Adopt(AdoptAnswer::TriedAll) => break,
+                Answer::Refused(message) => return Err(Error::Refused(message)),
+                other => return Err(client::strange(&other)),
+            }
+        }
+        progress.clear();
+        tried.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
+        Ok(tried)
+    }
+
+    /// Waits for the new key, and says what is left to do.
+    fn end(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Exit, Error> {
+        let (snapshot, timed_out) = self.followed()?;
+        let Some(key) = snapshot.keys.iter().find(|key| key.name == self.key) else {
+            return Err(self.not_taken(&snapshot));
+        };
+        let verified = |host: &&String| {
+            let mut statuses = key.hosts.iter();
+            statuses.any(|status| status.host == **host && status.state == HostCondition::Verified)
+        };
+        let (seen, unseen): (Vec<&String>, Vec<&String>) = hosts.iter().partition(verified);
+        let replaces = matches!(
+            key_file::standing(&self.path, &adopted.fingerprint)?,
+            Standing::Adopted { replaces: true, .. }
+        );
+        let seen: Vec<String> = seen.into_iter().cloned().collect();
+        let still = match replaces && !seen.is_empty() {
+            true => self.still_let_in(adopted, &seen)?,
+            false => seen.clone(),
+        };
+        let outcome = words::Outcome {
+            key,
+            seen: &seen,
+            unseen: &unseen,
+            still: &still,
+            replaces,
+            timed_out,
+            path: &self.path,
+        };
+        let style = Style::of_stdout();
+        table::print(&table::wrapped(&outcome.text(style), table::width()))?;
+        let farewell = words::Farewell {
+            file: &self.arguments.file,
+            public_blob: &adopted.public_blob,
+            agent_socket: self.agent.socket(),
+            path: &self.path,
+            is_needed: !unseen.is_empty(),
+        };
+        // Its commands are to be copied: no line of it is broken.
+        table::print(&format!("\n{}", farewell.text()))?;
+        match unseen.is_empty() && (!replaces || still.is_empty()) {
+            true => Ok(Exit::Fine),
+            false => Ok(Exit::Failed),
+        }
+    }
+
+    fn followed(&self) -> Result<(Box<Snapshot>, bool), Error> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let request = Request::Adopt(AdoptRequest::Follow {
+            key: self.key.clone(),
+            timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        });
+        let mut conversation = Conversation::start(&self.control, &request)?;
+        let progress = Progress::new();
+        progress.show(&format!("{}: waiting for its first generation", self.key));
+        let result = loop {
+            match conversation.next()? {
+                Answer::Progress(snapshot) => {
+                    if let Some(key) = snapshot.keys.first() {
+                        progress.show(&words::progress(key));
+                    }
+                }
+                Answer::Status(snapshot) => break (snapshot, false),
+                Answer::TimedOut(snapshot) => break (snapshot, true),
+                Answer::Refused(message) => return Err(Error::Refused(message)),
+                other => return Err(client::strange(&other)),
+            }
+        };
+        progress.clear();
+        Ok(result)
+    }
+
+    /// The hosts that still let the adopted key in, although its lines are to go. It takes a moment until they are gone.
+    fn still_let_in(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Vec<String>, Error> {
+        let end = self.end.max(Instant::now() + REMOVAL_TIME);
+        let mut left = hosts.to_vec();
+        loop {
+            let tried = self.tried(adopted, &left)?;
+            left = tried
+                .into_iter()
+                // Where that cannot be told, it may.
+                .filter(|(_, error)| {
+                    error
+                        .as_ref()
+                        .is_none_or(|error| error.kind != "refused" && error.kind != "another_key")
+                })
+                .map(|(host, _)| host)
+                .collect();
+            if left.is_empty() || Instant::now() >= end {
+                return Ok(left);
+            }
+            std::thread::sleep(REMOVAL_PAUSE);
+        }
+    }
+
+    /// Why the daemon does not take the file that was written.
+    fn not_taken(&self, snapshot: &Snapshot) -> Error {
+        let path = self.path.display().to_string();
+        let file = snapshot.files.iter().find(|file| file.path == path);
+        let why = file
+            .filter(|file| file.state != FileState::Loaded)
+            .and_then(|file| file.message.clone())
+            .unwrap_or_else(|| "the daemon did not read it".to_owned());
+        Error::Refused(format!(
+            "{path} was written and is not taken: {why}\n  correct it, and run this again"
+        ))
+    }
+}
+
+/// The new key's name: what was asked for, or what fits the file's name.
+fn name(arguments: &AdoptArguments) -> Result<String, Error> {
+    if let Some(name) = &arguments.key {
+        return match config::is_name(name) {
+            true => Ok(name.clone()),
+            false => Err(Error::Usage(format!(
+                "{name:?} is no key's name: {}",
+                config::NAME_RULE
+            ))),
+        };
+    }
+    let name = fitted(&arguments.file);
+    match config::is_name(&name) {
+        true => Ok(name),
+        false => Err(Error::Usage("name the new key: --key NAME".to_owned())),
+    }
+}
+
+fn fitted(file: &Path) -> String {
+    let stem = file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let letters = stem.chars().map(|c| match c {
+        'a'..='z' | '0'..='9' => c,
+        _ => '-',
+    });
+    let name: String = letters.take(LONGEST_NAME).collect();
+    name.trim_matches('-').to_owned()
+}
+
+fn check_hosts(hosts: &[String]) -> Result<(), Error> {
+    for (index, host) in hosts.iter().enumerate() {
+        config::Destination::parse(host)
+            .map_err(|problem| Error::Usage(format!("--hosts: {host:?} {problem}")))?;
+        if hosts.iter().take(index).any(|other| other == host) {
+            return Err(Error::Usage(format!("--hosts names {host} twice")));
+        }
+    }
+    match hosts.len() > config::MAX_HOSTS {
+        true => Err(Error::Usage(format!(
+            "--hosts names more than {} hosts",
+            config::MAX_HOSTS
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// One line on a terminal that says how far it is.
+struct Progress {
+    on_terminal: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            on_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&self, line: &str) {
+        if self.on_terminal {
+            // One that is broken over two lines could not be taken back.
+            let most = table::width().unwrap_or(80).saturating_sub(1);
+            let line: String = line.chars().take(most).collect();
+            let _ = write!(io::stderr(), "\r\x1b[K{line}");
+        }
+    }
+
+    fn clear(&self) {
+        if self.on_terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// How many hosts of a key are verified.
+fn verified(key: &KeyStatus) -> usize {
+    let hosts = key.hosts.iter();
+    hosts.filter(|host| host.state == HostCondition::Verified).count()
+}
+
+const LONGEST_NAME: usize = 48;
+/// Each host's lines go over two logins.
+const REMOVAL_TIME: Duration = Duration::from_secs(30);
+const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_after_its_file() {
+        for (file, name) in [
+            ("/home/li/Downloads/prod-web.pem", "prod-web"),
+            ("id_rsa", "id-rsa"),
+            ("My Key (1).pem", "my-key--1"),
+            ("/", ""),
+            ("__.pem", ""),
+        ] {
+            assert_eq!(fitted(Path::new(file)), name, "{file}");
+        }
+    }
+}

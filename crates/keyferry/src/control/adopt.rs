@@ -1,0 +1,50 @@
+//! What is asked and answered while somebody's own key is adopted. The private half never comes this way.
+
+use std::path::PathBuf;
+
+use keyferry_engine::snapshot::StatusError;
+use serde::{Deserialize, Serialize};
+
+/// What a client asks.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AdoptRequest {
+    /// Read the config directory again, and tell how a key fares until nothing more happens to it soon.
+    Follow {
+        /// The key.
+        key: String,
+        /// Milliseconds after which to give up waiting.
+        timeout_ms: u64,
+    },
+    /// Where things are.
+    Places,
+    /// Log in with a key that was added to the agent, and with no other.
+    Try {
+        /// The key, `SHA256:...`.
+        fingerprint: String,
+        /// Where.
+        hosts: Vec<String>,
+    },
+}
+
+/// What the daemon answers. Of [`AdoptRequest::Follow`] the answers are those of a wait.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AdoptAnswer {
+    /// Of [`AdoptRequest::Places`].
+    Places {
+        /// The agent's socket.
+        agent_socket: PathBuf,
+        /// The config directory.
+        config_directory: PathBuf,
+    },
+    /// Of [`AdoptRequest::Try`], as each is known.
+    Tried {
+        /// The host.
+        host: String,
+        /// Why the key does not log in there, as far as is known; none: it does.
+        error: Option<StatusError>,
+    },
+    /// Of [`AdoptRequest::Try`], at the end.
+    TriedAll,
+}
