@@ -326,7 +326,7 @@ enum Task {
     },
     OnHost {
         host: String,
-        on_host: OnHost,
+        on_host: Box<OnHost>,
     },
     Publish {
         id: GenerationId,

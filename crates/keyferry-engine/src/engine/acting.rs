@@ -157,11 +157,7 @@ impl Engine {
         let effect = self.intent(kind, &generation);
         let effect_id = effect.id;
         let write = Write {
-            keys: vec![KeyRow {
-                last_n: n,
-                rotate_asked_at: None,
-                ..row
-            }],
+            keys: vec![KeyRow { last_n: n, ..row }],
             generations: vec![generation.clone()],
             effects: vec![effect],
             ..Write::default()

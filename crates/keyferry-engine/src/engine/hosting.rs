@@ -73,10 +73,11 @@ impl Engine {
                 purpose,
             } => self.begin_putting_trusted(over, host, public_key, purpose).await,
             Action::TakeOffTrusted {
+                key,
                 over,
                 host,
                 public_keys,
-            } => self.begin_taking_off_trusted(over, host, public_keys).await,
+            } => self.begin_taking_off_trusted(key, over, host, public_keys).await,
             Action::VerifyRecovery { over, host } => {
                 self.begin_verifying_recovery(&over.0, host);
                 Ok(())
@@ -131,7 +132,7 @@ impl Engine {
             task.id(),
             Task::OnHost {
                 host: address,
-                on_host,
+                on_host: Box::new(on_host),
             },
         );
     }

@@ -45,7 +45,7 @@ impl Engine {
                 self.hosts_listed(key, finished);
                 Ok(())
             }
-            (Task::OnHost { host, on_host }, finished) => self.done_on_host(host, on_host, finished).await,
+            (Task::OnHost { host, on_host }, finished) => self.done_on_host(host, *on_host, finished).await,
             (
                 Task::List {
                     account,

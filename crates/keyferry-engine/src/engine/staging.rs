@@ -7,7 +7,7 @@
 use super::failure::{Failure, Pace};
 use super::{Engine, Offer};
 use crate::error::EngineError;
-use crate::ledger::{Generation, GenerationState, Stage, Write};
+use crate::ledger::{Generation, GenerationState, KeyRow, Stage, Write};
 use crate::plan::{GenerationId, Subject};
 
 impl Engine {
@@ -71,8 +71,19 @@ impl Engine {
             self.observed.loaded.insert(id.0.clone(), id.1);
             self.succeed(&id, &mut generations, now);
         }
+        // What was asked for is begun. Until now it may have failed, and be wanted still.
+        let asked = self
+            .view
+            .keys
+            .get(&id.0)
+            .filter(|row| row.rotate_asked_at.is_some());
+        let keys = asked.map(|row| KeyRow {
+            rotate_asked_at: None,
+            ..row.clone()
+        });
         // The agent has the key, whether or not the disk can note when. A refusal is in the log.
         self.note(Write {
+            keys: keys.into_iter().collect(),
             generations,
             ..Write::default()
         })
@@ -103,7 +114,9 @@ impl Engine {
         self.observed.in_agent.remove(id);
         self.offered.remove(id);
         self.observed.instances.remove(id);
-        self.observed.refused_logins.retain(|(key, n, _)| (key, n) != (&id.0, &id.1));
+        self.observed
+            .refused_logins
+            .retain(|(key, n, _)| (key, n) != (&id.0, &id.1));
         if self.observed.loaded.get(&id.0) == Some(&id.1) {
             self.observed.loaded.remove(&id.0);
         }

@@ -378,7 +378,7 @@ impl Plugins for FakePlugins {
         let is_there = self
             .answers
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-        if is_there.is_err() || (plugin != "fake" && plugin != "listing") {
+        if is_there.is_err() || !["fake", "listing", "naming"].contains(&plugin) {
             return Err(PluginProblem::Missing { searched: Vec::new() });
         }
         let manifest = serde_json::json!({
@@ -393,6 +393,11 @@ impl Plugins for FakePlugins {
         manifest
             .operations
             .insert(OperationKind::Import, Default::default());
+        if plugin == "naming" {
+            manifest
+                .operations
+                .insert(OperationKind::ListInstances, Default::default());
+        }
         if plugin == "listing" {
             // One that can be looked at, and whose regions have names of their own.
             manifest
@@ -417,7 +422,7 @@ struct JumpingClock {
     uptime: Arc<AtomicU64>,
     chance: AtomicU64,
     /// When something outside is done, and who waits for it.
-    deadlines: Arc<Mutex<BTreeMap<(u64, u64), Option<Waker>>>>,
+    deadlines: Deadlines,
     delays: AtomicU64,
 }
 
@@ -450,11 +455,14 @@ impl JumpingClock {
     }
 }
 
+/// By uptime and number: who waits.
+type Deadlines = Arc<Mutex<BTreeMap<(u64, u64), Option<Waker>>>>;
+
 /// See [`JumpingClock::delay`].
 struct Delay {
     id: (u64, u64),
     uptime: Arc<AtomicU64>,
-    deadlines: Arc<Mutex<BTreeMap<(u64, u64), Option<Waker>>>>,
+    deadlines: Deadlines,
 }
 
 impl Future for Delay {

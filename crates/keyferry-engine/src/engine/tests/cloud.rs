@@ -195,6 +195,12 @@ impl FakeCloud {
         state.pairs.get_mut(&place).unwrap().foreign = false;
     }
 
+    /// Instances were launched with a pair, and name it; none: they are gone.
+    pub(super) fn launch(&self, pair: &str, names: &[&str]) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.state.lock().unwrap().instances.insert(pair.to_owned(), names);
+    }
+
     /// Lists leave a pair out from now on, or show all again.
     pub(super) fn leave_out(&self, name: Option<&str>) {
         self.state.lock().unwrap().unlisted = name.into_iter().map(str::to_owned).collect();

@@ -624,3 +624,76 @@ fn a_key_is_taken_off_its_last_host_where_that_was_accepted() {
         daemon.kill().await;
     });
 }
+
+#[test]
+fn instances_keep_the_generation_they_were_launched_with() {
+    run(async {
+        let mut world = world();
+        let naming = account(|account| account.plugin = "naming".to_owned());
+        world.desired.accounts.insert("cloud".to_owned(), naming);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let pair = world.cloud.our_pairs().pop().unwrap();
+        world.cloud.launch(&pair, &["i-7"]);
+        daemon.rotate().await;
+        daemon
+            .until("i-7 keeps the first", |key| {
+                let rotation = key.rotation.as_ref().unwrap();
+                key.hosts.iter().all(|host| host.lines == [2])
+                    && rotation.earlier == [1]
+                    && rotation.waiting.as_ref().is_some_and(|why| why.contains("i-7"))
+            })
+            .await;
+        let ring = daemon.key_ring.all.lock().unwrap().clone();
+        assert_eq!(
+            ring[&("web".to_owned(), 1)],
+            Offer::Everywhere,
+            "nobody knows the host key of i-7"
+        );
+        assert_eq!(world.cloud.our_pairs().len(), 2);
+        world.cloud.launch(&pair, &[]);
+        assert!(daemon.rest().await);
+        world.assert_one_generation(&daemon, &HOSTS);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_rotation_waits_for_its_network_and_says_so() {
+    run(async {
+        let world = world();
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.cloud.always(Some(super::cloud::Fault::Refuse(
+            keyferry_plugin::contract::ErrorKind::Unavailable,
+        )));
+        daemon.rotate().await;
+        let waits_for = |what: &'static str| {
+            move |key: &KeyStatus| {
+                let rotation = key.rotation.as_ref().unwrap();
+                rotation.waiting.as_ref().is_some_and(|why| why.contains(what))
+            }
+        };
+        daemon
+            .until(
+                "the provider cannot be reached",
+                waits_for("it waits for its provider"),
+            )
+            .await;
+        assert_eq!(daemon.status("web").state, KeyState::Loaded);
+        for host in HOSTS {
+            world.hosts.turn(host, false);
+        }
+        world.cloud.always(None);
+        daemon
+            .until("no host can be reached", waits_for("it waits for the network"))
+            .await;
+        assert_eq!(daemon.conditions(), [HostCondition::Parked; 3]);
+        for host in HOSTS {
+            world.hosts.turn(host, true);
+        }
+        assert!(daemon.rest().await);
+        world.assert_one_generation(&daemon, &HOSTS);
+        daemon.kill().await;
+    });
+}
