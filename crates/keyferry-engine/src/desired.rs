@@ -47,6 +47,8 @@ pub struct DaemonSettings {
     pub recovery: Option<Recovery>,
     /// `on_event`: a program that is started for each event; empty: none.
     pub on_event: Vec<String>,
+    /// `notify`: whether the desktop shows when a person is needed; none: yes, where there is one.
+    pub notify: Option<bool>,
 }
 
 /// `[recovery]` of `keyferry.toml`: the way into hosts when the private halves are gone.

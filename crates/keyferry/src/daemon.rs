@@ -26,7 +26,7 @@ use crate::exit::Exit;
 use crate::hosts::SshHosts;
 use crate::key_ring::AgentKeyRing;
 use crate::{
-    config_log, harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent, table,
+    config_log, events, harden, logging, paths, runtime_directory, service_manager, signals, ssh_agent, table,
 };
 
 /// Runs until SIGTERM or SIGINT.
@@ -113,6 +113,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         })
         .map_err(Error::Start)?;
         let holding = tokio::spawn(pass_holds_on(agent.clone(), engine.clone()));
+        let announcing = tokio::spawn(events::run(engine.snapshots(), wanted.clone()));
         let engine_reason = Arc::new(OnceLock::new());
         let control = Arc::new(Control {
             agent_socket: agent_socket.clone(),
@@ -134,7 +135,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
 
         service_manager::notify("STOPPING=1");
         tracing::info!("ending: the keys go with this process");
-        for task in [watching, telling, holding, answering, reloading] {
+        for task in [watching, telling, holding, announcing, answering, reloading] {
             task.abort();
         }
         engine_ended.abort();

@@ -2,7 +2,7 @@
 
 mod agent_keys;
 mod list;
-mod program;
+pub(crate) mod program;
 
 use std::env;
 use std::io;

@@ -16,6 +16,7 @@ mod config_log;
 mod control;
 mod daemon;
 mod error;
+mod events;
 mod exit;
 mod generated;
 mod harden;

@@ -196,9 +196,13 @@ fn a_rotation_is_planned_watched_undone_and_told() {
     let home = Home::new();
     home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
     let config = text(&fleet.ssh_config());
+    let told = home.path("events");
     home.write(
         "keyferry.toml",
-        &format!("[ssh]\ncommand = [\"ssh\", \"-F\", \"{config}\"]\n"),
+        &format!(
+            "on_event = [\"tee\", \"-a\", \"{}\"]\n[ssh]\ncommand = [\"ssh\", \"-F\", \"{config}\"]\n",
+            text(&told)
+        ),
     );
     let hosts = "hosts = [\"web-1\", \"web-2\"]\n[rotate]\nevery = \"30d\"\ngrace = \"1d\"\n";
     home.key("web", &format!("{KEY}{hosts}"));
@@ -306,4 +310,29 @@ fn a_rotation_is_planned_watched_undone_and_told() {
         &["only host of key web", "--force"],
     );
     succeeds(&daemon, &["status"], &["1 forgotten (web-2)"]);
+
+    let events = std::fs::read_to_string(&told).expect("on_event was told");
+    let events: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+        .collect();
+    let mut seen = Vec::new();
+    for event in &events {
+        assert_eq!(event["key"], "web");
+        let what = (
+            event["event"].as_str(),
+            event["generation"].as_u64(),
+            event["host"].as_str(),
+        );
+        seen.push(what);
+    }
+    for expected in [
+        (Some("generation_promoted"), Some(2), None),
+        (Some("rotation_finished"), Some(2), None),
+        (Some("host_parked"), Some(2), Some("web-2")),
+        (Some("generation_promoted"), Some(3), None),
+        (Some("host_reached"), Some(3), Some("web-2")),
+    ] {
+        assert!(seen.contains(&expected), "no {expected:?} in {seen:#?}");
+    }
 }

@@ -41,6 +41,7 @@ pub(super) fn check(text: &Text) -> Checked<DaemonSettings> {
                 .and_then(|item| walk.max_per_second(&item));
             settings.check_every = table.get("check_every").and_then(|item| walk.check_every(&item));
         }
+        settings.notify = root.get("notify").and_then(|item| walk.boolean(&item));
         if let Some(item) = root.get("on_event") {
             settings.on_event = walk.command(&item).unwrap_or_default();
         }
@@ -59,6 +60,7 @@ const KNOWN: &[&str] = &[
     "agent",
     "defaults",
     "network",
+    "notify",
     "on_event",
     "plugin_dirs",
     "plugins",

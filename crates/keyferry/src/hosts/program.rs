@@ -11,9 +11,20 @@ use tokio::process::{Child, Command};
 
 /// Runs a program with something on its standard input, as credential commands are: by argv, without a shell, in a cleared environment. What it says on standard
 /// error is not shown. The error follows `the command NAME`.
-pub(super) async fn run(argv: &[String], input: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, String> {
+pub(crate) async fn run(argv: &[String], input: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, String> {
+    run_with(argv, input, deadline, &[]).await
+}
+
+/// As [`run`], with these variables of the daemon's environment besides.
+pub(crate) async fn run_with(
+    argv: &[String],
+    input: Vec<u8>,
+    deadline: Duration,
+    variables: &[&str],
+) -> Result<Vec<u8>, String> {
     let (program, arguments) = argv.split_first().ok_or("has no name")?;
-    let environment = NAMES.iter().filter_map(|name| Some((name, env::var_os(name)?)));
+    let names = NAMES.iter().chain(variables);
+    let environment = names.filter_map(|name| Some((name, env::var_os(name)?)));
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
