@@ -169,8 +169,10 @@ pub enum Action {
     },
     /// Take lines of other public keys than ours off a host.
     TakeOffTrusted {
+        /// The key on whose hosts they stand.
+        key: String,
         /// With what keyferry logs in, which stays.
-        over: GenerationId,
+        over: Over,
         /// The host's address.
         host: String,
         /// Whose lines go, each `TYPE BASE64`; not empty.
@@ -278,6 +280,9 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
         planner.trusted(key);
         planner.replaced(key);
     }
+    for key in ledger.keys.keys() {
+        planner.trusted_of_an_ending_key(key);
+    }
     planner.revocations();
     planner.lends();
     planner.ends_of_grants();
@@ -327,11 +332,11 @@ impl Action {
             Self::Revoke { .. } => "",
             Self::PutTrusted { over, .. }
             | Self::Replace { over, .. }
-            | Self::TakeOffTrusted { over, .. }
             | Self::VerifyRecovery { over, .. } => &over.0,
             Self::Copy { key, .. }
             | Self::Create { key }
             | Self::ListHosts { key }
+            | Self::TakeOffTrusted { key, .. }
             | Self::Forget { key }
             | Self::Generate { key }
             | Self::Import { key } => key,

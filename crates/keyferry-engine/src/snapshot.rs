@@ -495,7 +495,7 @@ mod tests {
                     },
                     "drift": null, "regions": [], "rotation": null, "hosts": [],
                 }],
-                "accounts": [], "plugins": [], "files": [],
+                "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [],
             })
         );
     }

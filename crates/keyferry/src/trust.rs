@@ -134,9 +134,13 @@ pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
         return Ok(Exit::Fine);
     }
     let (mut revoked, mut own) = (Vec::new(), Vec::new());
-    if !hosts.is_empty() || !preview.own.is_empty() {
+    let mut parts: Vec<Vec<String>> = hosts.chunks(AT_ONCE).map(<[String]>::to_vec).collect();
+    if parts.is_empty() && !preview.own.is_empty() {
+        parts.push(Vec::new());
+    }
+    for hosts in parts {
         let request = TrustRequest::Revoke {
-            selector,
+            selector: selector.clone(),
             hosts,
             accept_loss: arguments.accept_loss.clone(),
         };
@@ -144,7 +148,10 @@ pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
             TrustAnswer::Revoked {
                 revoked: some,
                 own: of_ours,
-            } => (revoked, own) = (some, of_ours),
+            } => {
+                revoked.extend(some);
+                own.extend(of_ours);
+            }
             other => return under_way(other, "keyferry grant --list"),
         }
     }
@@ -279,5 +286,7 @@ fn is_grant(line: &TrustedStatus) -> bool {
     line.purpose == Purpose::Grant
 }
 
+/// Hosts in one request: far below the longest that the daemon reads.
+const AT_ONCE: usize = 200;
 /// Many times the longest public key.
 const LARGEST: usize = 64 * 1024;

@@ -105,3 +105,46 @@ fn a_person_has_it_tried_and_names_another_one() {
     assert!(!has(&scene, &second_key));
     scene.assert_logs_in("web-1");
 }
+
+#[test]
+fn a_key_that_is_retired_takes_those_with_it_that_it_let_in() {
+    let fleet = Fleet::of_shells(&[Shell::Dash]);
+    let (agent, recovery) = identity(&fleet, "recovery");
+    let (_, friend) = identity(&fleet, "friend");
+    let scene = Scene::of(fleet, &Options::default());
+    scene.home.write(
+        "keyferry.toml",
+        &settings(&scene.fleet, "recovery", agent.socket()),
+    );
+    scene.deploy("web", LONG_GRACE);
+    let output = scene.daemon.keyferry(&["recover", "--all"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let file = scene.fleet.path("friend.pub").display().to_string();
+    let output = scene
+        .daemon
+        .keyferry(&["grant", &file, "--key", "web", "--for", "1d"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = scene.daemon.keyferry(&["revoke", "web", "--yes"]);
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        said(&output),
+        scene.daemon.log()
+    );
+    wait::until(
+        "nothing of the key is left but the way back",
+        2 * DEADLINE,
+        || {
+            let lines = scene.fleet.host("web-1").keys();
+            let ours: Vec<_> = lines
+                .iter()
+                .filter(|line| line.comment.starts_with("keyferry "))
+                .collect();
+            (ours.len() == 1 && ours[0].public_key == recovery).then_some(())
+        },
+    );
+    assert!(!has(&scene, &friend));
+    wait::until("its pair is deleted", DEADLINE, || {
+        scene.pairs().is_empty().then_some(())
+    });
+}

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::places::Planner;
-use super::{Action, GenerationId, Subject};
+use super::{Action, GenerationId, Over, Subject};
 use crate::desired::KeySpec;
-use crate::ledger::{HostState, PlacementState, Purpose, RevocationState, Trusted};
+use crate::ledger::{HostRow, HostState, PlacementState, Purpose, RevocationState, Trusted};
 
 mod replaced;
 
@@ -33,6 +33,13 @@ impl Planner<'_> {
         let Some(spec) = self.desired.keys.get(key) else {
             return;
         };
+        // Most keys have none of it, and many hosts.
+        let is_nothing = self.desired.daemon.recovery.is_none()
+            && spec.deploy.also_trust.is_empty()
+            && self.ledger.trusted_of(key).next().is_none();
+        if is_nothing {
+            return;
+        }
         let planned = self
             .plan
             .actions
@@ -151,10 +158,76 @@ impl Planner<'_> {
             }
         }
         (!gone.is_empty()).then(|| Action::TakeOffTrusted {
-            over,
+            key: key.to_owned(),
+            over: Over::Generation(over),
             host: host.to_owned(),
             public_keys: gone,
         })
+    }
+
+    /// A key that ends takes those with it that were let in beside it, over a login that stays. The recovery identity stays
+    /// in where no other key has put it there too: it may be all that logs in.
+    pub(super) fn trusted_of_an_ending_key(&mut self, key: &str) {
+        let row = self.ledger.key(key);
+        if row.retire_asked_at.is_none() || row.paused_at.is_some() || row.held_at.is_some() {
+            return;
+        }
+        let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for row in self.ledger.trusted_of(key) {
+            let may_go = row.state == PlacementState::Removing
+                || row.purpose != Purpose::Recovery
+                || self.ledger.trusted.values().any(|other| {
+                    let is_same = other.host == row.host && other.public_key == row.public_key;
+                    is_same && other.key != row.key && other.is_there() && !self.ends(&other.key)
+                });
+            if may_go {
+                hosts.entry(&row.host).or_default().push(row.public_key.clone());
+            }
+        }
+        let spec = self.desired.keys.get(key);
+        for (host, public_keys) in hosts {
+            let Some(over) = self.entry_of_others(key, host, &public_keys) else {
+                continue;
+            };
+            let state = self.ledger.hosts.get(host).map(|row| row.state);
+            let is_fit = !matches!(state, Some(HostState::Blocked | HostState::Forgotten));
+            let subject = Subject::Trusted(key.to_owned(), host.to_owned());
+            if is_fit && !self.is_busy(host) && self.is_open(&subject, spec, None) {
+                self.taken.insert(host.to_owned());
+                self.plan.actions.push(Action::TakeOffTrusted {
+                    key: key.to_owned(),
+                    over,
+                    host: host.to_owned(),
+                    public_keys,
+                });
+            }
+        }
+    }
+
+    /// A login at a host that stays when a key and these others are gone.
+    fn entry_of_others(&self, key: &str, host: &str, going: &[String]) -> Option<Over> {
+        let mut others = self.ledger.placements.values().filter(|placement| {
+            placement.host == host
+                && placement.key != key
+                && placement.state == PlacementState::Verified
+                && self.is_in_agent(&placement.key, placement.n)
+                && !self.ledger.is_held(&placement.key)
+                && !self.ends(&placement.key)
+        });
+        if let Some(other) = others.next() {
+            return Some(Over::Generation((other.key.clone(), other.n)));
+        }
+        let identity = &self.desired.daemon.recovery.as_ref()?.public_key;
+        let logs_in = self.observed.recovery_verified.contains_key(host);
+        let may_sign = !needs_touch(identity) || self.observed.recovering.contains_key(host);
+        (logs_in && may_sign && !going.contains(identity)).then_some(Over::Recovery)
+    }
+
+    fn ends(&self, key: &str) -> bool {
+        self.ledger
+            .keys
+            .get(key)
+            .is_some_and(|row| row.retire_asked_at.is_some())
     }
 
     fn is_ours(&self, key: &str, public_key: &str) -> bool {
@@ -197,6 +270,8 @@ impl Planner<'_> {
         let mut free = REVOKED_AT_ONCE.saturating_sub(self.observed.revoking.len());
         for row in self.ledger.revocations.values() {
             let is_wanted = matches!(row.state, RevocationState::Asked | RevocationState::Removing);
+            let is_forgotten = |host: &HostRow| host.state == HostState::Forgotten;
+            let is_wanted = is_wanted && !self.ledger.hosts.get(&row.host).is_some_and(is_forgotten);
             let subject = Subject::Revocation(row.host.clone());
             if !is_wanted || free == 0 || self.is_busy(&row.host) || !self.is_open(&subject, None, None) {
                 continue;

@@ -355,13 +355,7 @@ impl Engine {
             hosts.retain(|host| self.state_of(host) != HostState::Forgotten);
         }
         let new = hosts.iter().filter(|host| !self.view.hosts.contains_key(*host));
-        let host_rows = new.map(|host| HostRow {
-            address: host.clone(),
-            pinned_host_key: None,
-            state: HostState::New,
-            since: now,
-            note: None,
-        });
+        let host_rows = new.map(|host| new_host(host, now));
         let host_rows = host_rows.collect();
         let rows = hosts.into_iter().map(|host| Trusted {
             key: key.to_owned(),
@@ -587,7 +581,15 @@ impl Engine {
         });
         let revocations: Vec<Revocation> = revocations.collect();
         let ids = revocations.iter().map(Revocation::id).collect();
+        // So that a host can be given up that nobody has had to do with, and one is looked at that was given up.
+        let rows = revocations
+            .iter()
+            .filter_map(|row| match self.view.hosts.get(&row.host) {
+                Some(known) => (known.state == HostState::Forgotten).then(|| self.opened(known)),
+                None => Some(new_host(&row.host, now)),
+            });
         let write = Write {
+            hosts: rows.collect(),
             trusted,
             revocations,
             ..Write::default()
@@ -721,6 +723,16 @@ impl Engine {
             recovery_verified_at: verified_at.map(Timestamp::from_ms),
             error,
         })
+    }
+}
+
+fn new_host(address: &str, now: i64) -> HostRow {
+    HostRow {
+        address: address.to_owned(),
+        pinned_host_key: None,
+        state: HostState::New,
+        since: now,
+        note: None,
     }
 }
 

@@ -87,7 +87,7 @@ impl Engine {
         Ok(())
     }
 
-    fn staying(&self, over: &Over) -> Option<Identity> {
+    pub(super) fn staying(&self, over: &Over) -> Option<Identity> {
         match over {
             Over::Generation(id) => self.identity(id),
             Over::Recovery => self.recovery_identity(),

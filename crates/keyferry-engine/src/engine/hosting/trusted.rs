@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::failure::Failure;
 use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, Trusted, TrustedId, Write};
-use crate::plan::{GenerationId, Subject, needs_touch, trusted_options};
+use crate::plan::{GenerationId, Over, Subject, needs_touch, trusted_options};
 
 mod replacing;
 
@@ -85,7 +85,7 @@ impl Engine {
             changed_at: self.clock.now().wall_ms(),
             note: None,
         };
-        let effects = self.intents(EffectKind::Put, &host, std::iter::once(over.clone()));
+        let effects = self.intents(EffectKind::PutTrusted, &host, std::iter::once(over.clone()));
         let write = Write {
             hosts: vec![self.host_row(&host)],
             trusted: vec![row],
@@ -106,15 +106,19 @@ impl Engine {
 
     pub(super) async fn begin_taking_off_trusted(
         &mut self,
-        over: GenerationId,
+        key: String,
+        over: Over,
         host: String,
         public_keys: Vec<String>,
     ) -> Result<(), EngineError> {
-        let Some(identity) = self.identity(&over) else {
-            self.has_no_public_half(&over, &host);
+        let id = match &over {
+            Over::Generation(id) => id.clone(),
+            Over::Recovery => (key.clone(), self.view.key(&key).last_n),
+        };
+        let Some(identity) = self.staying(&over) else {
+            self.trusted_failed(&key, &host, &no_agent());
             return Ok(());
         };
-        let key = over.0.clone();
         let rows = public_keys.into_iter().filter_map(|public_key| {
             self.view
                 .trusted
@@ -134,7 +138,7 @@ impl Engine {
             changed_at,
             ..row.clone()
         });
-        let effects = self.intents(EffectKind::TakeOff, &host, std::iter::once(over.clone()));
+        let effects = self.intents(EffectKind::TakeOffTrusted, &host, [id]);
         let write = Write {
             trusted: removing.collect(),
             effects: effects.clone(),

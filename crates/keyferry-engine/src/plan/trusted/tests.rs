@@ -11,7 +11,7 @@ use crate::ledger::{
     Generation, GenerationState, HostRow, HostState, KeyRow, LedgerView, Placement, PlacementState, Purpose,
     Revocation, RevocationState, Selector, Stage, Trusted,
 };
-use crate::plan::{Action, Observed, plan, trusted_options};
+use crate::plan::{Action, Observed, Over, plan, trusted_options};
 
 pub(super) const HOSTS: [&str; 3] = ["deploy@web-1", "deploy@web-2", "deploy@web-3"];
 const NOW: i64 = 1_795_318_609_000;
@@ -402,6 +402,72 @@ fn what_is_lost_is_lent_to_until_a_key_logs_in() {
 }
 
 #[test]
+fn a_key_that_ends_takes_those_with_it_that_it_let_in_over_a_login_that_stays() {
+    let mut world = World::new();
+    world.recover_with(Some(1));
+    world.spec(|spec| spec.deploy.also_trust = vec![public_key(5)]);
+    world.trust(
+        HOSTS[0],
+        7,
+        Purpose::Grant,
+        PlacementState::Placing,
+        Some(NOW + 1_000),
+    );
+    world.succeed_until_nothing_is_left();
+    world.ledger.keys.get_mut("web").unwrap().retire_asked_at = Some(NOW);
+    let of_others = |world: &World| -> Vec<Action> {
+        let actions = world.actions().into_iter();
+        actions
+            .filter(|action| matches!(action, Action::TakeOffTrusted { .. }))
+            .collect()
+    };
+    // Its own lines go first, over whatever stays; nothing is known to.
+    assert_eq!(of_others(&world), []);
+    world.ledger.placements.clear();
+    assert_eq!(
+        of_others(&world),
+        [],
+        "the recovery identity was not seen to log in"
+    );
+    world.observed.recovery_verified.insert(HOSTS[0].to_owned(), NOW);
+    let expected = Action::TakeOffTrusted {
+        key: "web".to_owned(),
+        over: Over::Recovery,
+        host: HOSTS[0].to_owned(),
+        public_keys: vec![public_key(5), public_key(7)],
+    };
+    assert_eq!(of_others(&world), [expected], "and the recovery identity stays");
+    for action in of_others(&world) {
+        world.succeed(action);
+    }
+    assert_eq!(of_others(&world), []);
+    // Another key that has it there too, and logs in.
+    world.observed.in_agent.insert(("db".to_owned(), 1));
+    let row = Trusted {
+        key: "db".to_owned(),
+        ..world.ledger.trusted[&("web".to_owned(), HOSTS[0].to_owned(), public_key(1))].clone()
+    };
+    world.ledger.trusted.insert(row.id(), row);
+    let placement = Placement {
+        key: "db".to_owned(),
+        n: 1,
+        host: HOSTS[0].to_owned(),
+        state: PlacementState::Verified,
+        verified_at: Some(NOW),
+        line: None,
+        file_hash: None,
+        changed_at: NOW,
+    };
+    world.ledger.placements.insert(placement.id(), placement);
+    let taken = of_others(&world);
+    assert!(
+        matches!(&taken[..], [Action::TakeOffTrusted { over: Over::Generation((key, 1)), public_keys, .. }]
+            if key == "db" && *public_keys == [public_key(1)]),
+        "{taken:?}"
+    );
+}
+
+#[test]
 fn revocations_are_done_one_at_a_host() {
     let mut world = World::new();
     for selector in [Selector::Owner("li".to_owned()), Selector::Key("web".to_owned())] {
@@ -493,7 +559,9 @@ proptest! {
             let host = action.host().unwrap();
             prop_assert!(hosts.insert(host.to_owned()), "one at a host: {:?}", actions);
             prop_assert!(!world.observed.host_tasks.contains_key(host));
-            let (Action::PutTrusted { over, .. } | Action::TakeOffTrusted { over, .. } | Action::VerifyRecovery { over, .. }) = action
+            let (Action::PutTrusted { over, .. }
+            | Action::TakeOffTrusted { over: Over::Generation(over), .. }
+            | Action::VerifyRecovery { over, .. }) = action
             else {
                 continue;
             };
