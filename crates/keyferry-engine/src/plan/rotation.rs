@@ -67,8 +67,7 @@ impl<'a> Rotation<'a> {
         let active = observed.loaded.get(key).copied();
         let staged = ledger
             .originals(key)
-            .filter(|row| row.stage == Stage::Staged && Some(row.n) != active && planner.is_in_agent(key, row.n))
-            .next_back()
+            .rfind(|row| row.stage == Stage::Staged && Some(row.n) != active && planner.is_in_agent(key, row.n))
             .map(|row| row.n);
         let (key_hosts, placed) = gather(listed, ledger, key);
         let mut rotation = Self {

@@ -96,7 +96,7 @@ impl Engine {
 
     /// What failed at hosts is tried now, beginning with a login.
     pub(super) fn try_again(&mut self, hosts: &BTreeSet<String>) {
-        let is_meant = |subject: &Subject| matches!(subject, Subject::Host(_, host) if hosts.contains(host));
+        let is_meant = |subject: &Subject| subject.host().is_some_and(|host| hosts.contains(host));
         self.observed.retries.retain(|subject, _| !is_meant(subject));
         self.observed
             .refused_logins
@@ -114,10 +114,7 @@ impl Engine {
             meant.extend(self.logins(name)?);
         }
         if names.is_empty() {
-            let failed = self.observed.retries.keys().filter_map(|subject| match subject {
-                Subject::Host(_, host) => Some(host.clone()),
-                _ => None,
-            });
+            let failed = self.observed.retries.keys().filter_map(Subject::host).map(str::to_owned);
             let waiting = self
                 .view
                 .hosts
@@ -188,7 +185,7 @@ impl Engine {
                 })
                 .collect(),
         };
-        let row = self.view.hosts.get(&host).cloned().unwrap_or_else(|| HostRow {
+        let row = self.view.hosts.get(&host).cloned().unwrap_or(HostRow {
             address: host,
             pinned_host_key: None,
             state: HostState::New,

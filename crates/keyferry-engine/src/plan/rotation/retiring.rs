@@ -66,10 +66,12 @@ impl<'a> Planner<'a> {
         self.wake(asked.saturating_add(INSTANCES_AGE));
         let instances = named(&kept);
         let key = rotation.key;
+        let only = if rotation.retiring { "" } else { " --earlier" };
         self.rotation_waits(
             rotation,
             &format!(
-                "generation {n} is kept for {instances}, launched with it: keyferry retire {key} --accept-loss INSTANCE gives one up"
+                "generation {n} is kept for {instances}, launched with it: keyferry retire {key}{only} --accept-loss \
+                 INSTANCE gives one up"
             ),
         );
         true
