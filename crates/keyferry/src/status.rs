@@ -147,7 +147,17 @@ fn describe(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<us
                 .plugins
                 .iter()
                 .filter_map(|plugin| Some((format!("plugin {}", plugin.name), plugin.error.as_ref()?))),
-        );
+        )
+        .chain(snapshot.trusted.iter().filter_map(|line| {
+            // What waits for the key itself is said of that.
+            let error = line.error.as_ref().filter(|error| error.kind != "waiting")?;
+            let purpose = line.purpose.name();
+            Some((format!("key {} at {} ({purpose})", line.key, line.host), error))
+        }))
+        .chain(snapshot.revoked.iter().filter_map(|row| {
+            let subject = format!("lines of {} on {}", row.lines_of, row.host);
+            Some((subject, row.error.as_ref()?))
+        }));
     // One account without credentials would else say the same once for each of its keys.
     let mut groups: Vec<(Vec<String>, &StatusError)> = Vec::new();
     for (subject, error) in problems {

@@ -234,7 +234,7 @@ impl Engine {
     fn reached(&mut self, host: &str) {
         let unreachable = HostErrorKind::Unreachable.name();
         self.observed.retries.retain(|subject, retry| {
-            !matches!(subject, Subject::Host(_, at) if at == host) || retry.error.kind != unreachable
+            subject.host() != Some(host) || retry.error.kind != unreachable
         });
     }
 

@@ -94,6 +94,19 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The host, of what is done on one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Host(_, host) | Self::Revocation(host) | Self::Trusted(_, host) => Some(host),
+            Self::Copying(..)
+            | Self::Generation(..)
+            | Self::HostList(_)
+            | Self::Instances(..)
+            | Self::Making(_)
+            | Self::Publishing(_) => None,
+        }
+    }
+
     /// The key.
     pub fn key(&self) -> &str {
         match self {

@@ -114,7 +114,12 @@ impl Engine {
             meant.extend(self.logins(name)?);
         }
         if names.is_empty() {
-            let failed = self.observed.retries.keys().filter_map(Subject::host).map(str::to_owned);
+            let failed = self
+                .observed
+                .retries
+                .keys()
+                .filter_map(Subject::host)
+                .map(str::to_owned);
             let waiting = self
                 .view
                 .hosts

@@ -75,6 +75,7 @@ impl Engine {
             }
             (RevokingStep::TakeOff(_), Ok(Reply::Removed { .. })) => {
                 tracing::info!(host, lines = %revoking.id.1, "revoked");
+                self.reached(&host);
                 self.observed.retries.remove(&Subject::Revocation(host));
                 self.settle_revocation(row, RevocationState::Removed, None).await
             }

@@ -427,6 +427,7 @@ impl Engine {
     fn trusted_fares_well(&mut self, key: &str, host: &str) {
         let subject = Subject::Trusted(key.to_owned(), host.to_owned());
         self.observed.retries.remove(&subject);
+        self.reached(host);
     }
 
     fn trusted_failed(&mut self, key: &str, host: &str, error: &HostError) {

@@ -322,7 +322,7 @@ fn an_old_recovery_identity_stays_until_the_new_one_was_seen() {
             } = &action
             {
                 assert_eq!(*public_keys, [public_key(1)]);
-                assert!(world.there(&host).contains(&(public_key(2), "verified")));
+                assert!(world.there(host).contains(&(public_key(2), "verified")));
                 seen_gone += 1;
             }
             world.succeed(action);
