@@ -67,7 +67,9 @@ impl<'a> Rotation<'a> {
         let active = observed.loaded.get(key).copied();
         let staged = ledger
             .originals(key)
-            .rfind(|row| row.stage == Stage::Staged && Some(row.n) != active && planner.is_in_agent(key, row.n))
+            .rfind(|row| {
+                row.stage == Stage::Staged && Some(row.n) != active && planner.is_in_agent(key, row.n)
+            })
             .map(|row| row.n);
         let (key_hosts, placed) = gather(listed, ledger, key);
         let mut rotation = Self {
@@ -143,7 +145,9 @@ impl<'a> Rotation<'a> {
     pub(super) fn is_accepted(&self, what: &str) -> bool {
         let accepted = self.row.and_then(|row| row.accepted_loss.as_deref());
         accepted.is_some_and(|accepted| {
-            accepted.split_whitespace().any(|accepted| accepted == "all" || accepted == what)
+            accepted
+                .split_whitespace()
+                .any(|accepted| accepted == "all" || accepted == what)
         })
     }
 
@@ -194,7 +198,11 @@ impl<'a> Planner<'a> {
 
     /// Says why a rotation does not go on; what was said first stays in front.
     pub(super) fn rotation_waits(&mut self, rotation: &Rotation<'_>, reason: &str) {
-        let said = self.plan.rotations_wait.entry(rotation.key.to_owned()).or_default();
+        let said = self
+            .plan
+            .rotations_wait
+            .entry(rotation.key.to_owned())
+            .or_default();
         if said.contains(reason) {
             return;
         }

@@ -88,7 +88,11 @@ pub(super) fn warnings(
 
 fn condition(row: &HostRow) -> Option<String> {
     let since = Timestamp::from_ms(row.since);
-    let note = row.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+    let note = row
+        .note
+        .as_deref()
+        .map(|note| format!(": {note}"))
+        .unwrap_or_default();
     match row.state {
         HostState::Parked => Some(format!(
             "{} cannot be reached since {since}, and keeps the generation last seen there{note}",

@@ -84,13 +84,16 @@ impl<'a> Planner<'a> {
         }
         if !missing.is_empty() {
             let hosts = named(&missing);
-            return Some(format!("generation {active} was not seen to log in at {hosts} yet"));
+            return Some(format!(
+                "generation {active} was not seen to log in at {hosts} yet"
+            ));
         }
         if verified == 0 {
             return Some("none of its hosts can be reached".to_owned());
         }
         let live = self.live_generations(rotation);
-        (live >= MAX_LIVE).then(|| format!("{live} generations of it are in use already: the older ones have to go first"))
+        (live >= MAX_LIVE)
+            .then(|| format!("{live} generations of it are in use already: the older ones have to go first"))
     }
 
     /// Generations in use, but for those that are kept for parked hosts alone.

@@ -13,7 +13,9 @@ impl<'a> Planner<'a> {
         let mut left: Vec<&str> = Vec::new();
         for host in &rotation.hosts {
             let lines = rotation.on(host).iter();
-            let lines: Vec<_> = lines.map(|placement| (placement.key.clone(), placement.n)).collect();
+            let lines: Vec<_> = lines
+                .map(|placement| (placement.key.clone(), placement.n))
+                .collect();
             if lines.is_empty() {
                 continue;
             }
@@ -53,7 +55,12 @@ impl<'a> Planner<'a> {
                 && !self.ledger.is_held(&placement.key)
         });
         // Rather one of a key that stays than one of a key that ends too.
-        let ends = |key: &str| self.ledger.keys.get(key).is_some_and(|row| row.retire_asked_at.is_some());
+        let ends = |key: &str| {
+            self.ledger
+                .keys
+                .get(key)
+                .is_some_and(|row| row.retire_asked_at.is_some())
+        };
         let other = others.min_by_key(|placement| ends(&placement.key));
         if let Some(other) = other {
             return Some(Over::Generation((other.key.clone(), other.n)));

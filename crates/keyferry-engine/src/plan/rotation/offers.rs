@@ -1,5 +1,7 @@
 //! To whom each generation in the agent is offered: every host keeps being offered what was last seen to log in there.
 
+use std::collections::HashSet;
+
 use super::{HostFacts, Rotation};
 use crate::engine::Offer;
 use crate::ledger::{Placement, PlacementState};
@@ -14,7 +16,10 @@ struct Need<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn offer(&mut self, rotation: &Rotation<'a>) {
         let key = rotation.key.to_owned();
-        let in_agent = self.observed.in_agent.range((key.clone(), 0)..=(key.clone(), u64::MAX));
+        let in_agent = self
+            .observed
+            .in_agent
+            .range((key.clone(), 0)..=(key.clone(), u64::MAX));
         let mut in_agent: Vec<u64> = in_agent.map(|(_, n)| *n).collect();
         if let Some(active) = rotation.active
             && !in_agent.contains(&active)
@@ -36,7 +41,10 @@ impl<'a> Planner<'a> {
             .map(|need| need.n)
             .collect();
         for &n in &in_agent {
-            if Some(n) != rotation.active && Some(n) != rotation.staged && self.may_be_wanted_elsewhere(rotation, n) {
+            if Some(n) != rotation.active
+                && Some(n) != rotation.staged
+                && self.may_be_wanted_elsewhere(rotation, n)
+            {
                 everywhere.push(n);
             }
         }
@@ -44,12 +52,11 @@ impl<'a> Planner<'a> {
         // one of those is needed too is nobody's alone.
         loop {
             let before = everywhere.len();
+            let is_open = |n: u64| Some(n) == rotation.active || everywhere.contains(&n);
+            let open = needs.iter().filter(|need| is_open(need.n));
+            let shared: HashSet<Option<&[u8]>> = open.map(|need| need.host_key).collect();
             for need in &needs {
-                let is_shared = needs.iter().any(|other| {
-                    other.host_key == need.host_key
-                        && (Some(other.n) == rotation.active || everywhere.contains(&other.n))
-                });
-                if is_shared && !everywhere.contains(&need.n) {
+                if shared.contains(&need.host_key) && !everywhere.contains(&need.n) {
                     everywhere.push(need.n);
                 }
             }
@@ -107,7 +114,8 @@ fn needed<'r>(
     in_agent: &'r [u64],
 ) -> impl Iterator<Item = u64> + use<'r> {
     let offered = move |n: u64| in_agent.contains(&n) && Some(n) != rotation.staged;
-    let is_verified = |placement: &&&Placement| placement.state == PlacementState::Verified && offered(placement.n);
+    let is_verified =
+        |placement: &&&Placement| placement.state == PlacementState::Verified && offered(placement.n);
     let placements = rotation.on(host);
     let is_active = |placement: &Placement| Some(placement.n) == rotation.active;
     let sure = placements

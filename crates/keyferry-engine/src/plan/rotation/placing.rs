@@ -86,7 +86,11 @@ impl<'a> Planner<'a> {
 
     /// How many hosts are being worked on for a key.
     pub(in crate::plan) fn busy_hosts(&self, key: &str) -> usize {
-        self.observed.host_tasks.values().filter(|busy| *busy == key).count()
+        self.observed
+            .host_tasks
+            .values()
+            .filter(|busy| *busy == key)
+            .count()
     }
 
     /// Whether something is being done on a host, or is about to be.

@@ -58,16 +58,18 @@ fn lives() -> impl Strategy<Value = Life> {
         proptest::collection::vec(place, HOSTS.len()),
         any::<[bool; 4]>(),
     )
-        .prop_map(|(stage, state, in_agent, in_hand, promoted_days_ago, instances, places, refused)| Life {
-            stage,
-            state,
-            in_agent,
-            in_hand: in_hand && !in_agent,
-            promoted_days_ago,
-            instances,
-            places,
-            refused,
-        })
+        .prop_map(
+            |(stage, state, in_agent, in_hand, promoted_days_ago, instances, places, refused)| Life {
+                stage,
+                state,
+                in_agent,
+                in_hand: in_hand && !in_agent,
+                promoted_days_ago,
+                instances,
+                places,
+                refused,
+            },
+        )
 }
 
 /// What the user and the file say of a key.
@@ -90,25 +92,42 @@ struct Wish {
 fn wishes() -> impl Strategy<Value = Wish> {
     let failure = proptest::option::weighted(0.3, (any::<bool>(), 0u64..2));
     (
-        (prop::bool::weighted(0.9), 0usize..=4, any::<bool>(), 0usize..4, 1usize..4),
-        (prop::bool::weighted(0.1), prop::bool::weighted(0.1), any::<bool>()),
+        (
+            prop::bool::weighted(0.9),
+            0usize..=4,
+            any::<bool>(),
+            0usize..4,
+            1usize..4,
+        ),
+        (
+            prop::bool::weighted(0.1),
+            prop::bool::weighted(0.1),
+            any::<bool>(),
+        ),
         (prop::bool::weighted(0.2), any::<bool>(), any::<bool>()),
         [failure.clone(), failure.clone(), failure.clone(), failure],
     )
-        .prop_map(|((has_file, listed, rotates, canary, at_once), (held, paused, asked), (retires, accepts, lists), failures)| Wish {
-            has_file,
-            listed,
-            rotates,
-            canary,
-            at_once,
-            held,
-            paused,
-            asked,
-            retires,
-            accepts,
-            failures,
-            lists,
-        })
+        .prop_map(
+            |(
+                (has_file, listed, rotates, canary, at_once),
+                (held, paused, asked),
+                (retires, accepts, lists),
+                failures,
+            )| Wish {
+                has_file,
+                listed,
+                rotates,
+                canary,
+                at_once,
+                held,
+                paused,
+                asked,
+                retires,
+                accepts,
+                failures,
+                lists,
+            },
+        )
 }
 
 fn world_of_hosts() -> impl Strategy<Value = World> {
@@ -120,7 +139,10 @@ fn world_of_hosts() -> impl Strategy<Value = World> {
             ledger: LedgerView::default(),
             observed: Observed::default(),
         };
-        world.desired.accounts.insert("account".to_owned(), account("account", None));
+        world
+            .desired
+            .accounts
+            .insert("account".to_owned(), account("account", None));
         for ((state, pinned, busy), (name, number)) in hosts.into_iter().zip(HOSTS.into_iter().zip(0u8..)) {
             let row = HostRow {
                 address: name.to_owned(),
@@ -155,7 +177,10 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
     let now = later().wall_ms();
     if wish.has_file {
         let mut spec = KeySpec::clone(&spec(name, GeneratedBy::Keyferry, true));
-        let listed = HOSTS[..wish.listed].iter().map(|host| (*host).to_owned()).collect();
+        let listed = HOSTS[..wish.listed]
+            .iter()
+            .map(|host| (*host).to_owned())
+            .collect();
         spec.hosts = Some(HostList::Listed(listed));
         spec.rotate = wish.rotates.then_some(Rotate {
             every: Duration::from_secs(20 * 86_400),
@@ -181,7 +206,9 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
         world.observed.can_list_instances.insert("account".to_owned());
     }
     for (host, failure) in HOSTS.iter().zip(&wish.failures) {
-        let Some((is_refused, wait)) = failure else { continue };
+        let Some((is_refused, wait)) = failure else {
+            continue;
+        };
         let mut error = error();
         error.kind = if *is_refused { "refused" } else { "unreachable" }.to_owned();
         let retry = Retry {
@@ -192,7 +219,10 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
             account: None,
             error,
         };
-        world.observed.retries.insert(Subject::Host(name.to_owned(), (*host).to_owned()), retry);
+        world
+            .observed
+            .retries
+            .insert(Subject::Host(name.to_owned(), (*host).to_owned()), retry);
     }
     for (life, n) in lives.into_iter().zip(1..) {
         let mut row = generation(name, n, life.state);
@@ -200,7 +230,11 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
         row.promoted_at = (life.stage != Stage::Staged).then_some(now - life.promoted_days_ago * DAY);
         row.superseded_at = (life.stage == Stage::Earlier).then_some(now - life.promoted_days_ago * DAY / 2);
         let id = row.id();
-        let never_loaded = [GenerationState::Requested, GenerationState::Unwanted, GenerationState::Doubtful];
+        let never_loaded = [
+            GenerationState::Requested,
+            GenerationState::Unwanted,
+            GenerationState::Doubtful,
+        ];
         let is_usable = !never_loaded.contains(&life.state);
         if life.in_agent && is_usable {
             world.observed.in_agent.insert(id.clone());
@@ -212,11 +246,16 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
         }
         if let Some(named) = life.instances {
             let names = named.then(|| "i-1".to_owned()).into_iter().collect();
-            world.observed.instances.insert(id.clone(), (names, later().uptime - 5));
+            world
+                .observed
+                .instances
+                .insert(id.clone(), (names, later().uptime - 5));
         }
         world.ledger.generations.insert(id.clone(), row);
         for ((host, place), refused) in HOSTS.iter().zip(life.places).zip(life.refused) {
-            let Some((state, was_seen, days_ago)) = place else { continue };
+            let Some((state, was_seen, days_ago)) = place else {
+                continue;
+            };
             let is_verified = state == PlacementState::Verified;
             let row = Placement {
                 key: name.to_owned(),
@@ -238,13 +277,18 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
 
 /// Whether a login over a generation was seen at a host and nothing speaks against it.
 fn logs_in(world: &World, id: &GenerationId, host: &str) -> bool {
-    let placement = world.ledger.placements.get(&(id.0.clone(), id.1, host.to_owned()));
+    let placement = world
+        .ledger
+        .placements
+        .get(&(id.0.clone(), id.1, host.to_owned()));
     placement.is_some_and(|row| row.state == PlacementState::Verified) && world.observed.in_agent.contains(id)
 }
 
 /// What a client that logs in to a host is offered of a key.
 pub(super) fn offered(plan: &Plan, key: &str, host_key: Option<&[u8]>) -> Vec<u64> {
-    let of_key = plan.offers.range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX));
+    let of_key = plan
+        .offers
+        .range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX));
     let (mut to, mut everywhere) = (Vec::new(), Vec::new());
     for ((_, n), offer) in of_key {
         match offer {

@@ -12,7 +12,9 @@ impl World {
         match &action {
             Action::Put { id, .. } => {
                 self.placed(id, &host, PlacementState::Placing);
-                self.observed.refused_logins.remove(&(id.0.clone(), id.1, host.clone()));
+                self.observed
+                    .refused_logins
+                    .remove(&(id.0.clone(), id.1, host.clone()));
             }
             Action::TakeOff { lines, .. } => {
                 for id in lines {
@@ -35,8 +37,15 @@ impl World {
         }
         match action {
             Action::Put { id, .. } => _ = real.lines.insert(id.clone()),
-            Action::TakeOff { over: Over::Generation(over), lines, .. } if real.lines.contains(over) => {
-                assert!(self.observed.in_agent.contains(over), "nothing signs for {over:?}");
+            Action::TakeOff {
+                over: Over::Generation(over),
+                lines,
+                ..
+            } if real.lines.contains(over) => {
+                assert!(
+                    self.observed.in_agent.contains(over),
+                    "nothing signs for {over:?}"
+                );
                 assert!(!lines.contains(over));
                 real.lines.retain(|line| !lines.contains(line));
             }
@@ -60,7 +69,11 @@ impl World {
         };
         let row = HostRow {
             address: host.clone(),
-            pinned_host_key: self.ledger.hosts.get(&host).and_then(|row| row.pinned_host_key.clone()),
+            pinned_host_key: self
+                .ledger
+                .hosts
+                .get(&host)
+                .and_then(|row| row.pinned_host_key.clone()),
             state,
             since: 0,
             note: None,
@@ -88,14 +101,23 @@ impl World {
                 if self.hosts[&host].lines.contains(&id) && self.observed.in_agent.contains(&id) {
                     self.placed(&id, &host, PlacementState::Verified);
                     let number = host.as_bytes()[1];
-                    self.ledger.hosts.get_mut(&host).expect("it was written").pinned_host_key = Some(vec![number]);
+                    self.ledger
+                        .hosts
+                        .get_mut(&host)
+                        .expect("it was written")
+                        .pinned_host_key = Some(vec![number]);
                     self.observed.refused_logins.remove(&login);
                     self.observed.retries.remove(&subject);
                     self.observed.retries.retain(|subject, retry| {
-                        !matches!(subject, Subject::Host(_, at) if *at == host) || retry.error.kind != "unreachable"
+                        !matches!(subject, Subject::Host(_, at) if *at == host)
+                            || retry.error.kind != "unreachable"
                     });
                 } else {
-                    let is_placed = self.ledger.placements.get(&login).is_some_and(|row| row.state == PlacementState::Placed);
+                    let is_placed = self
+                        .ledger
+                        .placements
+                        .get(&login)
+                        .is_some_and(|row| row.state == PlacementState::Placed);
                     self.observed.refused_logins.insert(login);
                     if is_placed {
                         self.fail(subject, "refused");
@@ -110,8 +132,14 @@ impl World {
     fn take_back(&mut self, action: &Action, host: &str) {
         match action {
             Action::Put { id, .. } => {
-                let was_seen = self.placement(id, host).is_some_and(|row| row.verified_at.is_some());
-                let state = if was_seen { PlacementState::Placing } else { PlacementState::Removed };
+                let was_seen = self
+                    .placement(id, host)
+                    .is_some_and(|row| row.verified_at.is_some());
+                let state = if was_seen {
+                    PlacementState::Placing
+                } else {
+                    PlacementState::Removed
+                };
                 // It may be there from an earlier try whose outcome nobody knows.
                 if !self.hosts[host].lines.contains(id) {
                     self.placed(id, host, state);
@@ -119,8 +147,14 @@ impl World {
             }
             Action::TakeOff { lines, .. } => {
                 for id in lines {
-                    let was_seen = self.placement(id, host).is_some_and(|row| row.verified_at.is_some());
-                    let state = if was_seen { PlacementState::Verified } else { PlacementState::Placed };
+                    let was_seen = self
+                        .placement(id, host)
+                        .is_some_and(|row| row.verified_at.is_some());
+                    let state = if was_seen {
+                        PlacementState::Verified
+                    } else {
+                        PlacementState::Placed
+                    };
                     // Nor is a line verified that an earlier try may have taken off.
                     if self.hosts[host].lines.contains(id) {
                         self.placed(id, host, state);

@@ -100,7 +100,11 @@ impl World {
             Running::Import(id) => _ = self.pairs.insert(id.clone()),
             Running::Delete(id) => {
                 let line = self.hosts.values().any(|host| host.lines.contains(id));
-                assert!(!line, "{id:?} is deleted, and its line stands somewhere\n{}", self.log.join("\n"));
+                assert!(
+                    !line,
+                    "{id:?} is deleted, and its line stands somewhere\n{}",
+                    self.log.join("\n")
+                );
                 self.pairs.remove(id);
             }
             Running::OnHost(action) => self.takes_place_on_host(action),
@@ -112,10 +116,9 @@ impl World {
         let fate = self.fate();
         match running.clone() {
             Running::OnHost(action) => return self.end_on_host(action, fate),
-            Running::Import(id)
-            | Running::Look(id)
-            | Running::Delete(id)
-            | Running::Instances(id) => _ = self.observed.jobs.remove(&id),
+            Running::Import(id) | Running::Look(id) | Running::Delete(id) | Running::Instances(id) => {
+                _ = self.observed.jobs.remove(&id)
+            }
         }
         if matches!(fate, Fate::Works | Fate::DoneUnknown) {
             self.takes_place(&running);
@@ -162,7 +165,9 @@ impl World {
             return;
         };
         row.state = state;
-        self.observed.retries.remove(&Subject::Generation(id.0.clone(), id.1));
+        self.observed
+            .retries
+            .remove(&Subject::Generation(id.0.clone(), id.1));
         self.observed.retries.remove(&Subject::Making(id.0.clone()));
         self.write(Write {
             generations: vec![row],

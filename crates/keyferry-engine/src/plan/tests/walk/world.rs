@@ -50,12 +50,16 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let mut desired = Desired::default();
-        desired.accounts.insert("account".to_owned(), account("account", None));
+        desired
+            .accounts
+            .insert("account".to_owned(), account("account", None));
         for name in NAMES {
             let mut spec = KeySpec::clone(&spec(name, GeneratedBy::Keyferry, true));
             let count = 1 + chance.below(HOSTS.len());
             let listed = if name == "a" { &HOSTS[..] } else { &HOSTS[..count] };
-            spec.hosts = Some(HostList::Listed(listed.iter().map(|host| (*host).to_owned()).collect()));
+            spec.hosts = Some(HostList::Listed(
+                listed.iter().map(|host| (*host).to_owned()).collect(),
+            ));
             spec.rotate = Some(Rotate {
                 every: Duration::from_secs(1_000 * 86_400),
                 grace: Duration::from_secs(60),
@@ -83,7 +87,10 @@ impl World {
                 local_minute: 0,
             },
             chance,
-            hosts: HOSTS.iter().map(|host| ((*host).to_owned(), real.clone())).collect(),
+            hosts: HOSTS
+                .iter()
+                .map(|host| ((*host).to_owned(), real.clone()))
+                .collect(),
             pairs: BTreeSet::new(),
             instances: BTreeMap::new(),
             running: Vec::new(),
@@ -107,7 +114,10 @@ impl World {
                 self.begin(action);
             }
         }
-        panic!("it never stops planning: {:#?}", self.log.split_off(self.log.len() - 20));
+        panic!(
+            "it never stops planning: {:#?}",
+            self.log.split_off(self.log.len() - 20)
+        );
     }
 
     pub(super) fn something_happens(&mut self) {
@@ -224,7 +234,11 @@ impl World {
             }
         }
         for (key, host) in &self.seen {
-            let host_key = self.ledger.hosts.get(host).and_then(|row| row.pinned_host_key.as_deref());
+            let host_key = self
+                .ledger
+                .hosts
+                .get(host)
+                .and_then(|row| row.pinned_host_key.as_deref());
             let offered = offered(&self.last, key, host_key);
             let lines = &self.hosts[host].lines;
             let logs_in = offered.iter().any(|n| {
@@ -288,10 +302,17 @@ impl World {
 
     /// Only the active generations are left, each on all of its key's hosts.
     fn is_at_rest(&self) -> bool {
-        let active: BTreeSet<GenerationId> = self.observed.loaded.iter().map(|(key, n)| (key.clone(), *n)).collect();
+        let active: BTreeSet<GenerationId> = self
+            .observed
+            .loaded
+            .iter()
+            .map(|(key, n)| (key.clone(), *n))
+            .collect();
         let is_right = |(name, host): (&String, &RealHost)| {
             let wanted = active.iter().filter(|(key, _)| {
-                let Some(HostList::Listed(hosts)) = &self.desired.keys[key].hosts else { return false };
+                let Some(HostList::Listed(hosts)) = &self.desired.keys[key].hosts else {
+                    return false;
+                };
                 hosts.contains(name)
             });
             host.lines == wanted.cloned().collect()
@@ -302,7 +323,11 @@ impl World {
             && self.observed.in_agent == active
             && self.ledger.generations.keys().cloned().collect::<BTreeSet<_>>() == active
             && self.hosts.iter().all(is_right)
-            && self.ledger.placements.values().all(|row| row.state == PlacementState::Verified)
+            && self
+                .ledger
+                .placements
+                .values()
+                .all(|row| row.state == PlacementState::Verified)
             && self.ledger.keys.values().all(|row| row.rotate_asked_at.is_none())
     }
 
@@ -316,7 +341,11 @@ impl World {
             Subject::Host(..) => None,
             _ => self.desired.accounts.get("account").cloned(),
         };
-        let failures = self.observed.retries.get(&subject).map_or(1, |retry| retry.failures + 1);
+        let failures = self
+            .observed
+            .retries
+            .get(&subject)
+            .map_or(1, |retry| retry.failures + 1);
         let mut error = error();
         error.kind = kind.to_owned();
         let wait = 1_000 << failures.min(8);
