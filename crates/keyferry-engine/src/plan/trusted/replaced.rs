@@ -63,7 +63,7 @@ mod tests {
                         fingerprints,
                         over,
                     } => {
-                        assert_eq!(fingerprints, [old.clone()]);
+                        assert_eq!(fingerprints, std::slice::from_ref(&old));
                         assert_eq!(over, ("web".to_owned(), 1));
                         Some(host)
                     }
