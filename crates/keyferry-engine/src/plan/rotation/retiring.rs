@@ -1,8 +1,8 @@
 //! When a generation is over: nobody has its line, no instance names its pair, and its time of grace has passed.
 
+use super::Rotation;
 use super::beginning::named;
 use super::placing::grace;
-use super::Rotation;
 use crate::ledger::{Generation, GenerationState};
 use crate::plan::hosts::name;
 use crate::plan::places::Planner;
@@ -13,7 +13,10 @@ impl<'a> Planner<'a> {
     pub(in crate::plan) fn is_needed(&mut self, rotation: &Rotation<'a>, n: u64) -> bool {
         if rotation.retiring {
             // The whole key ends, all of it at the end.
-            return !rotation.standing.is_empty() || rotation.held || rotation.paused || self.is_named(rotation, n);
+            return !rotation.standing.is_empty()
+                || rotation.held
+                || rotation.paused
+                || self.is_named(rotation, n);
         }
         if rotation.active == Some(n) || rotation.staged == Some(n) || rotation.stands(n) {
             return true;

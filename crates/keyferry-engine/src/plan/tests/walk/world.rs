@@ -174,7 +174,7 @@ impl World {
     /// The user wants an earlier generation back that the agent still has.
     fn roll_back(&mut self) {
         let name = NAMES[self.chance.below(NAMES.len())];
-        let earlier = self.ledger.originals(name).filter(|row| {
+        let earlier = self.ledger.originals(name).rfind(|row| {
             let logs_in = |placement: &crate::ledger::Placement| {
                 placement.n == row.n && placement.state == PlacementState::Verified
             };
@@ -182,8 +182,7 @@ impl World {
                 && self.observed.in_agent.contains(&row.id())
                 && self.ledger.placements_of(name).any(logs_in)
         });
-        if let Some(row) = earlier.last() {
-            let id = row.id();
+        if let Some(id) = earlier.map(|row| row.id()) {
             self.log.push(format!("back to {id:?}"));
             self.promote(&id);
         }
