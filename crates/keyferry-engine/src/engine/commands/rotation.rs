@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use tokio::sync::oneshot;
 
+mod ending;
+mod going_back;
+
 use super::{Command, EngineHandle, Refusal};
 use crate::config::suggestion;
 use crate::engine::Engine;
@@ -343,167 +346,6 @@ impl Engine {
         })
     }
 
-    fn rolling_back(&self, key: &str) -> Decision<RolledBack> {
-        self.known_key(key)?;
-        let row = self.view.key(key);
-        if let Some(pause) = self.pause_of(&row) {
-            return Err(pause);
-        }
-        if row.retire_asked_at.is_some() {
-            return Err(Refusal::Retiring { key: key.to_owned() });
-        }
-        let Some(active) = self.observed.loaded.get(key).copied() else {
-            return Err(Refusal::NotLoaded { key: key.to_owned() });
-        };
-        let now = self.clock.now().wall_ms();
-        let mut write = Write::default();
-        if row.rotate_asked_at.is_some() {
-            write.keys.push(KeyRow {
-                rotate_asked_at: None,
-                ..row.clone()
-            });
-        }
-        let answer = |from: Option<u64>, to: u64, put_back: Vec<String>| RolledBack {
-            key: key.to_owned(),
-            from,
-            to,
-            put_back,
-        };
-        let current = self.view.generations.get(&(key.to_owned(), active)).cloned();
-        if let Some(staged) = self.staged(key) {
-            if staged.state == GenerationState::Requested {
-                return Err(Refusal::Requested {
-                    key: key.to_owned(),
-                    n: staged.n,
-                });
-            }
-            let given_up = Generation {
-                stage: Stage::Earlier,
-                superseded_at: Some(now),
-                ..staged.clone()
-            };
-            // Otherwise a rotation that is due would begin again at once.
-            let is_scheduled = self
-                .desired
-                .keys
-                .get(key)
-                .is_some_and(|spec| spec.rotate.is_some());
-            let renewed = current.filter(|_| is_scheduled).map(|current| Generation {
-                promoted_at: Some(now),
-                ..current
-            });
-            write.generations.push(given_up);
-            write.generations.extend(renewed);
-            return Ok((write, answer(Some(staged.n), active, Vec::new())));
-        }
-        if row.rotate_asked_at.is_some() {
-            return Ok((write, answer(None, active, Vec::new())));
-        }
-        let earlier = self.earlier_than(key, active)?;
-        let to = earlier.n;
-        let put_back = self.hosts_without(key, active, to);
-        write.generations.push(Generation {
-            stage: Stage::Active,
-            promoted_at: Some(now),
-            superseded_at: None,
-            ..earlier.clone()
-        });
-        write.generations.extend(current.map(|current| Generation {
-            stage: Stage::Earlier,
-            superseded_at: Some(now),
-            ..current
-        }));
-        Ok((write, answer(Some(active), to, put_back)))
-    }
-
-    /// The generation that the active one superseded last, if one can go back to it.
-    fn earlier_than(&self, key: &str, active: u64) -> Result<&Generation, Refusal> {
-        let of_key = || key.to_owned();
-        let candidates = self.view.originals(key).filter(|generation| {
-            generation.stage == Stage::Earlier
-                && generation.n != active
-                && generation.loaded_at.is_some()
-                && generation.promoted_at.is_some()
-        });
-        let Some(earlier) = candidates.max_by_key(|generation| (generation.superseded_at, generation.n))
-        else {
-            return Err(Refusal::NoEarlier {
-                key: of_key(),
-                active,
-            });
-        };
-        if !self.observed.in_agent.contains(&earlier.id()) {
-            return Err(Refusal::EarlierIsGone {
-                key: of_key(),
-                earlier: earlier.n,
-            });
-        }
-        let logs_in = self
-            .view
-            .placements_of(key)
-            .any(|placement| placement.n == earlier.n && placement.state == PlacementState::Verified);
-        if !logs_in {
-            return Err(Refusal::EarlierIsNowhere {
-                key: of_key(),
-                earlier: earlier.n,
-            });
-        }
-        Ok(earlier)
-    }
-
-    /// Hosts that have one generation's line and not another's.
-    fn hosts_without(&self, key: &str, present: u64, absent: u64) -> Vec<String> {
-        let with = |n: u64| {
-            let placements = self.view.placements_of(key);
-            placements
-                .filter(move |placement| {
-                    placement.n == n
-                        && matches!(placement.state, PlacementState::Placed | PlacementState::Verified)
-                })
-                .map(|placement| placement.host.clone())
-                .collect::<BTreeSet<_>>()
-        };
-        with(present).difference(&with(absent)).cloned().collect()
-    }
-
-    fn retiring(&self, key: &str, accepted_loss: &[String]) -> Result<KeyRow, Refusal> {
-        self.known_key(key)?;
-        let mut known = self.hosts_of(key);
-        known.extend(self.instances_of(key));
-        let mut row = self.view.key(key);
-        if row.retire_asked_at.is_none() {
-            // What was given up for earlier generations was not said of the whole key.
-            row.accepted_loss = None;
-        }
-        Ok(KeyRow {
-            rotate_asked_at: None,
-            retire_asked_at: row.retire_asked_at.or(Some(self.clock.now().wall_ms())),
-            accepted_loss: accepted(&row, accepted_loss, &known)?,
-            ..row
-        })
-    }
-
-    fn giving_up(&self, key: &str, instances: &[String]) -> Result<KeyRow, Refusal> {
-        self.known_key(key)?;
-        let known = self.instances_of(key);
-        let row = self.view.key(key);
-        // Of instances that are not known yet nobody has seen the name.
-        let instances: Vec<String> = match instances.iter().any(|name| name == ALL) {
-            true => known.iter().cloned().collect(),
-            false => instances.to_vec(),
-        };
-        Ok(KeyRow {
-            accepted_loss: accepted(&row, &instances, &known)?,
-            ..row
-        })
-    }
-
-    /// The instances that the provider said to name a pair of the key.
-    fn instances_of(&self, key: &str) -> BTreeSet<String> {
-        let of_key = self.observed.instances.iter().filter(|((of, _), _)| of == key);
-        of_key.flat_map(|(_, (names, _))| names.iter().cloned()).collect()
-    }
-
     fn pausing(&self, names: Vec<String>, until: Option<Timestamp>, reason: Option<String>) -> Decision<()> {
         let now = self.clock.now();
         if let Some(until) = until.filter(|until| until.0 <= now.wall) {
@@ -535,15 +377,6 @@ impl Engine {
         Ok(plans)
     }
 
-    /// As if the key were being retired already.
-    fn explained_end(&self, key: &str, accepted_loss: &[String]) -> Result<Vec<KeyPlan>, Refusal> {
-        let mut view = self.view.clone();
-        view.apply(keys(vec![self.retiring(key, accepted_loss)?]));
-        let mut plans = explain(&self.desired, &view, &self.observed, self.clock.now());
-        plans.retain(|plan| plan.key == key);
-        Ok(plans)
-    }
-
     pub(super) fn known_key(&self, name: &str) -> Result<(), Refusal> {
         let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
         known.extend(self.view.keys.keys().map(String::as_str));
@@ -556,24 +389,6 @@ impl Engine {
             }),
         }
     }
-}
-
-/// What a key's row accepts once these names are added, each of which is known or `all`.
-fn accepted(row: &KeyRow, names: &[String], known: &BTreeSet<String>) -> Result<Option<String>, Refusal> {
-    let before = row.accepted_loss.as_deref().unwrap_or_default();
-    let mut accepted: BTreeSet<&str> = before.split_whitespace().collect();
-    for name in names {
-        if name != ALL && !known.contains(name) {
-            return Err(Refusal::UnknownLoss {
-                key: row.name.clone(),
-                name: name.clone(),
-                nearest: suggestion(name, known.iter().map(String::as_str)),
-            });
-        }
-        accepted.insert(name);
-    }
-    let accepted: Vec<&str> = accepted.into_iter().collect();
-    Ok((!accepted.is_empty()).then(|| accepted.join(" ")))
 }
 
 fn keys(keys: Vec<KeyRow>) -> Write {
@@ -624,9 +439,6 @@ fn waits_for(status: &KeyStatus) -> String {
         ),
     }
 }
-
-/// Everything that would be lost.
-const ALL: &str = "all";
 
 /// In characters.
 const MAX_REASON: usize = 300;
