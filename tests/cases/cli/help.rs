@@ -21,6 +21,7 @@ const COMMANDS: &[&[&str]] = &[
     &["retire"],
     &["hold"],
     &["resume"],
+    &["adopt"],
     &["grant"],
     &["revoke"],
     &["recover"],
