@@ -18,7 +18,7 @@ mod verifying;
 pub(super) use deploying::{Deployed, Deployments};
 pub(super) use identities::Signature;
 pub(super) use putting::Putting;
-pub(super) use revoking::Revoking;
+pub(super) use revoking::{Revoking, shown};
 pub(super) use taking_off::TakingOff;
 pub(super) use trusted::{Lent, Trusting};
 

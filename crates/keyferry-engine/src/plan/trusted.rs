@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::places::Planner;
-use super::{Action, GenerationId, Over, Subject};
+use super::{Action, GenerationId, LONGEST_WAIT, Over, Subject};
 use crate::desired::KeySpec;
 use crate::ledger::{HostRow, HostState, PlacementState, Purpose, RevocationState, Trusted};
 
@@ -260,7 +260,11 @@ impl Planner<'_> {
             .filter(|until| *until > now)
             .min();
         if let Some(next) = next {
-            let at = self.now.uptime.saturating_add(next.abs_diff(now));
+            // The wall clock may be set meanwhile.
+            let at = self
+                .now
+                .uptime
+                .saturating_add(next.abs_diff(now).min(LONGEST_WAIT));
             self.plan.survey_at = Some(self.plan.survey_at.map_or(at, |earlier| earlier.min(at)));
         }
     }

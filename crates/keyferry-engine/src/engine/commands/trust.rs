@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{Command, EngineHandle, Refusal};
 use crate::config;
 use crate::engine::Engine;
-use crate::engine::hosting::host_failure;
+use crate::engine::hosting::{host_failure, shown};
 use crate::error::EngineError;
 use crate::ledger::{
     HostRow, HostState, PlacementState, Purpose, Revocation, RevocationId, RevocationState, Selector,
@@ -452,7 +452,7 @@ impl Engine {
                     };
                     Revocable {
                         host,
-                        lines: marked.lines.iter().map(ToString::to_string).collect(),
+                        lines: marked.lines.iter().map(shown).collect(),
                         has_others: marked.has_others,
                         error,
                     }

@@ -112,7 +112,7 @@ impl Engine {
             self.observed.retries.remove(&Subject::Revocation(host));
             return self.settle_revocation(row, RevocationState::Removed, None).await;
         }
-        row.lines = marked.lines.iter().map(|line| format!("{line}\n")).collect();
+        row.lines = marked.lines.iter().map(|line| shown(line) + "\n").collect();
         if !marked.has_others && !row.accepts_loss {
             let note = "nobody else that keyferry can see would be let in there".to_owned();
             return self
@@ -294,6 +294,20 @@ impl Meant {
     }
 }
 
+/// A line as a terminal may have it: its options are whatever somebody wrote there.
+pub(in crate::engine) fn shown(line: &Line) -> String {
+    let text = line.to_string();
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 /// Whether another login may fare better.
 fn is_of_the_login(error: &HostError) -> bool {
     let is_of_the_login = matches!(
@@ -305,4 +319,79 @@ fn is_of_the_login(error: &HostError) -> bool {
             | HostErrorKind::Settings
     );
     is_of_the_login && outcome_of(error) == EffectOutcome::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use keyferry_hosts::Marker;
+
+    use super::*;
+
+    fn line(owner: &str, machine: &str, n: Option<u64>, options: &str) -> Line {
+        Line {
+            options: options.to_owned(),
+            public_key: "ssh-ed25519 AAAA".to_owned(),
+            marker: Marker {
+                owner: owner.to_owned(),
+                machine: machine.to_owned(),
+                key: "web".to_owned(),
+                n,
+            },
+        }
+    }
+
+    fn meant(selector: Selector) -> Meant {
+        Meant {
+            selector,
+            machine: "li-thinkpad-7f3a1c".to_owned(),
+            installation: "7f3a1c".to_owned(),
+        }
+    }
+
+    #[test]
+    fn lines_of_this_installation_are_never_meant() {
+        let lines = vec![
+            line("li", "li-thinkpad-7f3a1c", Some(1), ""),
+            line("li", "its-former-name-7f3a1c", Some(1), ""),
+            line("li", "li-desktop-aaaaaa", Some(1), ""),
+            line("bob", "bobs-pc-bbbbbb", Some(1), ""),
+        ];
+        for (selector, count) in [
+            (Selector::Owner("li".to_owned()), 1),
+            (Selector::Key("web".to_owned()), 2),
+            (Selector::Machine("bobs-pc-bbbbbb".to_owned()), 1),
+            (Selector::Machine("li-thinkpad-7f3a1c".to_owned()), 0),
+            (Selector::Grant("ssh-ed25519 AAAA".to_owned()), 0),
+        ] {
+            let marked = meant(selector.clone()).among(lines.clone(), 0, false);
+            assert_eq!(marked.lines.len(), count, "{selector}");
+            assert!(marked.has_others);
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_by_itself_is_no_way_in() {
+        let going = line("bob", "bobs-pc-bbbbbb", Some(1), "");
+        let guest = line(
+            "li",
+            "li-thinkpad-7f3a1c",
+            None,
+            "expiry-time=\"20991231000000Z\"",
+        );
+        let owner = || meant(Selector::Owner("bob".to_owned()));
+        assert!(!owner().among(vec![going.clone(), guest], 0, false).has_others);
+        assert!(owner().among(vec![going.clone()], 1, false).has_others);
+        assert!(owner().among(vec![going], 0, true).has_others);
+    }
+
+    #[test]
+    fn what_somebody_wrote_does_not_reach_a_terminal() {
+        let shown = shown(&line(
+            "bob",
+            "bobs-pc-bbbbbb",
+            Some(1),
+            "command=\"\u{1b}]0;x\u{7}\"",
+        ));
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    }
 }
