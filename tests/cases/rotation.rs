@@ -20,3 +20,5 @@ mod recovery;
 mod scene;
 #[path = "rotation/soak.rs"]
 mod soak;
+#[path = "rotation/ways.rs"]
+mod ways;

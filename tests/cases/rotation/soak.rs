@@ -46,6 +46,11 @@ fn rotations_in_a_row_refuse_no_login() {
             for key in keys {
                 let scene = &scene;
                 scope.spawn(move || {
+                    // Three generations are there at most.
+                    scene.wait_for_key(key, "ready for another rotation", |key| {
+                        let earlier = key["rotation"]["earlier"].as_array();
+                        earlier.is_some_and(|earlier| earlier.len() < 2)
+                    });
                     scene.rotate(key);
                     scene.wait_verified(key, round + 1);
                 });

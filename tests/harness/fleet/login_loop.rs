@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::{Fleet, Host};
 use crate::wait;
 
-/// Logs in through an agent, over and over, one thread for each login. Ended on drop.
+/// Logs in through an agent, over and over, to a few destinations at a time. Ended on drop.
 #[derive(Debug)]
 pub struct LoginLoop {
     stopping: Arc<AtomicBool>,
@@ -57,19 +57,33 @@ impl LoginLoop {
                 .collect(),
             refused: Vec::new(),
         }));
-        let threads = destinations.iter().enumerate().map(|(index, destination)| {
-            let (stopping, logins) = (Arc::clone(&stopping), Arc::clone(&logins));
+        let commands = destinations.iter().enumerate().map(|(index, destination)| {
             let destination = destination.as_ref().to_owned();
             let mut ssh = fleet.ssh(&fleet.agent_config());
             ssh.arg(&destination).arg("true").env("SSH_AUTH_SOCK", socket);
+            (index, destination, ssh)
+        });
+        let mut shares: Vec<Vec<_>> = Vec::new();
+        shares.resize_with(destinations.len().min(THREADS), Vec::new);
+        for command in commands {
+            let share = command.0 % shares.len();
+            shares[share].push(command);
+        }
+        let threads = shares.into_iter().map(|mut share| {
+            let (stopping, logins) = (Arc::clone(&stopping), Arc::clone(&logins));
             std::thread::spawn(move || {
-                while !stopping.load(Ordering::Relaxed) {
-                    let refused = login(&mut ssh, &destination);
-                    let mut logins = logins.lock().expect("no thread panics with it");
-                    logins.made[index].1 += 1;
-                    logins.refused.extend(refused);
-                    drop(logins);
-                    std::thread::park_timeout(PACE);
+                loop {
+                    for (index, destination, ssh) in &mut share {
+                        if stopping.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let refused = login(ssh, destination);
+                        let mut logins = logins.lock().expect("no thread panics with it");
+                        logins.made[*index].1 += 1;
+                        logins.refused.extend(refused);
+                        drop(logins);
+                        std::thread::park_timeout(PACE);
+                    }
                 }
             })
         });
@@ -156,7 +170,8 @@ impl Logins {
     }
 }
 
-/// Time between two logins: one of them takes about a tenth of a second of a processor, and what is watched needs some too.
+/// So many logins go on at the same time at most, and that long is waited after each: what is watched needs the processor too.
+const THREADS: usize = 4;
 const PACE: Duration = Duration::from_millis(100);
 
 /// Logs in once; what it was if it failed.
