@@ -190,13 +190,16 @@ impl Engine {
                     false => failed,
                 }
             }
-            Waiting::FileMissing => Some(remark(
-                "missing",
-                format!(
-                    "keys/{name}.toml is missing, and the private half was lost when keyferry stopped: nothing new is made"
-                ),
-                "put the file back for a new key; without it the pair stays at the provider as it is",
-            )),
+            Waiting::FileMissing => {
+                let (message, remedy) = self.absence_remark(name).unwrap_or_else(|| {
+                    let message = format!(
+                        "keys/{name}.toml is missing, and the private half was lost when keyferry stopped: nothing new is made"
+                    );
+                    let remedy = "put the file back for a new key; without it the pair stays at the provider as it is";
+                    (message, remedy.to_owned())
+                });
+                Some(remark("missing", message, &remedy))
+            }
             Waiting::NoAccount { account } => Some(remark(
                 "account",
                 format!("there is no account named {account}"),
@@ -256,10 +259,18 @@ impl Engine {
         spec: Option<&std::sync::Arc<KeySpec>>,
         loaded: Option<&Generation>,
     ) -> Option<StatusError> {
+        if let Some((message, remedy)) = self.absence_remark(name) {
+            return Some(remark("missing", message, &remedy));
+        }
         if let Some(error) = self.tidying_error(name) {
             return Some(error);
         }
         if let Some(retry) = self.observed.retries.get(&Subject::Publishing(name.to_owned())) {
+            return Some(retry.error.clone());
+        }
+        // The hosts that were listed before stay in force: nothing else tells that the list is not read.
+        let listing = self.observed.retries.get(&Subject::HostList(name.to_owned()));
+        if let Some(retry) = listing.filter(|retry| retry.spec.as_ref() == spec) {
             return Some(retry.error.clone());
         }
         if let Some(waiting @ Waiting::AccountOfPair { .. }) = self.waiting.get(name) {

@@ -463,10 +463,15 @@ fn the_hosts_of_a_file_are_asked_for() {
         let daemon = world.start();
         daemon
             .until("the key serves without its hosts", |key| {
-                key.state == KeyState::Loaded
+                key.state == KeyState::Loaded && key.error.is_some()
             })
             .await;
         assert!(daemon.status("web").hosts.is_empty());
+        let error = daemon.status("web").error.unwrap();
+        assert_eq!(
+            (error.kind.as_str(), error.message.as_str()),
+            ("host_list", "fleet: no such file")
+        );
         world.hosts.list_is("fleet", list(&["web-1", "-oProxyCommand=x"]));
         daemon.handle.resume(vec!["web".to_owned()]).await.unwrap();
         daemon.handle.refresh().await;
@@ -481,6 +486,7 @@ fn the_hosts_of_a_file_are_asked_for() {
                 key.hosts.len() == 2 && key.hosts.iter().all(|host| host.state == HostCondition::Verified)
             })
             .await;
+        assert_eq!(daemon.status("web").error, None);
         daemon.kill().await;
     });
 }
