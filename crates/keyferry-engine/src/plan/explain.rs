@@ -35,7 +35,11 @@ fn steps(mut simulation: Simulation, key: &str) -> Vec<PlanStep> {
     let mut rotations = 0;
     for _ in 0..MAX_PLANS {
         let plan = simulation.plan();
-        let actions: Vec<Action> = plan.actions.into_iter().filter(|action| action.key() == key).collect();
+        let actions: Vec<Action> = plan
+            .actions
+            .into_iter()
+            .filter(|action| action.key() == key)
+            .collect();
         if actions.is_empty() {
             if rotations > 0 && simulation.is_through(key) {
                 break;
@@ -46,6 +50,10 @@ fn steps(mut simulation: Simulation, key: &str) -> Vec<PlanStep> {
             simulation.pass_until(wake_at);
             at = Some(Timestamp(simulation.now.wall));
             continue;
+        }
+        // What a parked host or an instance holds back does not go: the next rotation is another story all the same.
+        if rotations > 0 && actions.iter().any(|action| simulation.begins_another(action)) {
+            break;
         }
         for action in actions {
             let why = simulation.shows(&action).then(|| why(&action, &simulation));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::desired::{Desired, GeneratedBy, KeySpec};
 use crate::engine::Moment;
 use crate::ledger::{
-    Generation, GenerationState, HostState, LedgerView, Placement, PlacementState, Purpose, Stage, Trusted, Write,
+    Generation, GenerationState, HostState, LedgerView, Placement, PlacementState, Purpose, Stage, Trusted,
+    Write,
 };
 use crate::plan::trusted::beginning;
 use crate::plan::{Action, Observed, Plan, Retry, Subject};
@@ -38,11 +39,16 @@ impl Simulation {
                 daemon: desired.daemon.clone(),
                 accounts: desired.accounts.clone(),
                 keys: spec.iter().map(|spec| (key.to_owned(), spec.clone())).collect(),
-                files: Vec::new(),
+                ..Desired::default()
             },
             ledger: LedgerView {
                 installation: ledger.installation.clone(),
-                keys: ledger.keys.get(key).map(|row| (key.to_owned(), row.clone())).into_iter().collect(),
+                keys: ledger
+                    .keys
+                    .get(key)
+                    .map(|row| (key.to_owned(), row.clone()))
+                    .into_iter()
+                    .collect(),
                 generations: ledger.of_key(key).map(|row| (row.id(), row.clone())).collect(),
                 hosts: ledger.hosts.clone(),
                 // Over which other key a line may go.
@@ -52,17 +58,37 @@ impl Simulation {
                     .filter(|((other, ..), _)| is_retiring || is_own(other))
                     .map(owned)
                     .collect(),
-                trusted: ledger.trusted.iter().filter(|((other, ..), _)| is_own(other)).map(owned).collect(),
+                trusted: ledger
+                    .trusted
+                    .iter()
+                    .filter(|((other, ..), _)| is_own(other))
+                    .map(owned)
+                    .collect(),
                 last_effect: ledger.last_effect,
                 ..LedgerView::default()
             },
             observed: Observed {
-                ready: observed.ready.iter().filter(|(other, _)| is_own(other)).map(owned).collect(),
-                halves: observed.halves.iter().filter(|(other, _)| is_own(other)).cloned().collect(),
+                ready: observed
+                    .ready
+                    .iter()
+                    .filter(|(other, _)| is_own(other))
+                    .map(owned)
+                    .collect(),
+                halves: observed
+                    .halves
+                    .iter()
+                    .filter(|(other, _)| is_own(other))
+                    .cloned()
+                    .collect(),
                 absent: observed.absent.clone(),
                 loaded: observed.loaded.clone(),
                 published: observed.published.clone(),
-                retries: observed.retries.iter().filter(|(subject, _)| subject.key() == key).map(owned).collect(),
+                retries: observed
+                    .retries
+                    .iter()
+                    .filter(|(subject, _)| subject.key() == key)
+                    .map(owned)
+                    .collect(),
                 looks: observed.looks.clone(),
                 limits: observed.limits.clone(),
                 in_agent: observed
@@ -71,11 +97,29 @@ impl Simulation {
                     .filter(|(other, _)| is_retiring || is_own(other))
                     .cloned()
                     .collect(),
-                host_lists: observed.host_lists.iter().map(|(key, (hosts, _))| (key.clone(), (hosts.clone(), NEVER))).collect(),
-                refused_logins: observed.refused_logins.iter().filter(|(other, ..)| is_own(other)).cloned().collect(),
-                instances: observed.instances.iter().map(|(id, (names, _))| (id.clone(), (names.clone(), NEVER))).collect(),
+                host_lists: observed
+                    .host_lists
+                    .iter()
+                    .map(|(key, (hosts, _))| (key.clone(), (hosts.clone(), NEVER)))
+                    .collect(),
+                refused_logins: observed
+                    .refused_logins
+                    .iter()
+                    .filter(|(other, ..)| is_own(other))
+                    .cloned()
+                    .collect(),
+                instances: observed
+                    .instances
+                    .iter()
+                    .map(|(id, (names, _))| (id.clone(), (names.clone(), NEVER)))
+                    .collect(),
                 can_list_instances: observed.can_list_instances.clone(),
-                replaced: observed.replaced.iter().filter(|((other, _), _)| is_own(other)).map(owned).collect(),
+                replaced: observed
+                    .replaced
+                    .iter()
+                    .filter(|((other, _), _)| is_own(other))
+                    .map(owned)
+                    .collect(),
                 recovery_verified: observed.recovery_verified.clone(),
                 urged: observed.urged.clone(),
                 ..Observed::default()
@@ -131,10 +175,17 @@ impl Simulation {
     /// Whether nothing of an earlier generation is left that could go.
     pub(super) fn is_through(&self, key: &str) -> bool {
         let active = self.observed.loaded.get(key).copied();
-        let in_agent = self.observed.in_agent.iter().any(|(other, n)| other == key && Some(*n) != active);
+        let in_agent = self
+            .observed
+            .in_agent
+            .iter()
+            .any(|(other, n)| other == key && Some(*n) != active);
         let is_away = |host: &str| {
             let state = self.ledger.hosts.get(host).map(|row| row.state);
-            matches!(state, Some(HostState::Parked | HostState::Blocked | HostState::Forgotten))
+            matches!(
+                state,
+                Some(HostState::Parked | HostState::Blocked | HostState::Forgotten)
+            )
         };
         let stands = |row: &Placement| Some(row.n) != active && !is_away(&row.host);
         !in_agent && !self.ledger.placements_of(key).any(stands)
@@ -195,13 +246,25 @@ impl Simulation {
         }
     }
 
+    /// Whether a step is the first one of a next generation for which nobody has asked.
+    pub(super) fn begins_another(&self, action: &Action) -> bool {
+        let key = action.key();
+        matches!(action, Action::Create { .. } | Action::Generate { .. })
+            && self.observed.loaded.contains_key(key)
+            && self.ledger.key(key).rotate_asked_at.is_none()
+    }
+
     pub(super) fn is_retiring(&self, key: &str) -> bool {
         self.ledger.key(key).retire_asked_at.is_some()
     }
 
     /// Whether a key's next generation is staged first.
     pub(super) fn is_to_be_staged(&self, key: &str) -> bool {
-        let has_hosts = self.desired.keys.get(key).is_some_and(|spec| spec.hosts.is_some())
+        let has_hosts = self
+            .desired
+            .keys
+            .get(key)
+            .is_some_and(|spec| spec.hosts.is_some())
             || self.ledger.placements_of(key).next().is_some();
         has_hosts && self.observed.loaded.contains_key(key)
     }
@@ -261,7 +324,9 @@ impl Simulation {
                 self.observed.replaced.insert(done, fingerprints.clone());
             }
             Action::Revoke { .. } | Action::Survey { .. } => {}
-            Action::TakeOffTrusted { host, public_keys, .. } => {
+            Action::TakeOffTrusted {
+                host, public_keys, ..
+            } => {
                 for public_key in public_keys {
                     let id = (key.clone(), host.clone(), public_key.clone());
                     self.ledger.trusted.remove(&id);
@@ -310,7 +375,9 @@ impl Simulation {
     fn put(&mut self, (key, n): &(String, u64), host: &str, state: PlacementState) {
         let now = self.now.wall_ms();
         let seen = (state == PlacementState::Verified).then_some(now);
-        let before = self.placement(&(key.clone(), *n), host).and_then(|row| row.verified_at);
+        let before = self
+            .placement(&(key.clone(), *n), host)
+            .and_then(|row| row.verified_at);
         self.ledger.apply(Write {
             placements: vec![Placement {
                 key: key.clone(),

@@ -6,9 +6,10 @@ use keyferry_plugin::contract::Algorithm;
 
 use super::*;
 use crate::desired::{
-    Account, CredentialSource, Deploy, GeneratedBy, HostList, KeySpec, LoginWith, OnDrift, OnRemove, Recovery, Rotate,
+    Account, CredentialSource, Deploy, GeneratedBy, HostList, KeySpec, LoginWith, OnDrift, OnRemove,
+    Recovery, Rotate,
 };
-use crate::ledger::{HostRow, HostState, KeyRow};
+use crate::ledger::{HostRow, HostState, KeyRow, PlacementState};
 use crate::snapshot::AfterReboot;
 
 const NOW: Moment = Moment {
@@ -41,7 +42,9 @@ fn desired(hosts: &[&str], rotate: Option<Rotate>) -> Desired {
         algorithm: Algorithm::Ed25519,
         pair_name: None,
         on_drift: OnDrift::default(),
-        hosts: Some(HostList::Listed(hosts.iter().map(|host| (*host).to_owned()).collect())),
+        hosts: Some(HostList::Listed(
+            hosts.iter().map(|host| (*host).to_owned()).collect(),
+        )),
         offer_to: Vec::new(),
         rotate,
         deploy: Deploy::default(),
@@ -147,20 +150,77 @@ fn parked_hosts_and_the_only_way_in_are_named() {
         plan.warnings
     );
     assert!(
-        plan.warnings.iter().any(|warning| warning.starts_with("web-1: generation 1 of web is the only way in")),
+        plan.warnings
+            .iter()
+            .any(|warning| warning.starts_with("web-1: generation 1 of web is the only way in")),
         "{:?}",
         plan.warnings
     );
-    assert_eq!(after_reboot(&desired, ledger, observed, "web", "web-1"), AfterReboot::LockedOut);
+    assert_eq!(
+        after_reboot(&desired, ledger, observed, "web", "web-1"),
+        AfterReboot::LockedOut
+    );
 
     desired.daemon.recovery = Some(Recovery {
         public_key: "ssh-ed25519 AAAA".to_owned(),
         agent: None,
     });
-    assert_eq!(after_reboot(&desired, ledger, observed, "web", "web-1"), AfterReboot::Untested);
+    assert_eq!(
+        after_reboot(&desired, ledger, observed, "web", "web-1"),
+        AfterReboot::Untested
+    );
     let mut observed = observed.clone();
     observed.recovery_verified.insert("web-1".to_owned(), 1);
-    assert_eq!(after_reboot(&desired, ledger, &observed, "web", "web-1"), AfterReboot::Recovers);
+    assert_eq!(
+        after_reboot(&desired, ledger, &observed, "web", "web-1"),
+        AfterReboot::Recovers
+    );
+}
+
+#[test]
+fn a_host_that_stays_away_does_not_make_the_story_endless() {
+    let rotate = Rotate {
+        every: Duration::from_secs(30 * 86_400),
+        grace: Duration::from_secs(86_400),
+        between: None,
+    };
+    let desired = desired(&["web-1", "web-2"], Some(rotate));
+    let mut simulation = Simulation::of(&desired, &LedgerView::default(), &Observed::default(), NOW, "web");
+    for _ in 0..20 {
+        for action in simulation.plan().actions {
+            simulation.succeed(&action);
+        }
+    }
+    let (ledger, observed) = simulation.parts();
+    let mut ledger = ledger.clone();
+    let verified = ledger
+        .placements
+        .values()
+        .filter(|row| row.state == PlacementState::Verified);
+    assert_eq!(verified.count(), 2);
+    ledger.hosts.insert(
+        "web-2".to_owned(),
+        HostRow {
+            address: "web-2".to_owned(),
+            pinned_host_key: None,
+            state: HostState::Parked,
+            since: 0,
+            note: Some("no answer".to_owned()),
+        },
+    );
+    let plan = explain(&desired, &ledger, observed, NOW).remove(0);
+    assert_eq!(
+        in_words(&plan),
+        [
+            "generate 2",
+            "import 2",
+            "load 2",
+            "put 2 web-1",
+            "verify 2 web-1",
+            "promote 2",
+            "take_off 1 web-1",
+        ]
+    );
 }
 
 #[test]
