@@ -1,5 +1,6 @@
 //! The agent: which keys there are, and what clients and the daemon may do to them.
 
+mod acquaintance;
 mod lending;
 mod offer;
 mod passphrase;
@@ -14,6 +15,7 @@ use crate::key::SigningKey;
 use crate::message::{Addition, Refusal};
 use crate::pool::Pool;
 use crate::upstream::UpstreamError;
+use acquaintance::Acquaintance;
 use arc_swap::{ArcSwap, Guard};
 use passphrase::Passphrase;
 use snapshot::Snapshot;
@@ -108,6 +110,7 @@ impl Agent {
                 options,
                 snapshot: ArcSwap::from_pointee(Snapshot::default()),
                 store: Mutex::default(),
+                acquaintance: Acquaintance::default(),
                 changed: Notify::new(),
                 events: OnceLock::new(),
                 forwarding: Semaphore::new(MAX_FORWARDED),
@@ -192,6 +195,16 @@ impl Agent {
         drop(snapshot);
         self.change(|store| store.expire(Moment::now()));
         self.shared.snapshot.load()
+    }
+
+    /// A private socket made this key's signature for a login: the server would let it in.
+    pub(crate) fn is_let_in(&self, host_key: &[u8], name: &str) {
+        self.shared.acquaintance.note(host_key, name);
+    }
+
+    /// The names of the keys that are known to be let in there.
+    pub(crate) fn let_in_at(&self, host_key: &[u8]) -> Vec<String> {
+        self.shared.acquaintance.of(host_key)
     }
 
     /// Leave to wait for another agent, if not too many do.
@@ -337,6 +350,8 @@ struct Shared {
     options: Options,
     snapshot: ArcSwap<Snapshot>,
     store: Mutex<Store>,
+    /// Which keys were let in where.
+    acquaintance: Acquaintance,
     /// The snapshot is another; wakes [`Agent::expire_keys`].
     changed: Notify,
     /// Set once somebody listens; without a listener events are not kept.

@@ -227,6 +227,14 @@ impl Only {
         Ok((signer, Login::parse(data, public_blob, bindings)?))
     }
 
+    /// The name of the managed key that it is.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.key {
+            OneKey::Generation { name, .. } => Some(name),
+            OneKey::Added(_) | OneKey::Foreign(_) => None,
+        }
+    }
+
     /// The signature has been made.
     pub(crate) fn note(&self, login: Login) {
         let mut logins = self.logins();

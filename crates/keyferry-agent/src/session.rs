@@ -140,7 +140,11 @@ impl Session {
         let list = match &self.reach {
             Reach::Offered => {
                 let host_key = self.bindings.host_key();
-                if let Some(common) = snapshot.common_list(host_key) {
+                let let_in = host_key.map(|host_key| self.agent.let_in_at(host_key));
+                let let_in = let_in.unwrap_or_default();
+                if let_in.is_empty()
+                    && let Some(common) = snapshot.common_list(host_key)
+                {
                     replies.extend_from_slice(common);
                     let is_known = |listed: &Listed| Arc::ptr_eq(&listed.list, common);
                     if !self.listed.as_ref().is_some_and(is_known) {
@@ -148,7 +152,7 @@ impl Session {
                     }
                     return;
                 }
-                snapshot.list_for(host_key.unwrap_or_default())
+                snapshot.list_for(host_key.unwrap_or_default(), &let_in)
             }
             Reach::Only(only) => only.list(&snapshot),
         };
@@ -255,6 +259,9 @@ impl Session {
     /// A private socket tells which logins it signed for.
     fn note(&self, login: Option<Login>) {
         if let (Reach::Only(only), Some(login)) = (&self.reach, login) {
+            if let Some(name) = only.name() {
+                self.agent.is_let_in(&login.host_key, name);
+            }
             only.note(login);
         }
     }

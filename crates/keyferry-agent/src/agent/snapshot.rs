@@ -111,9 +111,9 @@ impl Snapshot {
         (host_key.is_none() || !self.has_hosts).then_some(&self.list)
     }
 
-    /// The frame for a client that is bound to this host. What is known to be let in there comes first: servers hear
-    /// out but a few keys.
-    pub(crate) fn list_for(&self, host_key: &[u8]) -> Arc<[u8]> {
+    /// The frame for a client that is bound to this host. What is known to be let in there comes first, `let_in` being names
+    /// of such keys: servers hear out but a few keys.
+    pub(crate) fn list_for(&self, host_key: &[u8], let_in: &[String]) -> Arc<[u8]> {
         let mut list = List::default();
         list.put_managed(
             self.managed
@@ -123,7 +123,16 @@ impl Snapshot {
         list.put_lent(self.lent.iter().filter(|lent| lent.audience.has_host(host_key)));
         let others =
             |managed: &&Arc<Managed>| managed.audience.is_everyone() && self.is_shown(managed, host_key);
-        list.put_managed(self.managed.iter().filter(others));
+        let is_let_in = |managed: &&Arc<Managed>| let_in.contains(&managed.name);
+        for name in let_in {
+            list.put_managed(self.generations(name).iter().filter(others));
+        }
+        list.put_managed(
+            self.managed
+                .iter()
+                .filter(others)
+                .filter(|managed| !is_let_in(managed)),
+        );
         list.put_lent(self.lent.iter().filter(|lent| lent.audience.is_everyone()));
         list.put_added(&self.added);
         list.into_reply()

@@ -44,6 +44,31 @@ fn a_staged_key_logs_in_over_its_private_socket_alone_and_the_login_is_told() {
 }
 
 #[test]
+fn a_key_that_was_seen_to_log_in_comes_first_there() {
+    let running = Running::start();
+    let keys: Vec<TestKey> = (1..=10).map(TestKey::ed25519).collect();
+    for (name, key) in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
+        .into_iter()
+        .zip(&keys)
+    {
+        running.load(name, key);
+    }
+    // Each hears out one key.
+    let (ninth, tenth) = (Sshd::start(&[&keys[8]]), Sshd::start(&[&keys[9]]));
+    ninth.login_fails(&running.path, &[]);
+    tenth.login_fails(&running.path, &[]);
+    for (name, host) in [("i", &ninth), ("j", &tenth)] {
+        host.login_ok(private_socket(&running, name, 1).path(), &[]);
+    }
+    ninth.login_ok(&running.path, &[]);
+    tenth.login_ok(&running.path, &[]);
+    // Nothing else changes for anybody.
+    let listed = Client::connect(&running.path).unwrap().list();
+    assert_eq!(listed.len(), 10);
+    assert_eq!(listed[0].0, keys[0].public);
+}
+
+#[test]
 fn a_login_that_another_key_made_is_not_told() {
     let running = Running::start();
     let file = keygen(running.folder.path(), "ed25519", 256);

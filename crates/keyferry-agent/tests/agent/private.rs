@@ -209,7 +209,7 @@ fn of_an_added_key_it_lasts_as_long_as_the_key() {
     }
     let mut public = running.connect();
     assert_eq!(public.ask(&add(&added.private, b"mine")), SUCCESS);
-    assert_eq!(running.agent.added(), [added.public.clone()]);
+    assert_eq!(running.agent.added(), std::slice::from_ref(&added.public));
     let socket = open(&added).unwrap();
 
     let mut client = connect(&socket).bound(&host, SESSION);
@@ -220,7 +220,11 @@ fn of_an_added_key_it_lasts_as_long_as_the_key() {
     assert_eq!(socket.logins().len(), 1);
     assert_eq!(client.ask(&sign(&added.public, b"data", 0)), FAILURE, "no login");
     let others = login(SESSION, &other, Some(&host));
-    assert_eq!(client.ask(&sign(&other.public, &others, 0)), FAILURE, "another key");
+    assert_eq!(
+        client.ask(&sign(&other.public, &others, 0)),
+        FAILURE,
+        "another key"
+    );
 
     assert_eq!(public.ask(&remove(&added.public)), SUCCESS);
     assert_eq!(client.ask(&request), FAILURE);
