@@ -76,6 +76,15 @@ impl Trouble<'_> {
                 "touch the security key, or confirm its use, while it is tried again".to_owned(),
             );
         }
+        if said(&[TOO_MANY]) {
+            return failure(
+                HostErrorKind::Refused,
+                format!("{host}: the host refused more keys than it hears out (MaxAuthTries) before one that it takes"),
+                "name the key that it takes for this host in ssh_config (IdentityFile, with IdentitiesOnly yes), or in \
+                 `login_with`"
+                    .to_owned(),
+            );
+        }
         // What a host says while keys are asked for is about the keys.
         if said(REFUSED) || (self.log.asks_for_keys && self.ended.is_some()) {
             return failure(
@@ -203,7 +212,8 @@ const SETTINGS: &[&str] = &[
     "unsupported option",
 ];
 const TOUCH: &[&str] = &["Confirm user presence"];
-const REFUSED: &[&str] = &["Permission denied (", "Too many authentication failures"];
+const REFUSED: &[&str] = &["Permission denied ("];
+const TOO_MANY: &str = "Too many authentication failures";
 /// What is said beside the point.
 const NOISE: &[&str] = &[
     "Permanently added",
@@ -287,6 +297,16 @@ mod tests {
             "",
             HostErrorKind::Refused,
             "web-1: the host lets no key in that was tried: Connection closed by 10.0.0.1 port 22",
+        );
+        check(
+            &[
+                "debug1: Authentications that can continue: publickey",
+                "Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures\r",
+                "Disconnected from 10.0.0.1 port 22\r",
+            ],
+            "",
+            HostErrorKind::Refused,
+            "web-1: the host refused more keys than it hears out (MaxAuthTries) before one that it takes",
         );
         check(
             &[
