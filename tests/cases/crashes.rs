@@ -18,3 +18,6 @@ mod story;
 mod world;
 #[path = "crashes/writes.rs"]
 mod writes;
+
+/// How often a soak runs each case.
+const SOAK_ROUNDS: usize = 5;

@@ -69,6 +69,7 @@ fn courier_killed_several_times_in_a_row() {
 fn worker_killed_in_every_life() {
     side_by_side::run(
         "lives",
+        crate::SOAK_ROUNDS,
         &Making::ALL,
         |making| format!("{making:?}"),
         |&making| {

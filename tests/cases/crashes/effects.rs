@@ -77,7 +77,7 @@ fn killed_at_every_effect() {
     }
     // Create, create again and delete of three makings, eleven ways each; and with a second region two of each, three ways.
     assert!(cases.len() >= 99 + 18, "{} cases", cases.len());
-    side_by_side::run("effects", &cases, name, run);
+    side_by_side::run("effects", crate::SOAK_ROUNDS, &cases, name, run);
 }
 
 fn name(case: &Case) -> String {

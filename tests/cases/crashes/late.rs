@@ -24,6 +24,7 @@ fn what_arrives_after_its_senders_death_is_found_and_deleted() {
     }
     side_by_side::run(
         "late arrivals",
+        crate::SOAK_ROUNDS,
         &cases,
         |case| format!("{case:?}"),
         |&(making, victim)| {

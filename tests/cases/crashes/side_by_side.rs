@@ -9,15 +9,12 @@ use std::time::Instant;
 /// Homes at a time.
 const WIDTH: usize = 8;
 
-/// How often a soak runs each case.
-const SOAK_ROUNDS: usize = 5;
-
 /// Whether all combinations are asked for, again and again.
 pub(crate) fn is_soak() -> bool {
     std::env::var_os("KEYFERRY_SOAK").is_some()
 }
 
-/// Runs every case, in a soak several times, and fails with the names of those that failed.
+/// Runs every case, in a soak so many times, and fails with the names of those that failed.
 ///
 /// # Panics
 /// When one did.
@@ -28,12 +25,13 @@ pub(crate) fn is_soak() -> bool {
 )]
 pub(crate) fn run<C: Sync>(
     what: &str,
+    soak_rounds: usize,
     cases: &[C],
     name: impl Fn(&C) -> String + Sync,
     case: impl Fn(&C) + Sync,
 ) {
     let begin = Instant::now();
-    let rounds = if is_soak() { SOAK_ROUNDS } else { 1 };
+    let rounds = if is_soak() { soak_rounds } else { 1 };
     let queue: VecDeque<&C> = (0..rounds).flat_map(|_| cases).collect();
     let count = queue.len();
     let queue = Mutex::new(queue);

@@ -78,6 +78,7 @@ fn worker_killed_at_every_ledger_write() {
     }
     side_by_side::run(
         "ledger writes",
+        crate::SOAK_ROUNDS,
         &cases,
         |case| format!("{case:?}"),
         |&(series, hit)| {
