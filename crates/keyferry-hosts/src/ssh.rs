@@ -8,6 +8,7 @@ pub(crate) mod host_key;
 mod identity;
 mod listening;
 mod log;
+mod prompts;
 mod remote;
 mod resolve;
 mod work;
@@ -19,10 +20,12 @@ use std::{env, fmt, fs, io};
 
 use crate::contract::{HostError, Reply, Task, Work};
 use folder::Folders;
+pub use prompts::{Prompting, Prompts};
 
 /// Does tasks on hosts.
 pub struct Ssh {
     sockets: Arc<dyn Sockets>,
+    prompts: Option<Arc<dyn Prompts>>,
     folders: Folders,
     auth_socket: Option<PathBuf>,
     deadline: Duration,
@@ -38,6 +41,8 @@ pub struct Parts {
     pub directory: PathBuf,
     /// The user's own agent, for jump hosts and for logins as ssh_config says.
     pub auth_socket: Option<PathBuf>,
+    /// Who passes questions on; none: nobody is ever asked.
+    pub prompts: Option<Arc<dyn Prompts>>,
     /// How long one login may take with all that is done over it.
     pub deadline: Duration,
     /// How long a host waits to be told that a removal stays, before it puts the file back as it was.
@@ -51,6 +56,7 @@ impl Parts {
             sockets,
             directory,
             auth_socket: env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+            prompts: None,
             deadline: Duration::from_secs(60),
             hold: Duration::from_secs(30),
         }
@@ -101,6 +107,7 @@ impl Ssh {
     pub fn new(parts: Parts) -> io::Result<Self> {
         Ok(Self {
             sockets: parts.sockets,
+            prompts: parts.prompts,
             folders: Folders::new(parts.directory)?,
             auth_socket: parts.auth_socket,
             deadline: parts.deadline,

@@ -19,6 +19,8 @@ use crate::control::client::{self, Conversation};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::prompts::answering::Answering;
+use crate::prompts::terminal;
 use crate::table::{self, Style, Table};
 use crate::{harden, paths};
 
@@ -223,7 +225,7 @@ impl<'a> Adoption<'a> {
             listed.row(vec![
                 host.clone(),
                 match error {
-                    None => style.state("logs in").clone(),
+                    None => "logs in".to_owned(),
                     Some(error) => words::problem(error, style),
                 },
             ]);
@@ -289,7 +291,9 @@ impl<'a> Adoption<'a> {
 
     /// Waits for the new key, and says what is left to do.
     fn end(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Exit, Error> {
+        let answering = Answering::start(&self.control, &[], hosts)?;
         let (snapshot, timed_out) = self.followed()?;
+        drop(answering);
         let Some(key) = snapshot.keys.iter().find(|key| key.name == self.key) else {
             return Err(self.not_taken(&snapshot));
         };
@@ -458,7 +462,7 @@ impl Progress {
     }
 
     fn show(&self, line: &str) {
-        if self.on_terminal {
+        if self.on_terminal && !terminal::is_asking() {
             // One that is broken over two lines could not be taken back.
             let most = table::width().unwrap_or(80).saturating_sub(1);
             let line: String = line.chars().take(most).collect();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::report::AccountReport;
 use crate::history::Excerpt;
+use crate::prompts::Kind;
 
 pub(crate) mod adopt;
 pub(crate) mod client;
@@ -78,6 +79,14 @@ pub(crate) enum Request {
         /// What may be lost.
         accept_loss: Vec<String>,
     },
+    /// Have questions of ssh about hosts asked here until the connection ends. Each [`Answer::Question`] but a notice is
+    /// answered by the length of the word in four bytes and the word, which is no JSON and never kept.
+    Questions {
+        /// For their hosts.
+        keys: Vec<String>,
+        /// For these; with no keys and no hosts: for all.
+        hosts: Vec<String>,
+    },
     /// Serve held keys again, end holds of their rotation, and try failed ones now.
     Resume {
         /// Names; empty: all.
@@ -144,12 +153,21 @@ pub(crate) enum Answer {
     HostsTried(Vec<String>),
     /// Of [`Request::DeleteOrphans`].
     OrphansDeleted(Vec<OrphanResult>),
-    /// Of [`Request::GiveUpInstances`], [`Request::Hold`] and [`Request::Retire`].
+    /// Of [`Request::GiveUpInstances`], [`Request::Hold`], [`Request::Questions`] and [`Request::Retire`].
     Noted,
     /// Of [`Request::Plan`] and [`Request::PlanToRetire`].
     Planned(Vec<KeyPlan>),
     /// Not settled yet; more answers follow.
     Progress(Box<Snapshot>),
+    /// Of [`Request::Questions`], after [`Answer::Noted`].
+    Question {
+        /// Where the login goes.
+        host: String,
+        /// What is asked.
+        kind: Kind,
+        /// As ssh put it.
+        text: String,
+    },
     /// What was asked cannot be done, in words.
     Refused(String),
     /// These keys serve again or are being tried.

@@ -99,7 +99,8 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             &agent_socket,
             &runtime_directory,
         );
-        let hosts = Arc::new(hosts.map_err(Error::Start)?);
+        let (hosts, questions) = hosts.map_err(Error::Start)?;
+        let hosts = Arc::new(hosts);
         let (engine, mut engine_ended) = Engine::start(Parts {
             state_directory: state_directory.clone(),
             ledger,
@@ -120,6 +121,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             config_directory,
             desired: wanted,
             hosts,
+            questions,
             state_directory,
             engine,
             engine_ended: Arc::clone(&engine_reason),

@@ -16,6 +16,8 @@ use keyferry_engine::engine::{DeployFuture, HostFuture, HostListFuture, Hosts};
 use keyferry_hosts::{Login, OneKeySocket, Parts, Sockets, Ssh, Task};
 use tokio::runtime::Handle;
 
+use crate::prompts::Desk;
+
 /// Logs in with the system's ssh.
 pub(crate) struct SshHosts {
     ssh: Arc<Ssh>,
@@ -24,28 +26,31 @@ pub(crate) struct SshHosts {
 
 impl SshHosts {
     /// Private sockets are answered on the agent's own runtime. For jump hosts the user's agent is the one that `SSH_AUTH_SOCK`
-    /// names; without it, the daemon's.
+    /// names; without it, the daemon's. Who waits at the desk is asked what ssh asks.
     pub(crate) fn new(
         agent: Agent,
         agent_runtime: Handle,
         agent_socket: &Path,
         runtime_directory: &Path,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Desk)> {
         let directory = runtime_directory.join("ssh");
+        let desk = Desk::new(directory.clone(), agent_runtime.clone());
         let sockets = AgentSockets {
             agent: agent.clone(),
             runtime: agent_runtime,
             directory: directory.clone(),
         };
         let mut parts = Parts::new(Arc::new(sockets), directory);
+        parts.prompts = Some(Arc::new(desk.clone()));
         parts.auth_socket = env::var_os("SSH_AUTH_SOCK")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
             .or_else(|| Some(agent_socket.to_owned()));
-        Ok(Self {
+        let hosts = Self {
             ssh: Arc::new(Ssh::new(parts)?),
             agent,
-        })
+        };
+        Ok((hosts, desk))
     }
 
     /// Whether the user added the key of a fingerprint to the daemon's agent.

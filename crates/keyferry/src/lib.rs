@@ -31,6 +31,7 @@ mod paths;
 mod pins;
 mod plan;
 mod plugin;
+mod prompts;
 mod request;
 mod retire;
 mod rotation;
@@ -49,6 +50,9 @@ use exit::Exit;
 
 /// Runs the program: reads the command line, runs the command, prints what went wrong.
 pub fn main() -> ExitCode {
+    if prompts::askpass::is_meant() {
+        return prompts::askpass::main();
+    }
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) => {

@@ -11,6 +11,8 @@ use crate::control::client::{self, Conversation};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::prompts::answering::Answering;
+use crate::prompts::terminal;
 use crate::table::{self, Style};
 use crate::{paths, when};
 
@@ -25,6 +27,11 @@ pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
     let request = Request::Rotate {
         keys: arguments.keys.clone(),
         timeout_ms: arguments.wait.map(|seconds| seconds.saturating_mul(1_000)),
+    };
+    // Before anything is tried.
+    let _answering = match arguments.wait {
+        Some(_) => Some(Answering::start(&socket, &arguments.keys, &[])?),
+        None => None,
     };
     let mut conversation = Conversation::start(&socket, &request)?;
     let (asked, snapshot) = match conversation.next()? {
@@ -139,7 +146,7 @@ impl Progress {
     }
 
     fn show(&mut self, asked: &[RotationAsked], snapshot: &Snapshot) {
-        if self.on_terminal {
+        if self.on_terminal && !terminal::is_asking() {
             let line = words::progress(asked, snapshot);
             // One that is broken over two lines could not be taken back.
             let most = table::width().unwrap_or(80).saturating_sub(1);

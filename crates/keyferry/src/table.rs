@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::prompts::terminal;
 
 /// Prints text and a line end on standard output. A reader that went away (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
@@ -100,7 +101,9 @@ pub(crate) fn while_waiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
             let mut stderr = io::stderr();
             // There is nobody else to tell.
             while waiting.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                let _ = write!(stderr, "\r{what} ... {} s", start.elapsed().as_secs());
+                if !terminal::is_asking() {
+                    let _ = write!(stderr, "\r{what} ... {} s", start.elapsed().as_secs());
+                }
             }
             if start.elapsed() >= Duration::from_secs(1) {
                 let _ = write!(stderr, "\r\x1b[K");

@@ -17,8 +17,9 @@ use crate::control::trust::{TrustAnswer, TrustRequest};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::prompts::answering::Answering;
 use crate::table::{self, Style, Table};
-use crate::when;
+use crate::{paths, when};
 
 mod words;
 
@@ -187,6 +188,9 @@ pub(crate) fn recover(arguments: &RecoverArguments) -> Result<Exit, Error> {
     let request = TrustRequest::Recover {
         hosts: arguments.hosts.clone(),
     };
+    let control = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    // Before anything is tried.
+    let _answering = Answering::start(&control, &[], &arguments.hosts)?;
     let waiting = "logging in with the recovery identity; touch it if it wants that";
     let recovered = match ask(&arguments.runtime, request, waiting)? {
         TrustAnswer::Recovered(recovered) => recovered,

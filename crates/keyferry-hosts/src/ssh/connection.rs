@@ -15,7 +15,7 @@ use super::folder::Folder;
 use super::host_key::{self, fingerprint, without_certificate};
 use super::listening::{Complaints, END_TIME, LogReader};
 use super::log::Log;
-use super::{OneKeySocket, Ssh, command, identity};
+use super::{OneKeySocket, Prompting, Ssh, command, identity, prompts};
 use crate::contract::{Host, HostError, HostErrorKind, Identity, Proof};
 
 /// A login that was made, and whose key is proven.
@@ -28,6 +28,8 @@ pub(super) struct Connection {
     log: LogReader,
     complaints: Complaints,
     socket: Option<Box<dyn OneKeySocket>>,
+    /// Kept while ssh may ask.
+    prompting: Option<Box<dyn Prompting>>,
     deadline: Instant,
     destination: String,
     /// The public blob of the host key, where it is known already.
@@ -55,8 +57,21 @@ impl Ssh {
         time: Duration,
     ) -> Result<Established, HostError> {
         let deadline = Instant::now() + time;
-        let connection = self.start(host, identity, remote_command, deadline)?;
+        let connection = self.start(host, identity, remote_command, deadline, None)?;
         connection.until_logged_in(host, identity, proof).await
+    }
+
+    /// As [`Ssh::log_in`], and a person answers what ssh asks.
+    pub(super) async fn log_in_asking(
+        &self,
+        host: &Host,
+        identity: &Identity,
+        remote_command: &str,
+        prompting: Box<dyn Prompting>,
+    ) -> Result<Established, HostError> {
+        let deadline = Instant::now() + self.deadline + ANSWER_TIME;
+        let connection = self.start(host, identity, remote_command, deadline, Some(prompting))?;
+        connection.until_logged_in(host, identity, Proof::Session).await
     }
 
     fn start(
@@ -65,6 +80,7 @@ impl Ssh {
         identity: &Identity,
         remote_command: &str,
         deadline: Instant,
+        prompting: Option<Box<dyn Prompting>>,
     ) -> Result<Connection, HostError> {
         let own = |error: io::Error| {
             failure(
@@ -75,7 +91,11 @@ impl Ssh {
         };
         let folder = self.folders.make().map_err(own)?;
         let (path, receiver, sender) = folder.pipe().map_err(own)?;
-        let mut options = command::options(host, &path);
+        let mut options = match prompting {
+            Some(_) => prompts::options(identity),
+            None => Vec::new(),
+        };
+        options.extend(command::options(host, &path));
         let public_key = identity.public_key();
         let opened = match (identity, &public_key) {
             (Identity::Generation { key, n, .. }, _) => Some(self.sockets.open(key, *n)),
@@ -95,6 +115,12 @@ impl Ssh {
             options.extend(identity::options(&public_key, &file, socket.path())?);
         }
         let mut command = self.command(host, &options);
+        if let Some(prompting) = &prompting {
+            let (name, value) = prompting.variable();
+            command
+                .env("SSH_ASKPASS", prompting.program())
+                .env(name, value);
+        }
         command.args(["--", &host.destination, remote_command]);
         let mut child = command.spawn().map_err(|error| {
             settings(
@@ -115,6 +141,7 @@ impl Ssh {
             log: LogReader::start(receiver, sender),
             complaints: Complaints::drain(stderr),
             socket,
+            prompting,
             deadline,
             destination: host.destination.clone(),
             host_key: None,
@@ -225,7 +252,13 @@ impl Connection {
             (None, _) => true,
             (Some(_), None) => log.partly.contains(&wanted),
             (Some(_), Some(authenticated)) => {
-                authenticated.method == "publickey" && authenticated.key == wanted && log.partly.is_empty()
+                let alone =
+                    authenticated.method == "publickey" && authenticated.key == wanted && log.partly.is_empty();
+                // The key was taken, and a person added what the host wants besides.
+                let with_a_person = self.prompting.is_some()
+                    && authenticated.method != "publickey"
+                    && log.partly.contains(&wanted);
+                alone || with_a_person
             }
         };
         if !is_it {
@@ -366,5 +399,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
+/// What a person may take besides, for all questions of a login: as long as sshd waits (`LoginGraceTime`).
+const ANSWER_TIME: Duration = Duration::from_secs(120);
 /// The first that has `session-bind@openssh.com`.
 const OLDEST: (u32, u32) = (8, 9);

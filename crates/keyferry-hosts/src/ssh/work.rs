@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::connection::{Connection, Established};
 use super::diagnosis::{failure, settings};
+use super::prompts::may_help;
 use super::remote::{self, Access, RemoteFile};
 use super::{Ssh, within};
 use crate::authorized_keys;
@@ -193,7 +194,37 @@ impl Ssh {
                 Err(error) => return Err(error),
             }
         }
+        if let Some((identity, file)) = self.open_file_asking(&host, &mut tried, access).await? {
+            return Ok((identity, file));
+        }
         Err(nobody_logs_in(&host, tried))
+    }
+
+    /// The same with a person's help, where that may get in and somebody waits who can be asked.
+    async fn open_file_asking(
+        &self,
+        host: &Host,
+        tried: &mut [(&Identity, HostError)],
+        access: Access,
+    ) -> Result<Option<(Identity, RemoteFile)>, HostError> {
+        let Some(prompts) = &self.prompts else {
+            return Ok(None);
+        };
+        let command = remote::command(&host.account);
+        for (identity, error) in tried.iter_mut().filter(|(identity, error)| may_help(identity, error)) {
+            let Some(prompting) = prompts.open(&host.destination) else {
+                return Ok(None);
+            };
+            match self.log_in_asking(host, identity, &command, prompting).await {
+                Ok(Established::Whole(connection) | Established::Partly(connection)) => {
+                    let file = RemoteFile::open(connection, &host.account, access, self.hold).await?;
+                    return Ok(Some(((*identity).clone(), file)));
+                }
+                Err(asked) if may_be_the_identity(asked.kind) => *error = asked,
+                Err(asked) => return Err(asked),
+            }
+        }
+        Ok(None)
     }
 
     async fn open_file_over(

@@ -60,6 +60,21 @@ impl Conversation {
     /// # Errors
     /// [`Error::NotRunning`] where nothing answers at the socket.
     pub(crate) fn start(path: &Path, request: &Request) -> Result<Self, Error> {
+        let (conversation, stream) = Self::start_answering(path, request)?;
+        // Nothing more is said from here.
+        let shut = stream.shutdown(Shutdown::Write);
+        shut.map_err(|source| Error::Control {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(conversation)
+    }
+
+    /// As [`Conversation::start`]; what is said further goes to the stream.
+    ///
+    /// # Errors
+    /// As [`Conversation::start`].
+    pub(crate) fn start_answering(path: &Path, request: &Request) -> Result<(Self, UnixStream), Error> {
         let broken = |source| Error::Control {
             path: path.to_owned(),
             source,
@@ -86,6 +101,8 @@ impl Conversation {
             Request::Adopt(AdoptRequest::Follow { timeout_ms, .. }) => {
                 PATIENCE.saturating_add(Duration::from_millis(*timeout_ms))
             }
+            // A question may come at any time, as long as the command waits.
+            Request::Questions { .. } => LONG_PATIENCE,
             Request::ForgetHost { .. }
             | Request::GiveUpInstances { .. }
             | Request::History { .. }
@@ -104,12 +121,13 @@ impl Conversation {
             .set_read_timeout(Some(patience))
             .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
             .and_then(|()| stream.write_all(&line))
-            .and_then(|()| stream.shutdown(Shutdown::Write))
             .map_err(broken)?;
-        Ok(Self {
+        let writing = stream.try_clone().map_err(broken)?;
+        let conversation = Self {
             path: path.to_owned(),
             lines: BufReader::new(stream.take(MAX_ANSWER)),
-        })
+        };
+        Ok((conversation, writing))
     }
 
     /// The next answer.
@@ -142,4 +160,5 @@ const START_TIME: Duration = Duration::from_secs(5);
 const START_PAUSE: Duration = Duration::from_millis(50);
 /// A daemon that lives answers in milliseconds; one that was stopped (SIGSTOP, a frozen cgroup) never does.
 const PATIENCE: Duration = Duration::from_secs(15);
+const LONG_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 const CLOUD_PATIENCE: Duration = Duration::from_secs(150);

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod adopt;
+mod questions;
 mod rotation;
 mod trust;
 
@@ -21,6 +22,7 @@ use super::{Answer, MAX_REQUEST, Request};
 use crate::catalogue::Catalogue;
 use crate::clouds::Couriers;
 use crate::hosts::SshHosts;
+use crate::prompts::Desk;
 
 /// What the answers are made of.
 pub(crate) struct Control {
@@ -32,6 +34,8 @@ pub(crate) struct Control {
     pub(crate) desired: watch::Receiver<Arc<Desired>>,
     /// Logins on hosts.
     pub(crate) hosts: Arc<SshHosts>,
+    /// Passes questions of ssh on.
+    pub(crate) questions: Desk,
     /// The state directory, for the history.
     pub(crate) state_directory: PathBuf,
     /// The engine.
@@ -107,6 +111,11 @@ impl Control {
             Request::Survey { names } => {
                 let answer = self.survey(names).await;
                 write(&mut writing, &answer).await
+            }
+            Request::Questions { keys, hosts } => {
+                // Answers go past every buffer that is not wiped.
+                let reading = reader.into_inner().into_inner();
+                self.pass_questions_on(keys, hosts, reading, &mut writing).await
             }
             Request::Resume { keys } => {
                 let answer = self.resume(keys).await;

@@ -71,7 +71,7 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
         let (_files, wanted) = watch::channel(Arc::<Desired>::default());
         let couriers = Arc::new(Couriers::new(Arc::clone(&catalogue), wanted.clone()));
         let state_directory = folder.path().join("state");
-        let hosts = SshHosts::new(
+        let (hosts, questions) = SshHosts::new(
             agent.clone(),
             runtime.handle().clone(),
             &agent_socket,
@@ -98,6 +98,7 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
             config_directory: std::path::PathBuf::new(),
             desired: wanted,
             hosts,
+            questions,
             state_directory: std::path::PathBuf::new(),
             engine,
             engine_ended: Arc::clone(&reason),

@@ -1,0 +1,72 @@
+//! The client's side: while a command waits, questions of ssh come to its terminal.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+
+use super::{Kind, NO_ANSWER, terminal};
+use crate::control::client::Conversation;
+use crate::control::{Answer, Request};
+use crate::error::Error;
+
+/// Questions are answered until this is dropped.
+pub(crate) struct Answering {
+    /// None: there is nobody who could be asked.
+    connection: Option<UnixStream>,
+}
+
+impl Answering {
+    /// From now on, for the hosts of these keys and for these hosts; both empty: for all hosts. Nothing happens where there is
+    /// no terminal.
+    ///
+    /// # Errors
+    /// When the daemon cannot be talked to.
+    pub(crate) fn start(control: &Path, keys: &[String], hosts: &[String]) -> Result<Self, Error> {
+        if !terminal::has_person() {
+            return Ok(Self { connection: None });
+        }
+        let request = Request::Questions {
+            keys: keys.to_vec(),
+            hosts: hosts.to_vec(),
+        };
+        let (mut conversation, mut stream) = Conversation::start_answering(control, &request)?;
+        match conversation.next()? {
+            Answer::Noted => {}
+            Answer::Refused(message) => return Err(Error::Refused(message)),
+            other => return Err(crate::control::client::strange(&other)),
+        }
+        let connection = stream.try_clone().ok();
+        // It ends with the connection, or with the process.
+        thread::spawn(move || {
+            while let Ok(Answer::Question { host, kind, text }) = conversation.next() {
+                // Without a terminal there is no answer.
+                let answer = terminal::ask(&host, kind, &text).ok().flatten();
+                let sent = match (kind, answer) {
+                    (Kind::Notice, _) => Ok(()),
+                    (_, None) => stream.write_all(&NO_ANSWER.to_be_bytes()),
+                    (_, Some(word)) => {
+                        let length = u32::try_from(word.len()).unwrap_or(NO_ANSWER);
+                        stream
+                            .write_all(&length.to_be_bytes())
+                            .and_then(|()| stream.write_all(&word))
+                    }
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { connection })
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            let _ = connection.shutdown(Shutdown::Both);
+            terminal::give_up();
+        }
+    }
+}

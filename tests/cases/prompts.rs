@@ -1,0 +1,256 @@
+//! A person answers what ssh asks, while a command of theirs waits, and nobody else is ever asked.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use cloud_sim::{CloudSim, Service};
+use keyferry_tests::build::built;
+use keyferry_tests::daemon::Daemon;
+use keyferry_tests::fleet::{Fleet, HostOptions, PASSWORD, Shell};
+use keyferry_tests::home::Home;
+use keyferry_tests::wait;
+use serde_json::Value;
+
+const ECS: Service = Service::AlibabaEcs;
+const DEADLINE: Duration = Duration::from_secs(30);
+const PASSPHRASE: &str = "nobody else has this one";
+
+struct Scene {
+    // Dropped in this order.
+    daemon: Daemon,
+    fleet: Fleet,
+    home: Home,
+    _cloud: CloudSim,
+}
+
+impl Scene {
+    /// One host, and a user whose ssh_config has these lines for it.
+    fn new(sshd_config: &str, ssh_config: impl Fn(&Home) -> String) -> Self {
+        let host = HostOptions::new("web-1", Shell::Dash).with_sshd_config(sshd_config);
+        let fleet = Fleet::start([host]);
+        let cloud = keyferry_tests::cloud();
+        let home = Home::new();
+        home.account("ecs", ECS.name(), cloud.url(ECS));
+        let config = home.path("ssh_config");
+        let theirs = fs::read_to_string(fleet.agent_config()).expect("the fleet's ssh_config");
+        // What comes first holds.
+        let own = format!("Host *\n{}\n{theirs}", ssh_config(&home));
+        fs::write(&config, own.replace("  IdentityFile none\n", "")).expect("a file can be written");
+        home.write(
+            "keyferry.toml",
+            &format!("[ssh]\ncommand = [\"ssh\", \"-F\", \"{}\"]\n", config.display()),
+        );
+        let daemon = Daemon::start(&home);
+        Self {
+            daemon,
+            fleet,
+            home,
+            _cloud: cloud,
+        }
+    }
+
+    /// Declares the key, and waits until its line could not be put there.
+    #[track_caller]
+    fn declare(&self, tables: &str) {
+        self.home.key(
+            "web",
+            &format!("account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\nhosts = [\"web-1\"]\n{tables}"),
+        );
+        self.wait_for("failed");
+    }
+
+    #[track_caller]
+    fn wait_for(&self, state: &str) -> Value {
+        wait::until(&format!("the host is {state}"), DEADLINE, || {
+            let status = self.daemon.status();
+            let keys = status["keys"].as_array()?;
+            let web = keys.iter().find(|key| key["name"] == "web")?;
+            let host = web["hosts"].as_array()?.first()?.clone();
+            (host["state"] == state).then_some(host)
+        })
+    }
+
+    /// `keyferry rotate web --wait` at a terminal.
+    fn rotate(&self) -> Terminal {
+        let command = format!(
+            "{} rotate web --wait=60 --runtime {}",
+            built().keyferry().display(),
+            self.home.path("run").display()
+        );
+        Terminal::start(&command)
+    }
+
+    fn assert_nothing_of(&self, secret: &str, terminal: &Terminal) {
+        let shown = terminal.shown();
+        assert!(!shown.contains(secret), "it was shown: {shown}");
+        assert!(!self.daemon.log().contains(secret), "it was logged");
+        wait::until("no socket for questions is left", DEADLINE, || {
+            let left = fs::read_dir(self.home.path("run/ssh")).expect("the folder of logins");
+            let mut left = left.flatten().map(|entry| entry.file_name());
+            (!left.any(|name| name.to_string_lossy().starts_with("login-ask"))).then_some(())
+        });
+    }
+}
+
+/// A command at a terminal of its own: script(1) has one.
+struct Terminal {
+    child: Child,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn start(command: &str) -> Self {
+        let mut child = Command::new("script")
+            .args(["-q", "-e", "-c", command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("script can be started (Debian: bsdutils)");
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut output, seen) = (child.stdout.take().expect("a pipe"), Arc::clone(&shown));
+        thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]);
+                seen.lock().expect("no thread panics with it").push_str(&text);
+            }
+        });
+        Self { child, shown }
+    }
+
+    fn shown(&self) -> String {
+        self.shown.lock().expect("no thread panics with it").clone()
+    }
+
+    /// Waits until it asks, and types the answer.
+    #[track_caller]
+    fn answer(&mut self, question: &str, word: &str) {
+        wait::until(&format!("it asks {question:?}"), DEADLINE, || {
+            let shown = self.shown();
+            let ended = self.child.try_wait().ok().flatten();
+            assert!(ended.is_none(), "it ended: {shown}");
+            shown.contains(question).then_some(())
+        });
+        self.shown.lock().expect("no thread panics with it").clear();
+        let input = self.child.stdin.as_mut().expect("a pipe");
+        input
+            .write_all(format!("{word}\n").as_bytes())
+            .expect("it can be typed");
+    }
+
+    /// Types the answer whenever it asks, until it ends; its exit code.
+    #[track_caller]
+    fn answer_all(&mut self, question: &str, word: &str) -> i32 {
+        wait::until("the command ends", 2 * DEADLINE, || {
+            if self.shown().contains(question) {
+                self.answer(question, word);
+            }
+            let status = self.child.try_wait().ok().flatten()?;
+            Some(status.code().unwrap_or(-1))
+        })
+    }
+
+    #[track_caller]
+    fn end(&mut self) -> i32 {
+        let status = wait::until("the command ends", 2 * DEADLINE, || {
+            self.child.try_wait().ok().flatten()
+        });
+        status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_passphrase_of_a_file_is_asked_for_where_somebody_waits() {
+    let file = |home: &Home| -> PathBuf { home.path("id_encrypted") };
+    let scene = Scene::new("", |home| {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-C", "li@laptop", "-N", PASSPHRASE, "-f"])
+            .arg(file(home))
+            .status()
+            .expect("ssh-keygen can be started (Debian: openssh-client)");
+        assert!(made.success());
+        format!("  IdentityFile {}", file(home).display())
+    });
+    let public = fs::read(scene.home.path("id_encrypted.pub")).expect("the public half");
+    let host = scene.fleet.host("web-1");
+    host.set_authorized_keys(&[host.authorized_keys(), public].concat());
+    scene.declare("");
+
+    let mut terminal = scene.rotate();
+    terminal.answer("Enter passphrase for key", "a wrong one");
+    terminal.answer("Enter passphrase for key", PASSPHRASE);
+    scene.wait_for("verified");
+    let code = terminal.end();
+    assert_eq!(code, 0, "{}\n{}", terminal.shown(), scene.daemon.log());
+    scene.assert_nothing_of(PASSPHRASE, &terminal);
+}
+
+#[test]
+fn a_password_is_asked_for_and_no_answer_is_none() {
+    let scene = Scene::new(
+        "AuthenticationMethods password publickey\nPasswordAuthentication yes",
+        |_| "  PreferredAuthentications publickey,password\n  IdentityFile none".to_owned(),
+    );
+    scene.declare("");
+    let mut terminal = scene.rotate();
+    // ^C at the question.
+    terminal.answer("password:", "\u{3}");
+    drop(terminal);
+    scene.wait_for("failed");
+
+    let mut terminal = scene.rotate();
+    let code = terminal.answer_all("web-1: deploy@127.0.0.1's password:", PASSWORD);
+    assert_eq!(code, 0, "{}\n{}", terminal.shown(), scene.daemon.log());
+    scene.assert_nothing_of(PASSWORD, &terminal);
+    let login = scene.fleet.host("web-1").logins().pop().expect("a login");
+    assert!(!login.fingerprint.is_empty(), "a key proved itself: {login:?}");
+}
+
+#[test]
+fn a_second_factor_is_asked_for_where_lines_are_put_and_never_where_a_key_is_proven() {
+    let scene = Scene::new(
+        "AuthenticationMethods publickey,password\nPasswordAuthentication yes",
+        |_| "  PreferredAuthentications publickey,password".to_owned(),
+    );
+    let admin = scene.fleet.admin_key();
+    scene.home.write(
+        "keyferry.toml",
+        &format!(
+            "[ssh]\ncommand = [\"ssh\", \"-F\", \"{}\", \"-i\", \"{}\"]\n",
+            scene.home.path("ssh_config").display(),
+            admin.display()
+        ),
+    );
+    scene.declare("[deploy]\nverify = \"publickey\"\n");
+    let mut terminal = scene.rotate();
+    let code = terminal.answer_all("password:", PASSWORD);
+    assert_eq!(code, 0, "{}\n{}", terminal.shown(), scene.daemon.log());
+    scene.assert_nothing_of(PASSWORD, &terminal);
+}
+
+#[test]
+fn without_anybody_nothing_is_asked() {
+    let scene = Scene::new(
+        "AuthenticationMethods password publickey\nPasswordAuthentication yes",
+        |_| "  PreferredAuthentications publickey,password\n  IdentityFile none".to_owned(),
+    );
+    scene.declare("");
+    // No terminal, so there is nobody.
+    let output = scene.daemon.keyferry(&["rotate", "web", "--wait=20"]);
+    assert_ne!(output.status.code(), Some(0));
+    let host = scene.wait_for("failed");
+    assert_eq!(host["error"]["kind"], "refused", "{host:#}");
+}
