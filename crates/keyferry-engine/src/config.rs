@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::desired::{Account, DaemonSettings, Desired, FileReport, KeySpec, OnRemove};
+use crate::desired::{Account, DaemonSettings, Desired, FileReport, KeyFolder, KeySpec, OnRemove};
 
 mod account;
 mod daemon;
@@ -38,8 +38,8 @@ use plugins::{Catalogue, Lookup};
 pub use destination::{Destination, MAX_HOSTS, parse_hosts};
 pub use file::MAX_FILE_SIZE;
 pub use plugins::{PluginProblem, Plugins};
-pub use public_half::public_key;
 pub use problem::{Place, Problem, suggestion};
+pub use public_half::public_key;
 pub use warnings::warnings;
 
 /// Reads the config directory. `previous` is what the reading before this one gave: without it nothing is in force
@@ -97,9 +97,10 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         good(&accounts) == good(&before.accounts)
     };
     let folder = dir.join("keys");
+    let listing = inside(&root, &folder, "key", !before.keys.is_empty(), &mut reports);
     let keys = entry::refresh(
         &folder,
-        &inside(&root, &folder, "key", !before.keys.is_empty(), &mut reports),
+        &listing,
         &before.keys,
         &mut tally,
         |entry| (names_changed && entry.has_problems()) || entry.uses().any(|account| !is_same(account)),
@@ -124,6 +125,10 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
             .filter_map(|(name, entry)| Some((name.clone(), in_force(entry)?)))
             .collect(),
         files: reports,
+        key_folder: match listing {
+            Listing::Files(_) => KeyFolder::Listed(folder),
+            Listing::Closed | Listing::Gone => KeyFolder::Closed,
+        },
     };
     let desired = match *before.desired == desired {
         true => Arc::clone(&before.desired),
@@ -203,6 +208,14 @@ impl State {
     }
 }
 
+/// The names of the keys that have a file in a folder now; none: it cannot be listed, or believed.
+pub(crate) fn key_files(folder: &Path) -> Option<BTreeSet<String>> {
+    match directory::entries(folder, "key", true, &mut Vec::new()) {
+        Listing::Files(files) => Some(files.into_keys().collect()),
+        Listing::Closed | Listing::Gone => None,
+    }
+}
+
 /// Lists a folder of the config directory, unless the directory itself is gone or closed.
 fn inside(root: &Listing, folder: &Path, kind: &str, known: bool, reports: &mut Vec<FileReport>) -> Listing {
     match root {
@@ -228,7 +241,7 @@ fn gone_key(good: Option<&Arc<KeySpec>>) -> &'static str {
     match good.map(|spec| spec.on_remove) {
         Some(OnRemove::Retire) => {
             "the file is gone, and `on_remove` in it was \"retire\": after a while the key is taken off its hosts and its \
-             pair is deleted; put the file back to keep it"
+             pair is deleted, unless many files went; put the file back to keep it"
         }
         Some(OnRemove::Keep) | None => {
             "the file is gone: a key that is loaded stays so until the daemon ends; put it back to keep the key longer"

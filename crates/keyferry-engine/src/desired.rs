@@ -22,6 +22,20 @@ pub struct Desired {
     pub keys: BTreeMap<String, Arc<KeySpec>>,
     /// Every file seen, sorted by path, with what is wrong with it.
     pub files: Vec<FileReport>,
+    /// How the folder of key files fares: whether a file that is not there is known to be gone.
+    pub key_folder: KeyFolder,
+}
+
+/// `keys/`, as it was when it was last read.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum KeyFolder {
+    /// It is not there, or cannot be believed or read, or the config directory is so.
+    Closed,
+    /// It was listed; its path.
+    Listed(PathBuf),
+    /// It was not read yet.
+    #[default]
+    Unread,
 }
 
 /// `keyferry.toml`.

@@ -13,6 +13,7 @@ use keyferry_plugin::manifest::Manifest;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
+mod absence;
 mod acting;
 mod clock;
 mod cloud;
@@ -44,6 +45,7 @@ use crate::ledger::{EffectKind, Ledger, LedgerView, TrustedId, Write};
 use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
+use absence::Absence;
 use commands::{Command, TrustWait};
 use hosting::{Deployed, Deployments, Lent, OnHost, Signature};
 use orphans::OrphanWait;
@@ -87,6 +89,7 @@ pub struct Engine {
     pool: GenerationPool,
 
     observed: Observed,
+    absence: Absence,
     /// What the agent offers in place of lost keys.
     lent: Option<Lent>,
     /// The recovery identity that was named when it was last looked at.
@@ -156,6 +159,7 @@ impl Engine {
             signature,
             pool,
             observed: Observed::default(),
+            absence: Absence::default(),
             lent: None,
             recovery: None,
             trust_waits: BTreeMap::new(),
@@ -193,6 +197,7 @@ impl Engine {
         loop {
             self.end_surveys();
             self.schedule_surveys();
+            self.end_absent_keys().await?;
             self.act().await?;
             self.answer_about_orphans();
             self.answer_about_trust();
@@ -203,7 +208,12 @@ impl Engine {
             }
 
             let clock = Arc::clone(&self.clock);
-            let wake_at = self.wake_at.into_iter().chain(self.survey_at).min();
+            let wake_at = self
+                .wake_at
+                .into_iter()
+                .chain(self.survey_at)
+                .chain(self.absence.wake_at())
+                .min();
             let wake = clock.sleep_until(wake_at.unwrap_or(u64::MAX));
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended).await?,
@@ -324,6 +334,8 @@ enum Task {
     ListHosts {
         key: String,
     },
+    /// Looking which keys have a file.
+    ListKeyFiles,
     OnHost {
         host: String,
         on_host: Box<OnHost>,
@@ -361,6 +373,8 @@ enum Finished {
     Deployed(Result<(), String>),
     Generated(Result<PrivateKey, PrivateKeyError>),
     HostsListed(Result<Vec<String>, String>),
+    /// The names of keys; none: the folder could not be read.
+    KeyFilesListed(Option<BTreeSet<String>>),
     OnHost(Result<Reply, HostError>),
     Published(io::Result<()>),
 }

@@ -232,14 +232,19 @@ impl Engine {
             is_changed = true;
         }
         let row = self.view.key(key);
-        let is_retired = is_named && row.retire_asked_at.is_some();
+        let is_retired = is_named && (row.retire_asked_at.is_some() || row.retire_at.is_some());
+        if is_named {
+            self.keep_without_file(key);
+        }
+        let is_ending = is_named && row.retire_asked_at.is_some();
         if row.paused_at.is_some() || is_retired {
             self.hold(KeyRow {
                 paused_at: None,
                 paused_until: None,
                 pause_reason: None,
                 retire_asked_at: row.retire_asked_at.filter(|_| !is_retired),
-                accepted_loss: row.accepted_loss.clone().filter(|_| !is_retired),
+                retire_at: row.retire_at.filter(|_| !is_retired),
+                accepted_loss: row.accepted_loss.clone().filter(|_| !is_ending),
                 ..row
             })
             .await?;

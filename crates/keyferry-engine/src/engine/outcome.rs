@@ -45,6 +45,10 @@ impl Engine {
                 self.hosts_listed(key, finished);
                 Ok(())
             }
+            (Task::ListKeyFiles, finished) => {
+                self.key_files_listed(finished);
+                Ok(())
+            }
             (Task::OnHost { host, on_host }, finished) => self.done_on_host(host, *on_host, finished).await,
             (
                 Task::List {

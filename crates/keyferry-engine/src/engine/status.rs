@@ -190,13 +190,16 @@ impl Engine {
                     false => failed,
                 }
             }
-            Waiting::FileMissing => Some(remark(
-                "missing",
-                format!(
-                    "keys/{name}.toml is missing, and the private half was lost when keyferry stopped: nothing new is made"
-                ),
-                "put the file back for a new key; without it the pair stays at the provider as it is",
-            )),
+            Waiting::FileMissing => {
+                let (message, remedy) = self.absence_remark(name).unwrap_or_else(|| {
+                    let message = format!(
+                        "keys/{name}.toml is missing, and the private half was lost when keyferry stopped: nothing new is made"
+                    );
+                    let remedy = "put the file back for a new key; without it the pair stays at the provider as it is";
+                    (message, remedy.to_owned())
+                });
+                Some(remark("missing", message, &remedy))
+            }
             Waiting::NoAccount { account } => Some(remark(
                 "account",
                 format!("there is no account named {account}"),
@@ -256,6 +259,9 @@ impl Engine {
         spec: Option<&std::sync::Arc<KeySpec>>,
         loaded: Option<&Generation>,
     ) -> Option<StatusError> {
+        if let Some((message, remedy)) = self.absence_remark(name) {
+            return Some(remark("missing", message, &remedy));
+        }
         if let Some(error) = self.tidying_error(name) {
             return Some(error);
         }

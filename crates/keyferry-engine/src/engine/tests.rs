@@ -1,5 +1,6 @@
 //! The engine against a cloud in memory, a clock that jumps, and a ledger that stops.
 
+mod absence;
 mod asked;
 mod behaviour;
 mod cloud;
@@ -420,6 +421,8 @@ impl Plugins for FakePlugins {
 /// Time that stands still while something happens, and jumps to the next deadline when nothing does.
 struct JumpingClock {
     uptime: Arc<AtomicU64>,
+    /// How far the wall clock was set forward, in milliseconds.
+    ahead: AtomicU64,
     chance: AtomicU64,
     /// When something outside is done, and who waits for it.
     deadlines: Deadlines,
@@ -430,6 +433,7 @@ impl Default for JumpingClock {
     fn default() -> Self {
         Self {
             uptime: Arc::new(AtomicU64::new(1_000_000)),
+            ahead: AtomicU64::default(),
             chance: AtomicU64::new(0x9e37_79b9),
             deadlines: Arc::default(),
             delays: AtomicU64::default(),
@@ -440,6 +444,11 @@ impl Default for JumpingClock {
 impl JumpingClock {
     fn pass(&self, milliseconds: u64) {
         self.uptime.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock forward.
+    fn set(&self, milliseconds: u64) {
+        self.ahead.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
     /// Ends that many milliseconds from now, when nothing else happens before.
@@ -487,9 +496,10 @@ impl Drop for Delay {
 impl Clock for JumpingClock {
     fn now(&self) -> Moment {
         let uptime = self.uptime.load(Ordering::Relaxed);
+        let ahead = self.ahead.load(Ordering::Relaxed);
         Moment {
             uptime,
-            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000 + uptime),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000 + uptime + ahead),
             local_minute: u16::try_from(uptime / 60_000 % 1_440).unwrap(),
         }
     }

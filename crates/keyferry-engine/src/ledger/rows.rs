@@ -21,6 +21,9 @@ pub struct KeyRow {
     pub rotate_asked_at: Option<i64>,
     /// When the user, or its removed file, asked that it ends: taken off its hosts, its pair deleted.
     pub retire_asked_at: Option<i64>,
+    /// When its removed file has it end, if the file does not come back before; stays when that has begun. None: the file is
+    /// there, or is not what ends the key.
+    pub retire_at: Option<i64>,
     /// What the user said may be lost by that (`--accept-loss`): hosts, joined by blanks, or `all`.
     pub accepted_loss: Option<String>,
     /// Since when its rotation stands still (`keyferry hold`): nothing is begun, changed on hosts or retired; it signs on.

@@ -16,6 +16,7 @@ ALTER TABLE installation ADD COLUMN directory_id TEXT;
 pub(super) const FROM_3: &str = "
 ALTER TABLE key ADD COLUMN rotate_asked_at INTEGER;
 ALTER TABLE key ADD COLUMN retire_asked_at INTEGER;
+ALTER TABLE key ADD COLUMN retire_at INTEGER;
 ALTER TABLE key ADD COLUMN accepted_loss TEXT;
 ALTER TABLE key ADD COLUMN paused_at INTEGER;
 ALTER TABLE key ADD COLUMN paused_until INTEGER;
@@ -76,6 +77,7 @@ CREATE TABLE key (
     held_at          INTEGER,
     rotate_asked_at  INTEGER,
     retire_asked_at  INTEGER,
+    retire_at        INTEGER,
     accepted_loss    TEXT,
     paused_at        INTEGER,
     paused_until     INTEGER,

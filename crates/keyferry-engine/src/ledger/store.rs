@@ -293,7 +293,7 @@ impl Store {
 
     fn keys(&self) -> Result<Vec<KeyRow>, EngineError> {
         let columns = "name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until, \
-                       pause_reason";
+                       pause_reason, retire_at";
         self.rows(&format!("SELECT {columns} FROM key ORDER BY name"), |row| {
             Ok(Ok(KeyRow {
                 name: row.get(0)?,
@@ -305,6 +305,7 @@ impl Store {
                 paused_at: row.get(6)?,
                 paused_until: row.get(7)?,
                 pause_reason: row.get(8)?,
+                retire_at: row.get(9)?,
             }))
         })
     }
@@ -432,10 +433,11 @@ fn put_key(connection: &Connection, key: &KeyRow) -> rusqlite::Result<usize> {
     connection
         .prepare(
             "INSERT INTO key (name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until,
-                              pause_reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                              pause_reason, retire_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (name) DO UPDATE SET last_n = ?2, held_at = ?3, rotate_asked_at = ?4, retire_asked_at = ?5,
-                                              accepted_loss = ?6, paused_at = ?7, paused_until = ?8, pause_reason = ?9",
+                                              accepted_loss = ?6, paused_at = ?7, paused_until = ?8, pause_reason = ?9,
+                                              retire_at = ?10",
         )?
         .execute(params![
             key.name,
@@ -447,6 +449,7 @@ fn put_key(connection: &Connection, key: &KeyRow) -> rusqlite::Result<usize> {
             key.paused_at,
             key.paused_until,
             key.pause_reason,
+            key.retire_at,
         ])
 }
 

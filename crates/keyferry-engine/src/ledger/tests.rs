@@ -19,6 +19,7 @@ fn key(name: &str) -> KeyRow {
         held_at: Some(1_795_318_609_000),
         rotate_asked_at: Some(11),
         retire_asked_at: Some(12),
+        retire_at: Some(15),
         accepted_loss: Some("web-1".to_owned()),
         paused_at: Some(13),
         paused_until: Some(14),
@@ -466,7 +467,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 16);
+    assert_eq!(dropped, 17);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {

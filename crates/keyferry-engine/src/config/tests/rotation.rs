@@ -1,11 +1,12 @@
 //! `hosts`, `[rotate]` and `on_remove` of a key's file.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{check, said};
 use crate::config::fixture::{Directory, Manifests};
-use crate::config::read;
-use crate::desired::{DayTime, HostList, KeySpec, OnRemove, Rotate};
+use crate::config::{key_files, read};
+use crate::desired::{DayTime, HostList, KeyFolder, KeySpec, OnRemove, Rotate};
 
 #[track_caller]
 fn key(content: &str, expected: &[&str]) {
@@ -244,8 +245,21 @@ fn what_becomes_of_a_key_whose_file_goes_is_said() {
     directory.remove("keys/web.toml");
     let reports = &read(&directory.path(), &plugins, Some(&before)).desired().files;
     let gone = "the file is gone, and `on_remove` in it was \"retire\": after a while the key is taken off its hosts and its \
-                pair is deleted; put the file back to keep it";
+                pair is deleted, unless many files went; put the file back to keep it";
     assert_eq!(said(reports, &directory, "keys/web.toml"), [gone]);
+    // Whether it is known to be gone depends on the folder.
+    let folder = directory.path().join("keys");
+    let is_listed = KeyFolder::Listed(folder.clone());
+    let after = read(&directory.path(), &plugins, Some(&before));
+    assert_eq!(after.desired().key_folder, is_listed);
+    assert_eq!(key_files(&folder), Some(BTreeSet::new()));
+    std::fs::remove_dir(&folder).unwrap();
+    let without = read(&directory.path(), &plugins, Some(&after));
+    assert_eq!(without.desired().key_folder, KeyFolder::Closed);
+    assert_eq!(key_files(&folder), None);
+    std::fs::write(&folder, "no folder").unwrap();
+    let closed = read(&directory.path(), &plugins, Some(&without));
+    assert_eq!(closed.desired().key_folder, KeyFolder::Closed);
     key(
         "on_remove = \"retier\"",
         &["2:13: `on_remove`: unknown value `retier`; did you mean `retire`?"],

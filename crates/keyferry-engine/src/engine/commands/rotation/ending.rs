@@ -22,6 +22,8 @@ impl Engine {
         Ok(KeyRow {
             rotate_asked_at: None,
             retire_asked_at: row.retire_asked_at.or(Some(self.clock.now().wall_ms())),
+            // Now it is the user who says so: the file's coming back changes nothing.
+            retire_at: None,
             accepted_loss: accepted(&row, accepted_loss, &known)?,
             ..row
         })
