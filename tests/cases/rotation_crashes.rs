@@ -10,6 +10,8 @@ mod effects;
 mod gate;
 #[path = "rotation_crashes/lives.rs"]
 mod lives;
+#[path = "rotation_crashes/rows.rs"]
+mod rows;
 #[path = "crashes/side_by_side.rs"]
 mod side_by_side;
 #[path = "rotation_crashes/watcher.rs"]

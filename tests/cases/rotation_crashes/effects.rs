@@ -10,8 +10,9 @@ use keyferry_tests::wait;
 
 use crate::gate::Knock;
 use crate::lives::{self, Chain, Step, Stop, Story};
+use crate::rows::Effect;
 use crate::side_by_side::{self, is_soak};
-use crate::world::{DEADLINE, Effect, MadeBy, Setting, WayIn, World};
+use crate::world::{DEADLINE, MadeBy, Setting, WayIn, World};
 
 /// An effect of a story, and how its life ends there.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -10,9 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use keyferry_tests::daemon::Options;
 use keyferry_tests::fleet::{AuthorizedKey, Fleet, parse};
+use keyferry_tests::wait;
 
-use crate::world::{KEY, generation_rows};
+use crate::rows::generation_rows;
+use crate::world::{DEADLINE, KEY, MadeBy, Setting, WayIn, World};
 
 /// Watches that a host which let in a key that the agent held, as of one life of the daemon, goes on to let in such a key,
 /// or one of a later life. What a life before held is no way in any more: with the worker its private halves are gone.
@@ -103,6 +106,16 @@ impl Watcher {
     }
 }
 
+impl Watcher {
+    fn wrong(&self) -> Vec<String> {
+        self.shared
+            .wrong
+            .lock()
+            .expect("no thread panics with it")
+            .clone()
+    }
+}
+
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -171,4 +184,33 @@ fn latest_life(keys: &[AuthorizedKey], ledger: &Path, shared: &Shared) -> Option
     // Lives are counted from 0.
     let life = let_in.filter_map(|row| lives.iter().rposition(|&last_n| last_n < row.n));
     Some(life.max())
+}
+
+#[test]
+fn a_host_that_lets_in_what_an_earlier_life_held_is_noticed() {
+    for way_in in [WayIn::Recovery, WayIn::SshConfig] {
+        let world = World::new(Setting {
+            made_by: MadeBy::Keyferry,
+            way_in,
+        });
+        let mut daemon = world.start(&Options::default());
+        world.wait_settled(&daemon, 0);
+        let host = &world.fleet.hosts()[0];
+        let before = host.authorized_keys();
+        daemon.kill();
+        let daemon = world.start(&Options::default());
+        world.wait_settled(&daemon, 1);
+        let noticed = |complaints| {
+            wait::until("it is noticed", DEADLINE, || {
+                (world.watcher.wrong().len() == complaints).then_some(())
+            });
+        };
+        // A line of its own is there, and the recovery identity's: as in the life before.
+        host.set_authorized_keys(&before);
+        noticed(1);
+        if way_in == WayIn::Recovery {
+            host.set_authorized_keys(b"");
+            noticed(2);
+        }
+    }
 }

@@ -7,17 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use cloud_sim::{CloudSim, Options, RequestRecord, Service};
 use keyferry_tests::daemon::Daemon;
 use keyferry_tests::fleet::{self, AuthorizedKey, Fleet, Host, HostOptions, Shell, fingerprint, parse};
 use keyferry_tests::home::{ACCESS_KEY, Home, SECRET_KEY};
 use keyferry_tests::openssh::ssh_add;
 use keyferry_tests::{processes, wait};
-use rusqlite::{Connection, OpenFlags, Row};
 
 use crate::gate::Gate;
+use crate::rows::{Effect, GenerationRow, effect_rows, generation_rows, placement_rows, trusted_rows};
 use crate::watcher::Watcher;
 
 /// The key that every world is about.
@@ -51,48 +49,6 @@ pub(crate) enum WayIn {
     SshConfig,
 }
 
-/// A generation's row.
-#[derive(Clone, Debug)]
-pub(crate) struct GenerationRow {
-    pub(crate) n: u64,
-    state: String,
-    stage: String,
-    pair_name: String,
-    /// `TYPE BASE64`.
-    pub(crate) public_key: Option<String>,
-    pub(crate) was_loaded: bool,
-}
-
-impl GenerationRow {
-    /// Whether there is nothing of it any more.
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(&*self.state, "deleted" | "gone" | "foreign" | "absent")
-    }
-}
-
-/// An effect's row.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Effect {
-    pub(crate) id: i64,
-    pub(crate) kind: String,
-    pub(crate) n: u64,
-    pub(crate) host: Option<String>,
-    pub(crate) outcome: Option<String>,
-    /// Of one write: those that are done over one login.
-    pub(crate) intent_at: i64,
-    pair_name: String,
-    provider_id: Option<String>,
-}
-
-impl Effect {
-    /// Whether a request to the cloud is about its pair.
-    pub(crate) fn is_of(&self, request: &RequestRecord) -> bool {
-        let name = request.name.as_deref().unwrap_or_default();
-        let name = name.trim_matches(['[', ']', '"']);
-        name == self.pair_name || Some(name) == self.provider_id.as_deref()
-    }
-}
-
 /// The ledger's log, as it was seen last.
 pub(crate) struct Seen {
     version: Option<(u64, i64, i64)>,
@@ -102,7 +58,7 @@ pub(crate) struct Seen {
 /// What outlives the daemon.
 pub(crate) struct World {
     // Dropped in this order.
-    watcher: Watcher,
+    pub(crate) watcher: Watcher,
     other_agent: Option<OtherAgent>,
     pub(crate) fleet: Fleet,
     pub(crate) home: Home,
@@ -197,21 +153,7 @@ impl World {
 
     /// The ledger's effects from this one on, in the order they were begun. Read beside the daemon, which is not asked.
     pub(crate) fn effects(&self, from: i64) -> Vec<Effect> {
-        let read = |row: &Row<'_>| {
-            Ok(Effect {
-                id: row.get(0)?,
-                kind: row.get(1)?,
-                n: row.get::<_, i64>(2)?.unsigned_abs(),
-                host: row.get(3)?,
-                outcome: row.get(4)?,
-                intent_at: row.get(5)?,
-                pair_name: row.get(6)?,
-                provider_id: row.get(7)?,
-            })
-        };
-        let query = "SELECT id, kind, n, host, outcome, intent_at, pair_name, provider_id FROM effect \
-             JOIN generation USING (key, n) ORDER BY id";
-        let mut effects = rows(&self.home.ledger(), query, read).unwrap_or_default();
+        let mut effects = effect_rows(&self.home.ledger()).unwrap_or_default();
         effects.retain(|effect| effect.id >= from);
         effects
     }
@@ -359,13 +301,7 @@ impl World {
 
     fn placements_are_of(&self, n: u64) -> Result<(), String> {
         let ledger = self.home.ledger();
-        let query = "SELECT n, host, state FROM placement ORDER BY host, n";
-        let read = |row: &Row<'_>| {
-            let host: String = row.get(1)?;
-            let state: String = row.get(2)?;
-            Ok((row.get::<_, i64>(0)?.unsigned_abs(), host, state))
-        };
-        let placements = rows(&ledger, query, read).ok_or("the ledger cannot be read")?;
+        let placements = placement_rows(&ledger).ok_or("the ledger cannot be read")?;
         let there = placements.iter().filter(|(_, _, state)| state != "removed");
         let there: Vec<_> = there
             .map(|(n, host, state)| (*n, host.as_str(), state.as_str()))
@@ -376,9 +312,7 @@ impl World {
             ));
         }
         // A recovery identity is tried with every generation.
-        let query = "SELECT host, state FROM trusted ORDER BY host";
-        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-        let trusted = rows(&ledger, query, read).ok_or("the ledger cannot be read")?;
+        let trusted = trusted_rows(&ledger).ok_or("the ledger cannot be read")?;
         let expected = if self.recovery.is_some() { 2 } else { 0 };
         if trusted.len() != expected || trusted.iter().any(|(_, state)| state != "verified") {
             return Err(format!("the recovery identity is not everywhere: {trusted:#?}"));
@@ -421,35 +355,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// Generations, oldest first; none: the ledger cannot be read now.
-pub(crate) fn generation_rows(ledger: &Path) -> Option<Vec<GenerationRow>> {
-    let query = "SELECT n, state, stage, pair_name, blob, loaded_at FROM generation ORDER BY n";
-    rows(ledger, query, |row| {
-        Ok(GenerationRow {
-            n: row.get::<_, i64>(0)?.unsigned_abs(),
-            state: row.get(1)?,
-            stage: row.get(2)?,
-            pair_name: row.get(3)?,
-            public_key: row.get::<_, Option<Vec<u8>>>(4)?.map(|blob| written(&blob)),
-            was_loaded: row.get::<_, Option<i64>>(5)?.is_some(),
-        })
-    })
-}
-
-fn rows<T>(ledger: &Path, query: &str, read: impl Fn(&Row<'_>) -> rusqlite::Result<T>) -> Option<Vec<T>> {
-    let connection = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    let mut query = connection.prepare(query).ok()?;
-    let rows = query.query_map((), read).ok()?;
-    rows.collect::<Result<_, _>>().ok()
-}
-
-/// A public blob as `TYPE BASE64`.
-fn written(blob: &[u8]) -> String {
-    let length = u32::from_be_bytes(blob[..4].try_into().expect("four bytes"));
-    let kind = &blob[4..4 + usize::try_from(length).expect("a small number")];
-    format!("{} {}", String::from_utf8_lossy(kind), STANDARD.encode(blob))
 }
 
 /// A file without the lines that keyferry put there.
