@@ -5,7 +5,7 @@
 //! again, it goes on where it was.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use keyferry_engine::config;
@@ -26,10 +26,11 @@ use crate::{harden, paths};
 
 mod agent;
 mod key_file;
+mod names;
 mod private_file;
 mod words;
 
-use agent::Agent;
+use agent::{Agent, Listed};
 use key_file::{Draft, Standing};
 use private_file::Found;
 
@@ -41,14 +42,14 @@ pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
             "there is nobody to ask whether to adopt the key: say --yes".to_owned(),
         ));
     }
-    let key = name(arguments)?;
-    check_hosts(&arguments.hosts)?;
+    let key = names::of_key(arguments)?;
+    names::check_hosts(&arguments.hosts)?;
     let adoption = Adoption::prepare(arguments, key)?;
     let found = private_file::read(&arguments.file)?;
     if let Some(warning) = private_file::warning(&arguments.file) {
         table::complain(&format!("warning: {warning}"));
     }
-    let mut adopted = adoption.into_agent(found)?;
+    let mut adopted = adoption.put_into_agent(found)?;
     let standing = key_file::standing(&adoption.path, &adopted.fingerprint)?;
     let hosts = match standing {
         Standing::Adopted { hosts, replaces } => {
@@ -142,7 +143,7 @@ impl<'a> Adoption<'a> {
     }
 
     /// Adds the private half to the agent.
-    fn into_agent(&self, found: Found) -> Result<Adopted<'_>, Error> {
+    fn put_into_agent(&self, found: Found) -> Result<Adopted<'_>, Error> {
         let before = self.agent.list()?;
         let public_blob = match found {
             Found::Plain(key) => {
@@ -158,30 +159,30 @@ impl<'a> Adoption<'a> {
         Ok(Adopted {
             agent: &self.agent,
             fingerprint: fingerprint(&public_blob),
-            is_to_stay: before.iter().any(|(blob, _)| *blob == public_blob),
+            is_to_stay: before.iter().any(|known| known.public_blob == public_blob),
             public_blob,
         })
     }
 
     /// Which key `ssh-add` added: a new one, or one that got this file's comment.
-    fn added_since(&self, before: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<u8>, Error> {
+    fn added_since(&self, before: &[Listed]) -> Result<Vec<u8>, Error> {
         let now = self.agent.list()?;
-        let is_new = |(blob, _): &&(Vec<u8>, Vec<u8>)| !before.iter().any(|(known, _)| known == blob);
-        if let Some((blob, _)) = now.iter().find(is_new) {
-            return Ok(blob.clone());
+        let is_new = |key: &&Listed| !before.iter().any(|known| known.public_blob == key.public_blob);
+        if let Some(key) = now.iter().find(is_new) {
+            return Ok(key.public_blob.clone());
         }
         let file = paths::absolute(&self.arguments.file)?;
         let with_comment = now
             .iter()
-            .find(|(_, comment)| *comment == file.as_os_str().as_encoded_bytes());
+            .find(|key| key.comment == file.as_os_str().as_encoded_bytes());
         let public_half = || {
             let beside = PathBuf::from(format!("{}.pub", file.display()));
             let line = std::fs::read_to_string(beside).ok()?;
             let blob = keyferry_hosts::public_blob(&config::public_key(&line).ok()?)?;
-            now.iter().any(|(known, _)| *known == blob).then_some(blob)
+            now.iter().any(|known| known.public_blob == blob).then_some(blob)
         };
         with_comment
-            .map(|(blob, _)| blob.clone())
+            .map(|key| key.public_blob.clone())
             .or_else(public_half)
             .ok_or_else(|| {
                 Error::Refused(
@@ -400,55 +401,6 @@ impl<'a> Adoption<'a> {
     }
 }
 
-/// The new key's name: what was asked for, or what fits the file's name.
-fn name(arguments: &AdoptArguments) -> Result<String, Error> {
-    if let Some(name) = &arguments.key {
-        return match config::is_name(name) {
-            true => Ok(name.clone()),
-            false => Err(Error::Usage(format!(
-                "{name:?} is no key's name: {}",
-                config::NAME_RULE
-            ))),
-        };
-    }
-    let name = fitted(&arguments.file);
-    match config::is_name(&name) {
-        true => Ok(name),
-        false => Err(Error::Usage("name the new key: --key NAME".to_owned())),
-    }
-}
-
-fn fitted(file: &Path) -> String {
-    let stem = file
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    let letters = stem.chars().map(|c| match c {
-        'a'..='z' | '0'..='9' => c,
-        _ => '-',
-    });
-    let name: String = letters.take(LONGEST_NAME).collect();
-    name.trim_matches('-').to_owned()
-}
-
-fn check_hosts(hosts: &[String]) -> Result<(), Error> {
-    for (index, host) in hosts.iter().enumerate() {
-        config::Destination::parse(host)
-            .map_err(|problem| Error::Usage(format!("--hosts: {host:?} {problem}")))?;
-        if hosts.iter().take(index).any(|other| other == host) {
-            return Err(Error::Usage(format!("--hosts names {host} twice")));
-        }
-    }
-    match hosts.len() > config::MAX_HOSTS {
-        true => Err(Error::Usage(format!(
-            "--hosts names more than {} hosts",
-            config::MAX_HOSTS
-        ))),
-        false => Ok(()),
-    }
-}
-
 /// One line on a terminal that says how far it is.
 struct Progress {
     on_terminal: bool,
@@ -483,25 +435,6 @@ fn verified(key: &KeyStatus) -> usize {
     hosts.filter(|host| host.state == HostCondition::Verified).count()
 }
 
-const LONGEST_NAME: usize = 48;
 /// Each host's lines go over two logins.
 const REMOVAL_TIME: Duration = Duration::from_secs(30);
 const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_named_after_its_file() {
-        for (file, name) in [
-            ("/home/li/Downloads/prod-web.pem", "prod-web"),
-            ("id_rsa", "id-rsa"),
-            ("My Key (1).pem", "my-key--1"),
-            ("/", ""),
-            ("__.pem", ""),
-        ] {
-            assert_eq!(fitted(Path::new(file)), name, "{file}");
-        }
-    }
-}

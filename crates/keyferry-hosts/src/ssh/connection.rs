@@ -117,9 +117,7 @@ impl Ssh {
         let mut command = self.command(host, &options);
         if let Some(prompting) = &prompting {
             let (name, value) = prompting.variable();
-            command
-                .env("SSH_ASKPASS", prompting.program())
-                .env(name, value);
+            command.env("SSH_ASKPASS", prompting.program()).env(name, value);
         }
         command.args(["--", &host.destination, remote_command]);
         let mut child = command.spawn().map_err(|error| {
@@ -252,8 +250,9 @@ impl Connection {
             (None, _) => true,
             (Some(_), None) => log.partly.contains(&wanted),
             (Some(_), Some(authenticated)) => {
-                let alone =
-                    authenticated.method == "publickey" && authenticated.key == wanted && log.partly.is_empty();
+                let alone = authenticated.method == "publickey"
+                    && authenticated.key == wanted
+                    && log.partly.is_empty();
                 // The key was taken, and a person added what the host wants besides.
                 let with_a_person = self.prompting.is_some()
                     && authenticated.method != "publickey"

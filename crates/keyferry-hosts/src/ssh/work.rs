@@ -211,7 +211,10 @@ impl Ssh {
             return Ok(None);
         };
         let command = remote::command(&host.account);
-        for (identity, error) in tried.iter_mut().filter(|(identity, error)| may_help(identity, error)) {
+        for (identity, error) in tried
+            .iter_mut()
+            .filter(|(identity, error)| may_help(identity, error))
+        {
             let Some(prompting) = prompts.open(&host.destination) else {
                 return Ok(None);
             };

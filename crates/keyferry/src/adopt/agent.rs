@@ -16,6 +16,12 @@ pub(super) struct Agent {
     socket: PathBuf,
 }
 
+/// A key on its list.
+pub(super) struct Listed {
+    pub(super) public_blob: Vec<u8>,
+    pub(super) comment: Vec<u8>,
+}
+
 impl Agent {
     pub(super) fn at(socket: PathBuf) -> Self {
         Self { socket }
@@ -25,8 +31,8 @@ impl Agent {
         &self.socket
     }
 
-    /// The public blobs and comments of the keys that it lists.
-    pub(super) fn list(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    /// The keys that it lists.
+    pub(super) fn list(&self) -> Result<Vec<Listed>, Error> {
         let reply = self.ask(&[REQUEST_IDENTITIES])?;
         parse(&reply).ok_or_else(|| self.broken(io::Error::other("its list is malformed")))
     }
@@ -111,7 +117,7 @@ fn put_string(message: &mut Vec<u8>, bytes: &[u8]) {
     message.extend_from_slice(bytes);
 }
 
-fn parse(reply: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+fn parse(reply: &[u8]) -> Option<Vec<Listed>> {
     let (number, rest) = reply.split_first()?;
     let (count, mut rest) = rest.split_first_chunk::<4>()?;
     if *number != IDENTITIES_ANSWER {
@@ -126,7 +132,10 @@ fn parse(reply: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     };
     let mut keys = Vec::new();
     for _ in 0..u32::from_be_bytes(*count) {
-        keys.push((string()?, string()?));
+        keys.push(Listed {
+            public_blob: string()?,
+            comment: string()?,
+        });
     }
     Some(keys)
 }
