@@ -52,8 +52,9 @@ pub(crate) const NETWORK: Requirement = Requirement {
     works: &[],
 };
 
-/// What the hosts in tests have that not every Debian has: login shells, sudo.
-pub(crate) const HOSTS: [Requirement; 5] = [
+/// What the hosts in tests are made of that not every Debian has: login shells, sudo, immutable files, passwords, and git
+/// for a config directory that goes back to an older branch.
+pub(crate) const HOSTS: [Requirement; 8] = [
     Requirement {
         program: "busybox",
         package: "busybox",
@@ -65,8 +66,23 @@ pub(crate) const HOSTS: [Requirement; 5] = [
         works: &[],
     },
     Requirement {
+        program: "chattr",
+        package: "e2fsprogs",
+        works: &[],
+    },
+    Requirement {
         program: "fish",
         package: "fish",
+        works: &[],
+    },
+    Requirement {
+        program: "git",
+        package: "git",
+        works: &[],
+    },
+    Requirement {
+        program: "openssl",
+        package: "openssl",
         works: &[],
     },
     Requirement {
