@@ -7,8 +7,6 @@ use std::time::Duration;
 use keyferry_tests::openssh::ssh_add;
 use keyferry_tests::wait;
 
-use crate::scene::said;
-
 /// OpenSSH's agent with one key. Ended on drop.
 pub(crate) struct OtherAgent {
     child: Child,
@@ -24,11 +22,11 @@ impl OtherAgent {
             .spawn()
             .expect("ssh-agent can be started (Debian: openssh-client)");
         let agent = Self { child, socket };
-        wait::until("ssh-agent listens", Duration::from_secs(10), || {
-            agent.socket.exists().then_some(())
+        // Its socket is there a moment before it listens.
+        wait::until("ssh-agent takes the key", Duration::from_secs(20), || {
+            let added = ssh_add(&agent.socket, &["-q", key.to_str().expect("a plain path")]);
+            added.status.success().then_some(())
         });
-        let added = ssh_add(&agent.socket, &["-q", key.to_str().expect("a plain path")]);
-        assert!(added.status.success(), "{}", said(&added));
         agent
     }
 
