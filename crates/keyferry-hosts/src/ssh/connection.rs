@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::diagnosis::{Phase, Trouble, failure, settings};
+use super::diagnosis::{Phase, Trouble, failure, is_cut_short, settings};
 use super::folder::Folder;
 use super::host_key::{self, fingerprint, without_certificate};
 use super::listening::{Complaints, END_TIME, LogReader};
@@ -57,8 +57,8 @@ impl Ssh {
         time: Duration,
     ) -> Result<Established, HostError> {
         let deadline = Instant::now() + time;
-        let connection = self.start(host, identity, remote_command, deadline, None)?;
-        connection.until_logged_in(host, identity, proof).await
+        self.log_in_until(deadline, host, identity, proof, remote_command, None)
+            .await
     }
 
     /// As [`Ssh::log_in`], and a person answers what ssh asks.
@@ -70,14 +70,53 @@ impl Ssh {
         prompting: Box<dyn Prompting>,
     ) -> Result<Established, HostError> {
         let deadline = Instant::now() + self.deadline + ANSWER_TIME;
-        let connection = self.start(host, identity, remote_command, deadline, Some(prompting))?;
-        connection.until_logged_in(host, identity, Proof::Session).await
+        let proof = Proof::Session;
+        self.log_in_until(deadline, host, identity, proof, remote_command, Some(prompting))
+            .await
+    }
+
+    /// ssh offers all that an agent has before most files. Where a host hears no more of them, only those that ssh_config
+    /// names are offered, from files or the agent.
+    async fn log_in_until(
+        &self,
+        deadline: Instant,
+        host: &Host,
+        identity: &Identity,
+        proof: Proof,
+        remote_command: &str,
+        prompting: Option<Box<dyn Prompting>>,
+    ) -> Result<Established, HostError> {
+        let is_asked = prompting.is_some();
+        let connection = self.start(host, identity, &[], remote_command, deadline, prompting)?;
+        let log = connection.log.watched();
+        let error = match connection.until_logged_in(host, identity, proof).await {
+            Err(error) if *identity == Identity::SshConfig && is_cut_short(&error, &log.borrow()) => error,
+            result => return result,
+        };
+        let prompting = match (is_asked, &self.prompts) {
+            (false, _) => None,
+            (true, prompts) => match prompts
+                .as_ref()
+                .and_then(|prompts| prompts.open(&host.destination))
+            {
+                Some(prompting) => Some(prompting),
+                None => return Err(error),
+            },
+        };
+        let named = ["IdentitiesOnly=yes"];
+        let connection = self.start(host, identity, &named, remote_command, deadline, prompting)?;
+        match connection.until_logged_in(host, identity, proof).await {
+            // That there were too many tells more.
+            Err(again) if again.kind == HostErrorKind::Refused => Err(error),
+            result => result,
+        }
     }
 
     fn start(
         &self,
         host: &Host,
         identity: &Identity,
+        more_options: &[&str],
         remote_command: &str,
         deadline: Instant,
         prompting: Option<Box<dyn Prompting>>,
@@ -95,6 +134,7 @@ impl Ssh {
             Some(_) => prompts::options(identity),
             None => Vec::new(),
         };
+        options.extend(more_options.iter().map(|text| identity::option(text)));
         options.extend(command::options(host, &path));
         let public_key = identity.public_key();
         let opened = match (identity, &public_key) {

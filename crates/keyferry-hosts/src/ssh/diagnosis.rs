@@ -147,6 +147,13 @@ impl Trouble<'_> {
     }
 }
 
+/// Whether a host ended a login before all was offered that ssh has. Without a word too: its last may be lost with the
+/// connection.
+pub(super) fn is_cut_short(error: &HostError, log: &Log) -> bool {
+    let is_final = |line: &String| REFUSED.iter().any(|words| line.contains(words));
+    error.kind == HostErrorKind::Refused && !log.said.iter().any(is_final)
+}
+
 pub(super) fn failure(kind: HostErrorKind, message: String, remedy: String) -> HostError {
     HostError {
         kind,

@@ -38,6 +38,11 @@ impl LogReader {
         self.log.borrow().clone()
     }
 
+    /// What is known, for when the login itself is gone.
+    pub(super) fn watched(&self) -> watch::Receiver<Log> {
+        self.log.clone()
+    }
+
     pub(super) async fn changed(&mut self) {
         if self.log.changed().await.is_err() {
             // Nothing more will come; ssh's end is what is waited for.

@@ -209,6 +209,45 @@ async fn every_type_of_key_logs_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_with_more_keys_than_a_host_hears_out_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let agent = Agent::start(&folder.path().join("agent"));
+    for n in 1..=5 {
+        let path = folder.path().join(format!("key-{n}"));
+        key_file(&path);
+        agent.add(&path);
+    }
+    let few = HostOptions::new("web-1", Shell::Dash).with_sshd_config("MaxAuthTries 3\n");
+    let bench = Bench::with([few], |parts| parts.auth_socket = Some(agent.socket.clone()));
+    let work = |n| Work::Put {
+        over: vec![Identity::SshConfig],
+        line: line(n),
+    };
+    // Neither the file nor the agent has what the host takes: the first try tells more.
+    bench.set_config("IdentityFile none");
+    let error = bench.run("web-1", work(1)).await.expect_err("nobody is let in");
+    assert_eq!(error.kind, HostErrorKind::Refused, "{error:?}");
+    assert!(error.message.contains("MaxAuthTries"), "{error:?}");
+
+    bench.set_config(&format!("IdentityFile {}", bench.fleet.admin_key().display()));
+    let reply = bench.run("web-1", work(1)).await;
+    assert!(
+        matches!(reply, Ok(Reply::Put { already: false, .. })),
+        "{reply:?}"
+    );
+    // The sixth in the agent, named by its public half alone.
+    agent.add(&bench.fleet.admin_key());
+    let named = bench.path("named.pub");
+    std::fs::copy(bench.fleet.admin_public_key(), &named).expect("a file can be written");
+    bench.set_config(&format!("IdentityFile {}", named.display()));
+    let reply = bench.run("web-1", work(2)).await;
+    assert!(
+        matches!(reply, Ok(Reply::Put { already: false, .. })),
+        "{reply:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_for_people_are_in_nobodys_way() {
     let bench = Bench::of_one();
     append(bench.fleet.host("web-1"), &format!("{}\n", line(1)));
