@@ -65,11 +65,15 @@ impl Engine {
                     self.reached(&host);
                 }
             }
-            Err(error) => {
+            Err(mut error) => {
                 let is_refusal = matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused);
                 let is_placed = before.is_some_and(|before| before.state == PlacementState::Placed);
                 if is_refusal {
                     self.observed.refused_logins.insert(login);
+                }
+                // What a program of the user's did is not known so well.
+                if is_refusal && is_placed && self.deploy(&id.0).command.is_empty() {
+                    error = self.not_taken(&id, &host, error);
                 }
                 // A key that is not there yet is refused: that is no failure.
                 if !is_refusal || is_placed {
@@ -86,5 +90,23 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// A refusal where the line was put: then it is sshd that does not read it, or does not let that login in.
+    fn not_taken(&self, id: &GenerationId, host: &str, error: HostError) -> HostError {
+        let path = self.deploy(&id.0).path;
+        let file = path.as_deref().unwrap_or(".ssh/authorized_keys");
+        HostError {
+            message: format!(
+                "{host}: the line of generation {} stands in {file}, and sshd does not take it",
+                id.1
+            ),
+            remedy: format!(
+                "see `AuthorizedKeysFile` and `StrictModes` in sshd_config there: where it reads another file, name that one as \
+                 path in [deploy] of keys/{}.toml; and see that the login is not locked or expired",
+                id.0
+            ),
+            ..error
+        }
     }
 }

@@ -26,6 +26,8 @@ struct FakeHost {
     is_up: bool,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
+    /// Whether sshd takes no line of the file.
+    reads_another_file: bool,
     host_key: Vec<u8>,
     /// Whether a client of this daemon was seen to be offered a key that logs in.
     is_served: bool,
@@ -69,6 +71,7 @@ impl FakeHosts {
             lines: vec!["ssh-ed25519 AAAAfriend somebody else".to_owned()],
             is_up: true,
             has_ssh_config,
+            reads_another_file: false,
             host_key: format!("host key of {name}").into_bytes(),
             is_served: false,
             standing: None,
@@ -101,6 +104,10 @@ impl FakeHosts {
 
     pub(super) fn let_ssh_config_in(&self, name: &str, does: bool) {
         self.host(name, |host| host.has_ssh_config = does);
+    }
+
+    pub(super) fn read_another_file(&self, name: &str, does: bool) {
+        self.host(name, |host| host.reads_another_file = does);
     }
 
     /// Every way takes that long.
@@ -402,7 +409,8 @@ impl State {
         let host = &self.hosts[name];
         match identity {
             Identity::Generation { key, n, public_key } => {
-                self.ring.lock().unwrap().contains_key(&(key.clone(), *n)) && has(host, public_key)
+                let is_loaded = self.ring.lock().unwrap().contains_key(&(key.clone(), *n));
+                is_loaded && has(host, public_key) && !host.reads_another_file
             }
             Identity::Agent { public_key, .. } => has(host, public_key),
             Identity::SshConfig => host.has_ssh_config,

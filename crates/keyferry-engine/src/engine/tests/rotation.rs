@@ -264,6 +264,31 @@ fn what_is_lost_on_the_way_to_a_host_is_asked_for_again() {
 }
 
 #[test]
+fn a_line_that_sshd_does_not_take_is_told_with_its_file() {
+    run(async {
+        for (path, file) in [(None, ".ssh/authorized_keys"), (Some("keys of %u"), "keys of %u")] {
+            let world = world_with(&["web-1"], |spec| spec.deploy.path = path.map(str::to_owned));
+            world.hosts.read_another_file("web-1", true);
+            let daemon = world.start();
+            let told = format!("web-1: the line of generation 1 stands in {file}, and sshd does not take it");
+            daemon
+                .until("it is told", |key| {
+                    let error = key.hosts.first().and_then(|host| host.error.as_ref());
+                    error.is_some_and(|error| {
+                        let remedy = error.remedy.as_deref().unwrap_or_default();
+                        error.message == told && remedy.contains("AuthorizedKeysFile")
+                    })
+                })
+                .await;
+            world.hosts.read_another_file("web-1", false);
+            assert!(daemon.rest().await);
+            world.assert_one_generation(&daemon, &["web-1"]);
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
 fn what_wants_a_person_waits_for_one() {
     run(async {
         let world = world();
