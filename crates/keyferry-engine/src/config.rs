@@ -37,6 +37,7 @@ use plugins::{Catalogue, Lookup};
 
 pub use destination::{Destination, MAX_HOSTS, parse_hosts};
 pub use file::MAX_FILE_SIZE;
+pub use key::check_fingerprint;
 pub use plugins::{PluginProblem, Plugins};
 pub use problem::{Place, Problem, suggestion};
 pub use public_half::public_key;

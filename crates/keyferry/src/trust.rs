@@ -217,11 +217,12 @@ fn selector(arguments: &RevokeArguments) -> Result<Selector, Error> {
         (Some(key), None, None, None) => Ok(Selector::Key(key.clone())),
         (None, Some(machine), None, None) => Ok(Selector::Machine(machine.clone())),
         (None, None, Some(owner), None) => Ok(Selector::Owner(owner.clone())),
-        (None, None, None, Some(grant)) if grant.starts_with("SHA256:") => Ok(Selector::Grant(grant.clone())),
-        (None, None, None, Some(_)) => Err(Error::Usage(
-            "--grant takes a fingerprint, as SHA256:...: `keyferry grant --list` and `ssh-keygen -lf FILE.pub` tell it"
-                .to_owned(),
-        )),
+        (None, None, None, Some(grant)) => match config::check_fingerprint(grant) {
+            Ok(()) => Ok(Selector::Grant(grant.clone())),
+            Err(problem) => Err(Error::Usage(format!(
+                "--grant: {problem}\n  `keyferry grant --list` and `ssh-keygen -lf FILE.pub` tell it"
+            ))),
+        },
         _ => Err(Error::Usage(
             "name one thing: a key, --machine, --owner or --grant".to_owned(),
         )),
@@ -294,3 +295,30 @@ fn is_grant(line: &TrustedStatus) -> bool {
 const AT_ONCE: usize = 200;
 /// Many times the longest public key.
 const LARGEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Command, CommandLine};
+
+    fn revoking(grant: &str) -> Result<Selector, Error> {
+        let Command::Revoke(arguments) =
+            CommandLine::parse_from(["keyferry", "revoke", "--grant", grant, "--yes"]).command
+        else {
+            unreachable!("it is `revoke`");
+        };
+        selector(&arguments)
+    }
+
+    #[test]
+    fn what_is_no_fingerprint_is_not_looked_for() {
+        let sound = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+        assert_eq!(revoking(sound).unwrap(), Selector::Grant(sound.to_owned()));
+        for text in ["SHA256:", "SHA256:x", &sound[..40], "MD5:00:11", ""] {
+            let error = revoking(text).unwrap_err().to_string();
+            assert!(error.contains("is no fingerprint"), "{text}: {error}");
+        }
+    }
+}

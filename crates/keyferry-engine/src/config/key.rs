@@ -18,6 +18,8 @@ mod hosts;
 mod options;
 mod rotate;
 
+pub use deploy::check_fingerprint;
+
 /// Checks a key file. It depends on the account that it names.
 pub(super) fn check(name: &str, text: &Text, accounts: &Entries<CheckedAccount>) -> Checked<Arc<KeySpec>> {
     let mut walk = Walk::new(text);

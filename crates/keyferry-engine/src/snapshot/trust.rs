@@ -80,6 +80,9 @@ pub struct Revocable {
     pub host: String,
     /// The lines.
     pub lines: Vec<String>,
+    /// How many lines of this installation's own would be meant, and stay.
+    #[serde(default)]
+    pub own: usize,
     /// Whether anybody would be let in without them, as far as keyferry sees.
     pub has_others: bool,
     /// Why it could not be looked at: then it is looked at when it can be; null: it was.

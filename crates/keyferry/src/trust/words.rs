@@ -83,8 +83,12 @@ pub(super) fn preview(
     }
     match lines {
         0 => text.push_str(&format!(
-            "no line of {selector} was found on {} hosts\n",
-            preview.hosts.len()
+            "no line of {selector} was found on {} hosts{}\n",
+            preview.hosts.len(),
+            match preview.hosts.iter().any(|host| host.own > 0) {
+                true => " besides this machine's own",
+                false => "",
+            }
         )),
         _ => text.push_str(&table.render(style)),
     }
@@ -189,4 +193,40 @@ pub(super) fn recovered(hosts: &[Recovered], style: Style) -> String {
         text.push_str(&problem(&host.host, host.error.as_ref(), style));
     }
     text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use keyferry_engine::snapshot::Revocable;
+
+    use super::*;
+
+    fn host(own: usize) -> Revocable {
+        Revocable {
+            host: "web-1".to_owned(),
+            lines: Vec::new(),
+            own,
+            has_others: true,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn our_own_lines_are_told_from_none() {
+        let selector = Selector::Owner("li".to_owned());
+        for (own, words) in [
+            (0, "no line of owner=li was found on 1 hosts\n"),
+            (
+                2,
+                "no line of owner=li was found on 1 hosts besides this machine's own\n",
+            ),
+        ] {
+            let looked_at = RevocationPreview {
+                hosts: vec![host(own)],
+                ..RevocationPreview::default()
+            };
+            let text = preview(&looked_at, &selector, &[], Style::Plain);
+            assert!(text.starts_with(words), "{text}");
+        }
+    }
 }

@@ -305,8 +305,11 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// `SHA256:` and 43 characters of base64, as OpenSSH shows it.
-fn check_fingerprint(text: &str) -> Result<(), String> {
+/// Whether a text is a key's fingerprint: `SHA256:` and 43 characters of base64, as OpenSSH shows it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn check_fingerprint(text: &str) -> Result<(), String> {
     let sound = text
         .strip_prefix("SHA256:")
         .and_then(|encoded| STANDARD_NO_PAD.decode(encoded).ok())

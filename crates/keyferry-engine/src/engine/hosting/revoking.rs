@@ -41,6 +41,8 @@ enum RevokingStep {
 pub(in crate::engine) struct Marked {
     /// Lines that are meant.
     pub(in crate::engine) lines: Vec<Line>,
+    /// How many more would be, were they not this installation's own.
+    pub(in crate::engine) own: usize,
     /// Whether somebody is let in without them.
     pub(in crate::engine) has_others: bool,
 }
@@ -269,10 +271,12 @@ impl Meant {
         let (lines, stay): (Vec<Line>, Vec<Line>) = lines
             .into_iter()
             .partition(|line| !self.is_own(&line.marker.machine) && self.is_selected(line));
+        let own = stay.iter().filter(|line| self.is_selected(line)).count();
         // One that ends by itself is no way in to rely on.
         let stays = stay.iter().any(|line| !line.options.contains("expiry-time="));
         Marked {
             lines,
+            own,
             has_others: others > 0 || stays || is_verified,
         }
     }
@@ -356,15 +360,15 @@ mod tests {
             line("li", "li-desktop-aaaaaa", Some(1), ""),
             line("bob", "bobs-pc-bbbbbb", Some(1), ""),
         ];
-        for (selector, count) in [
-            (Selector::Owner("li".to_owned()), 1),
-            (Selector::Key("web".to_owned()), 2),
-            (Selector::Machine("bobs-pc-bbbbbb".to_owned()), 1),
-            (Selector::Machine("li-thinkpad-7f3a1c".to_owned()), 0),
-            (Selector::Grant("ssh-ed25519 AAAA".to_owned()), 0),
+        for (selector, count, own) in [
+            (Selector::Owner("li".to_owned()), 1, 2),
+            (Selector::Key("web".to_owned()), 2, 2),
+            (Selector::Machine("bobs-pc-bbbbbb".to_owned()), 1, 0),
+            (Selector::Machine("li-thinkpad-7f3a1c".to_owned()), 0, 1),
+            (Selector::Grant("ssh-ed25519 AAAA".to_owned()), 0, 0),
         ] {
             let marked = meant(selector.clone()).among(lines.clone(), 0, false);
-            assert_eq!(marked.lines.len(), count, "{selector}");
+            assert_eq!((marked.lines.len(), marked.own), (count, own), "{selector}");
             assert!(marked.has_others);
         }
     }

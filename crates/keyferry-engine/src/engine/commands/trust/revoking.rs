@@ -63,6 +63,7 @@ impl Engine {
                     Revocable {
                         host,
                         lines: marked.lines.iter().map(shown).collect(),
+                        own: marked.own,
                         has_others: marked.has_others,
                         error,
                     }
