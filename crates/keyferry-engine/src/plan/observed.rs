@@ -64,6 +64,8 @@ pub struct Observed {
     pub recovering: BTreeMap<String, i64>,
     /// Fingerprints of foreign keys whose lines were taken off since the daemon was started, by key and host.
     pub replaced: BTreeMap<(String, String), Vec<String>>,
+    /// Hosts and fingerprints of keys whose lines were taken off, and that a line without a marker lets in there still.
+    pub still_let_in: BTreeSet<(String, String)>,
     /// Hosts that are being looked through for lines that are to go.
     pub revoking: BTreeSet<String>,
     /// Keys whose user asked for a rotation, a retry or a look that ignores the hours of the day.

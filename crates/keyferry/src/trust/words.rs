@@ -139,6 +139,9 @@ pub(super) fn revoked(
     for row in revoked {
         match &row.error {
             None => text.push_str(&format!("revoked: {}\n", row.host)),
+            error @ Some(_) if row.state == LineState::Removed => {
+                text.push_str(&problem(&format!("revoked: {}", row.host), error.as_ref(), style));
+            }
             Some(_) => text.push_str(&problem(
                 &format!("not yet: {}", row.host),
                 row.error.as_ref(),
@@ -149,6 +152,13 @@ pub(super) fn revoked(
     for line in own {
         match (&line.error, line.state) {
             (None, LineState::Removed) => text.push_str(&format!("taken off: {}\n", line.host)),
+            (error, LineState::Removed) => {
+                text.push_str(&problem(
+                    &format!("taken off: {}", line.host),
+                    error.as_ref(),
+                    style,
+                ));
+            }
             _ => text.push_str(&problem(
                 &format!("not yet: {}", line.host),
                 line.error.as_ref(),
@@ -156,10 +166,13 @@ pub(super) fn revoked(
             )),
         }
     }
+    let is_over = |state: LineState| matches!(state, LineState::Left | LineState::Removed);
     if revoked
         .iter()
-        .any(|row| row.error.is_some() && row.state != LineState::Left)
-        || own.iter().any(|line| line.error.is_some())
+        .any(|row| row.error.is_some() && !is_over(row.state))
+        || own
+            .iter()
+            .any(|line| line.error.is_some() && line.state != LineState::Removed)
     {
         text.push_str("\nwhat is not done is tried again until it is: `keyferry grant --list` shows it\n");
     }

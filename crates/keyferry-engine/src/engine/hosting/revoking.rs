@@ -75,7 +75,9 @@ impl Engine {
             (RevokingStep::Look, Ok(Reply::Marked { lines, others })) => {
                 self.take_off_revoked(row, revoking, lines, others).await
             }
-            (RevokingStep::TakeOff(_), Ok(Reply::Removed { .. })) => {
+            (RevokingStep::TakeOff(lines), Ok(reply @ Reply::Removed { .. })) => {
+                let keys = lines.iter().map(|line| line.public_key.as_str());
+                self.keep_what_is_left(&host, keys, &reply);
                 tracing::info!(host, lines = %revoking.id.1, "revoked");
                 self.reached(&host);
                 self.observed.retries.remove(&Subject::Revocation(host));
@@ -188,6 +190,27 @@ impl Engine {
             self.fail_for_disk(subject, message);
         }
         Ok(())
+    }
+
+    /// Keeps which keys a line without a marker lets in still, to say so.
+    pub(super) fn keep_what_is_left<'k>(
+        &mut self,
+        host: &str,
+        keys: impl Iterator<Item = &'k str>,
+        reply: &Reply,
+    ) {
+        let Reply::Removed { left, .. } = reply else {
+            return;
+        };
+        for key in keys {
+            let base64 = key.rsplit(' ').next().unwrap_or_default();
+            let is_left = |line: &String| line.contains(base64) && !line.contains(" keyferry owner=");
+            let id = (host.to_owned(), fingerprint(key));
+            match left.iter().any(is_left) {
+                true => self.observed.still_let_in.insert(id),
+                false => self.observed.still_let_in.remove(&id),
+            };
+        }
     }
 
     /// What tells the lines that are meant from others.

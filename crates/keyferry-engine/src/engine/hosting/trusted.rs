@@ -273,7 +273,9 @@ impl Engine {
         };
         let host_row = self.row_after(&host, &result);
         let (trusted, outcome) = match &result {
-            Ok(_) => {
+            Ok(reply) => {
+                let keys = before.iter().map(|row| row.public_key.as_str());
+                self.keep_what_is_left(&host, keys, reply);
                 self.trusted_fares_well(&key, &host);
                 let changed_at = self.clock.now().wall_ms();
                 let removed = before.into_iter().map(|row| Trusted {

@@ -34,6 +34,16 @@ impl Engine {
         }
     }
 
+    /// That a key whose line is gone has another one, which nobody told keyferry to take.
+    pub(in crate::engine) fn still_let_in(&self, host: &str, fingerprint: &str) -> Option<StatusError> {
+        let id = (host.to_owned(), fingerprint.to_owned());
+        self.observed.still_let_in.contains(&id).then(|| {
+            let message = format!("{fingerprint} is still let in by a line that is not keyferry's");
+            let remedy = "take that line out of the host's authorized_keys by hand";
+            remark("still_let_in", message, remedy)
+        })
+    }
+
     pub(in crate::engine) fn revoked_status(&self) -> Vec<RevokedStatus> {
         let rows = self.view.revocations.values();
         rows.map(|row| {

@@ -356,10 +356,9 @@ impl State {
                     self.host(name).lines = before;
                     return Err(failed(HostErrorKind::Refused, name));
                 }
-                Reply::Removed {
-                    file_hash,
-                    left: Vec::new(),
-                }
+                let is_of = |there: &&String| lines.iter().any(|line| there.contains(&line.public_key));
+                let left = self.hosts[name].lines.iter().filter(is_of).cloned().collect();
+                Reply::Removed { file_hash, left }
             }
             Work::RemoveLast { over, lines } => {
                 if !self.logs_in(name, over) {

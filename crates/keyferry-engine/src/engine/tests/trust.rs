@@ -188,11 +188,34 @@ fn a_grant_ends_by_time_or_by_the_users_word() {
         assert_eq!((preview.own.len(), preview.hosts.len()), (1, 0));
         let (revoked, own) = daemon
             .handle
-            .revoke(selector, Vec::new(), Vec::new())
+            .revoke(selector.clone(), Vec::new(), Vec::new())
             .await
             .unwrap();
         assert_eq!((revoked.len(), own[0].state), (0, LineState::Removed));
+        assert_eq!(own[0].error, None);
         assert_eq!(others(&world, HOST), [""; 0]);
+
+        // The same key in a line of somebody's.
+        let unmarked = format!("{} friend", ed25519(5));
+        world.hosts.write(HOST, |lines| lines.push(unmarked.clone()));
+        daemon.handle.grant(grant(5, 3_600)).await.unwrap();
+        let (_, own) = daemon
+            .handle
+            .revoke(selector, Vec::new(), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(own[0].state, LineState::Removed);
+        let error = own[0].error.clone().unwrap();
+        assert!(
+            error
+                .message
+                .contains("is still let in by a line that is not keyferry's"),
+            "{error:?}"
+        );
+        assert!(world.hosts.lines(HOST).contains(&unmarked));
+        world
+            .hosts
+            .write(HOST, |lines| lines.retain(|line| *line != unmarked));
 
         // The clock jumps there when nothing else is due.
         daemon.handle.grant(grant(6, 60)).await.unwrap();

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::super::Refusal;
 use super::Revoked;
 use crate::engine::Engine;
-use crate::ledger::{PlacementState, RevocationId, Trusted, TrustedId};
+use crate::ledger::{PlacementState, RevocationId, Selector, Trusted, TrustedId};
 use crate::plan::Subject;
 use crate::snapshot::{LineState, Recovered, RevokedStatus, Timestamp, TrustedStatus};
 
@@ -114,7 +114,7 @@ impl Engine {
                     ..row.clone()
                 };
                 Some(TrustedStatus {
-                    error: None,
+                    error: self.still_let_in(&gone.host, &gone.fingerprint()),
                     ..self.status_of(&gone)
                 })
             }
@@ -138,7 +138,10 @@ impl Engine {
                 lines_of: id.1.to_string(),
                 state: LineState::Removed,
                 lines: Vec::new(),
-                error: None,
+                error: match &id.1 {
+                    Selector::Grant(fingerprint) => self.still_let_in(&id.0, fingerprint),
+                    Selector::Key(_) | Selector::Machine(_) | Selector::Owner(_) => None,
+                },
             }),
         }
     }
