@@ -25,10 +25,10 @@ pub use rows::{
     Effect, EffectKind, EffectOutcome, Generation, GenerationState, HostRow, HostState, KeyRow, ORPHANS,
     Placement, PlacementState, Stage, Write,
 };
+pub(crate) use trusted::fingerprint;
 pub use trusted::{
     NoSelector, Purpose, Revocation, RevocationId, RevocationState, Selector, Trusted, TrustedId,
 };
-pub(crate) use trusted::fingerprint;
 pub use view::LedgerView;
 
 use crate::error::EngineError;

@@ -9,8 +9,8 @@ mod rotation;
 mod trust;
 
 pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
-pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
+pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 
 use crate::desired::FileState;
 
@@ -97,10 +97,7 @@ impl KeyStatus {
             .rotation
             .as_ref()
             .is_some_and(|rotation| rotation.waiting.is_some());
-        let is_placing = self
-            .hosts
-            .iter()
-            .any(|host| host.state == HostCondition::Placing);
+        let is_placing = self.hosts.iter().any(|host| host.state == HostCondition::Placing);
         self.hosts.iter().all(|host| match host.state {
             HostCondition::Pending => waits && !is_placing,
             HostCondition::Placing => false,

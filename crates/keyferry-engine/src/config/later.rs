@@ -71,7 +71,10 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "in [rotate] of a key's file (keys/NAME.toml)",
     ),
     (&["recovery", "ssh"], "in keyferry.toml, for all keys together"),
-    (&["notify", "on_event"], "in keyferry.toml, in front of its first [table]"),
+    (
+        &["notify", "on_event"],
+        "in keyferry.toml, in front of its first [table]",
+    ),
     (&["identity"], "in [recovery] of keyferry.toml"),
 ];
 

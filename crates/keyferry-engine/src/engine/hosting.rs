@@ -233,24 +233,31 @@ impl Engine {
     /// A host that answers one key is tried for the others that could not reach it.
     fn reached(&mut self, host: &str) {
         let unreachable = HostErrorKind::Unreachable.name();
-        self.observed.retries.retain(|subject, retry| {
-            subject.host() != Some(host) || retry.error.kind != unreachable
-        });
+        self.observed
+            .retries
+            .retain(|subject, retry| subject.host() != Some(host) || retry.error.kind != unreachable);
     }
 
     /// The rows of effects on a host that are about to begin.
-    fn intents(&self, kind: EffectKind, host: &str, ids: impl IntoIterator<Item = GenerationId>) -> Vec<Effect> {
-        let intents = (self.view.last_effect + 1..).zip(ids).map(|(id, (key, n))| Effect {
-            id,
-            kind,
-            key,
-            n,
-            intent_at: self.clock.now().wall_ms(),
-            attempt: 0,
-            outcome_at: None,
-            outcome: None,
-            host: Some(host.to_owned()),
-        });
+    fn intents(
+        &self,
+        kind: EffectKind,
+        host: &str,
+        ids: impl IntoIterator<Item = GenerationId>,
+    ) -> Vec<Effect> {
+        let intents = (self.view.last_effect + 1..)
+            .zip(ids)
+            .map(|(id, (key, n))| Effect {
+                id,
+                kind,
+                key,
+                n,
+                intent_at: self.clock.now().wall_ms(),
+                attempt: 0,
+                outcome_at: None,
+                outcome: None,
+                host: Some(host.to_owned()),
+            });
         intents.collect()
     }
 

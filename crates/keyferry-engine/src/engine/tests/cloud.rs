@@ -198,7 +198,11 @@ impl FakeCloud {
     /// Instances were launched with a pair, and name it; none: they are gone.
     pub(super) fn launch(&self, pair: &str, names: &[&str]) {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        self.state.lock().unwrap().instances.insert(pair.to_owned(), names);
+        self.state
+            .lock()
+            .unwrap()
+            .instances
+            .insert(pair.to_owned(), names);
     }
 
     /// Lists leave a pair out from now on, or show all again.
