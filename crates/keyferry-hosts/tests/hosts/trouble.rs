@@ -26,7 +26,7 @@ async fn what_cannot_be_reached_is_unreachable() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
     bench.set_config(&format!(
-        "Host silent\n  HostName 127.0.0.1\n  Port {port}\nHost closing\n  HostName 127.0.0.1\n  ProxyCommand true\nHost *"
+        "Host silent\n  HostName 127.0.0.1\n  Port {port}\nHost closing\n  HostName 127.0.0.1\n  ProxyCommand sh -c 'read banner'\nHost *"
     ));
     assert_fails(
         &bench,
