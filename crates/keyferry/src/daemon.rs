@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use std::{env, fs};
 
 use keyferry_agent::{Agent, Event, Limits, Listener, Options, serve};
@@ -16,6 +17,7 @@ use keyferry_engine::watch as config_watch;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::catalogue::Catalogue;
 use crate::cli::DaemonArguments;
@@ -129,7 +131,11 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             catalogue,
             rescan: rescan.clone(),
         });
-        let answering = tokio::spawn(server::serve(control_listener, control));
+        let answering = tokio::spawn(async move {
+            // Whoever asks as soon as it is ready is told of the files, not of a daemon that has not read them yet.
+            first_plan(&control).await;
+            server::serve(control_listener, control).await;
+        });
         let reloading = tokio::spawn(rescan_on_hangup(rescan));
 
         ready(&agent_socket);
@@ -151,6 +157,24 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
     runtime.shutdown_background();
     agent_runtime.shutdown_background();
     outcome
+}
+
+/// Waits until the config directory was read and planned for, but not for one that cannot be read for long: a file system
+/// that does not answer is no reason to keep silent.
+async fn first_plan(control: &Control) {
+    let mut desired = control.desired.clone();
+    let planned = async {
+        // An error says that nobody reads any more: then there is nothing to wait for.
+        if desired.changed().await.is_ok() {
+            control.engine.refresh().await;
+        }
+    };
+    if timeout(FIRST_READING, planned).await.is_err() {
+        tracing::warn!(
+            path = %control.config_directory.display(),
+            "reading the config directory takes long; commands are answered meanwhile"
+        );
+    }
 }
 
 /// Waits for the end: the user's word, or that of the agent. Without the engine nothing new is made, but the keys that are
@@ -245,6 +269,9 @@ async fn rescan_on_hangup(rescan: mpsc::Sender<oneshot::Sender<()>>) {
         }
     }
 }
+
+/// How long commands wait for the first reading of the config directory.
+const FIRST_READING: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

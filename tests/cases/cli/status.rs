@@ -5,8 +5,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use cloud_sim::{CloudSim, Fault, FaultKind, Service};
-use keyferry_tests::daemon::{Daemon, find};
+use keyferry_tests::daemon::{Daemon, Options, find};
 use keyferry_tests::home::Home;
+use keyferry_tests::wait;
 use serde_json::{Value, json};
 
 use crate::program::KEY;
@@ -47,6 +48,31 @@ fn has_exactly(value: &Value, fields: &[&str]) {
         found,
         fields.iter().copied().collect::<BTreeSet<_>>(),
         "{value:#}"
+    );
+}
+
+#[test]
+fn whoever_asks_as_soon_as_it_listens_is_told_of_every_file() {
+    let cloud = keyferry_tests::cloud();
+    let home = Home::new();
+    home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+    // So many that reading them takes a while.
+    for number in 0..300 {
+        home.key(&format!("key-{number}"), "account = \"none\"\n");
+    }
+    let daemon = Daemon::launch(&home, &Options::default());
+    let status = wait::until("an answer", Duration::from_secs(30), || {
+        let output = daemon.keyferry(&["status", "--json"]);
+        // Refused by a socket that is not there yet, or whose other end does not listen.
+        (output.status.code() != Some(3)).then(|| serde_json::from_slice::<Value>(&output.stdout).ok())
+    });
+    let status = status.expect("JSON");
+    assert_eq!(status["accounts"][0]["name"], "ecs", "{status:#}");
+    assert_eq!(
+        status["files"].as_array().map(Vec::len),
+        Some(301),
+        "{:#}",
+        status["files"]
     );
 }
 
