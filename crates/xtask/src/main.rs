@@ -9,6 +9,7 @@ mod bench;
 mod demo;
 mod requirements;
 mod run;
+mod suite;
 mod test;
 
 fn main() -> ExitCode {

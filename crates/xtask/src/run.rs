@@ -1,5 +1,6 @@
 //! Printing, and running programs.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::Command;
 
@@ -15,6 +16,11 @@ pub(crate) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// The cargo that started this program.
+pub(crate) fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// Runs cargo in the workspace and shows what it prints.
 pub(crate) fn cargo(arguments: &[&str]) -> Result<(), String> {
     cargo_with(arguments, &[])
@@ -23,8 +29,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<(), String> {
 /// As [`cargo`], with more variables in its environment.
 pub(crate) fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     say(&format!("$ cargo {}", arguments.join(" ")));
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(program)
+    let status = Command::new(cargo_program())
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(workspace())

@@ -2,6 +2,7 @@
 
 use crate::requirements::{self, CLIENT, COMPILER, HOSTS, NETWORK, PYTHON, Requirement, SERVER, TRACER};
 use crate::run::cargo;
+use crate::suite;
 
 /// Runs format, lints and all tests. Words after `--` go to the test programs.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
@@ -17,9 +18,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     ])?;
     // The programs and libraries that end-to-end cases start; built here, so that no case waits for a build.
     cargo(&["build", "--workspace"])?;
-    let mut words = vec!["test", "--workspace"];
-    words.extend(arguments);
-    cargo(&words)
+    suite::run(arguments)
 }
 
 /// Runs the long forms: the same cases, with more rounds.
