@@ -1,14 +1,15 @@
 //! Plugin libraries as files: finding them, and reading what they say about themselves without running their code.
 
-use std::fs::Metadata;
-use std::io::Read;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{self, SHA256};
 use keyferry_ownership::OpenError;
 use keyferry_plugin::abi::{self, ABI_MAJOR, ABI_MINOR};
 use keyferry_plugin::manifest::Manifest;
+use object::read::{ReadCache, ReadRef};
 use serde::{Deserialize, Serialize};
 
 mod copy;
@@ -115,12 +116,30 @@ pub struct LibraryFacts {
     pub sha256: String,
 }
 
-/// Checks a library file and reads what it says about itself. None of its code runs.
+/// Checks a library file and reads what it says about itself. None of its code runs. It is read piece by piece: a daemon that
+/// keeps nothing but the facts shall not have had megabytes in its memory for them.
 ///
 /// # Errors
 /// [`LoadError`] says what is wrong with which file, and what to do about it.
 pub fn inspect(path: &Path) -> Result<LibraryFacts, LoadError> {
-    read(path).map(|(facts, _)| facts)
+    let Opened { name, file, metadata } = open(path)?;
+    let io = |source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut context = digest::Context::new(&SHA256);
+    let mut piece = vec![0; PIECE];
+    let mut reader = (&file).take(MAX_LENGTH);
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => context.update(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(io(error)),
+        }
+    }
+    let content = ReadCache::new(&file);
+    facts(path, name, &metadata, &content, context.finish().as_ref())
 }
 
 /// As [`inspect`], and the bytes that were looked at. Who goes on with these bytes, and not with the file, goes on with
@@ -129,6 +148,27 @@ pub fn inspect(path: &Path) -> Result<LibraryFacts, LoadError> {
 /// # Errors
 /// [`LoadError`] says what is wrong with which file, and what to do about it.
 pub fn read(path: &Path) -> Result<(LibraryFacts, Vec<u8>), LoadError> {
+    let Opened { name, file, metadata } = open(path)?;
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    let mut reader = (&file).take(MAX_LENGTH);
+    reader.read_to_end(&mut content).map_err(|source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let hash = digest::digest(&SHA256, &content);
+    let facts = facts(path, name, &metadata, content.as_slice(), hash.as_ref())?;
+    Ok((facts, content))
+}
+
+/// A library file that may be believed, as far as its place and its owners tell.
+struct Opened {
+    /// The plugin's name.
+    name: String,
+    file: File,
+    metadata: Metadata,
+}
+
+fn open(path: &Path) -> Result<Opened, LoadError> {
     let owned = || path.to_owned();
     let io = |source| LoadError::Io {
         path: owned(),
@@ -154,7 +194,7 @@ pub fn read(path: &Path) -> Result<(LibraryFacts, Vec<u8>), LoadError> {
             target,
         });
     }
-    let (mut file, metadata) = keyferry_ownership::open_regular(&target).map_err(|error| match error {
+    let (file, metadata) = keyferry_ownership::open_regular(&target).map_err(|error| match error {
         OpenError::NotAFile => LoadError::NotRegular { path: owned() },
         OpenError::Io(error) => io(error),
     })?;
@@ -170,18 +210,25 @@ pub fn read(path: &Path) -> Result<(LibraryFacts, Vec<u8>), LoadError> {
     if identity(&metadata) != identity(&target.symlink_metadata().map_err(io)?) {
         return Err(LoadError::Changed { path: owned() });
     }
+    Ok(Opened { name, file, metadata })
+}
 
-    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-    let mut reader = (&mut file).take(MAX_LENGTH);
-    reader.read_to_end(&mut content).map_err(io)?;
-    let (major, minor, manifest) = read_manifest(path, &content)?;
+/// What a library says about itself, once it is known to be a plugin for this machine and version.
+fn facts<'data>(
+    path: &Path,
+    name: String,
+    metadata: &Metadata,
+    content: impl ReadRef<'data>,
+    hash: &[u8],
+) -> Result<LibraryFacts, LoadError> {
+    let (major, minor, manifest) = read_manifest(path, content)?;
     manifest_rules::check(&manifest, &name).map_err(|problem| LoadError::Manifest {
-        path: owned(),
+        path: path.to_owned(),
         place: problem.place,
         problem: problem.words,
     })?;
-    let facts = LibraryFacts {
-        path: owned(),
+    Ok(LibraryFacts {
+        path: path.to_owned(),
         name,
         version: manifest.version.clone(),
         major,
@@ -191,12 +238,14 @@ pub fn read(path: &Path) -> Result<(LibraryFacts, Vec<u8>), LoadError> {
         inode: metadata.ino(),
         size: metadata.size(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
-        sha256: sha256(&content),
-    };
-    Ok((facts, content))
+        sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
 }
 
-fn read_manifest(path: &Path, content: &[u8]) -> Result<(u16, u16, Manifest), LoadError> {
+fn read_manifest<'data>(
+    path: &Path,
+    content: impl ReadRef<'data>,
+) -> Result<(u16, u16, Manifest), LoadError> {
     let path = || path.to_owned();
     let section =
         object_file::section(content).map_err(|reason| LoadError::ObjectFile { path: path(), reason })?;
@@ -216,11 +265,6 @@ fn read_manifest(path: &Path, content: &[u8]) -> Result<(u16, u16, Manifest), Lo
     Ok((major, minor, manifest))
 }
 
-fn sha256(content: &[u8]) -> String {
-    let digest = digest(&SHA256, content);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
@@ -235,6 +279,9 @@ fn is_plugin_name(name: &str) -> bool {
 
 const PREFIX: &str = "libkeyferry_";
 const SUFFIX: &str = std::env::consts::DLL_SUFFIX;
+
+/// Bytes that are read of a library at a time.
+const PIECE: usize = 64 * 1024;
 
 /// The longest library in bytes: a plugin in a debug build has some 10 MB.
 const MAX_LENGTH: u64 = 64 * 1024 * 1024;

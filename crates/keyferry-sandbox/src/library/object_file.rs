@@ -1,11 +1,11 @@
 //! The part of ELF and Mach-O that we need: is it a library for this machine, and where is its manifest.
 
 use keyferry_plugin::abi;
-use object::read::{NameOrOrdinal, Object, ObjectKind, ObjectSection};
+use object::read::{NameOrOrdinal, Object, ObjectKind, ObjectSection, ReadRef};
 use object::{Architecture, BinaryFormat};
 
 /// The content of the manifest's section, once the file is known to be a plugin library for this machine.
-pub(super) fn section(content: &[u8]) -> Result<&[u8], NotOurs> {
+pub(super) fn section<'data>(content: impl ReadRef<'data>) -> Result<&'data [u8], NotOurs> {
     let file = object::File::parse(content).map_err(|error| NotOurs::Unreadable(error.to_string()))?;
     if file.format() != FORMAT || file.kind() != ObjectKind::Dynamic {
         return Err(NotOurs::NotALibrary);
