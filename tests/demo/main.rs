@@ -1,7 +1,8 @@
-//! `cargo xtask demo`: the whole path in a minute, on this machine alone.
+//! What `cargo xtask demo` runs: the whole path in a minute, on this machine alone.
 
 use std::collections::BTreeSet;
-use std::thread;
+use std::io::Write;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use keyferry_tests::build::{self, Built};
@@ -14,24 +15,26 @@ mod accounts;
 mod programs;
 
 use self::programs::{Cloud, Daemon};
-use crate::requirements::{self, CLIENT, COMPILER, SERVER};
-use crate::run::say;
+
+fn main() -> ExitCode {
+    let keep = std::env::args().skip(1).any(|argument| argument == "--keep");
+    match run(keep) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Runs the demo; with `keep`, leaves everything running and prints what to type.
-pub(crate) fn run(keep: bool) -> Result<(), String> {
-    requirements::ensure(&[COMPILER, CLIENT, SERVER])?;
-    say("Building keyferry, its plugins and the loopback cloud ...");
-    let options = Options {
-        stay: keep,
-        ..Options::default()
-    };
-    // Beside the build, since the first time it takes as long.
-    let starting = thread::spawn(move || Nova::try_start(options));
+fn run(keep: bool) -> Result<(), String> {
     let built = build::built();
     say("Starting a genuine OpenStack Nova and Keystone (installed from PyPI the first time) ...");
-    let nova = starting
-        .join()
-        .map_err(|_| "the thread that starts Nova has failed")?;
+    let nova = Nova::try_start(Options {
+        stay: keep,
+        ..Options::default()
+    });
     let start = Instant::now();
     let home = Home::new();
 
@@ -220,4 +223,9 @@ fn plugin<'a>(status: &'a Value, key: &Value) -> &'a str {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
+}
+
+/// Prints a line.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

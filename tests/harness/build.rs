@@ -42,36 +42,20 @@ pub fn built() -> &'static Built {
     BUILT.get_or_init(|| {
         let folder = target_folder();
         if std::env::var_os("KEYFERRY_BUILT").is_none() {
-            build(&[
-                "keyferry",
-                "cloud-sim",
-                "keyferry-alibaba-ecs",
-                "keyferry-alibaba-ens",
-                "keyferry-alibaba-swas",
-                "keyferry-aws-ec2",
-                "keyferry-hostile-plugin",
-                "keyferry-huawei-ecs",
-                "keyferry-openstack-nova",
-                "keyferry-volcengine-ecs",
-            ]);
+            build();
         }
         Built { folder }
     })
 }
 
-/// Runs `cargo build` for these packages with the caller's profile.
-///
-/// # Panics
-/// When the build fails.
-pub fn build(packages: &[&str]) {
+/// Runs `cargo build` for everything, with the caller's profile: for a part of it cargo would choose other features of the
+/// libraries below, and build those again.
+fn build() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("build").current_dir(workspace());
+    command.args(["build", "--workspace"]).current_dir(workspace());
     if target_folder().ends_with("release") {
         command.arg("--release");
-    }
-    for package in packages {
-        command.args(["--package", package]);
     }
     let status = command.status().expect("cargo can be started");
     assert!(status.success(), "cargo build failed: {status}");

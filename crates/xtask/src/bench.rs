@@ -1,30 +1,19 @@
 //! `cargo xtask bench`: side by side with the installed ssh-agent.
 
+use std::process::Command;
+
 use crate::requirements::{self, CLIENT};
-use crate::run::cargo;
+use crate::run::{self, run};
 
 /// Builds with the release profile and measures.
-pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
+pub(crate) fn bench(arguments: &[&str]) -> Result<(), String> {
     requirements::ensure(&[CLIENT])?;
-    let packages = [
-        "keyferry",
-        "cloud-sim",
-        "keyferry-alibaba-ecs",
-        "keyferry-alibaba-ens",
-        "keyferry-hostile-plugin",
-    ];
-    let mut words = vec!["build", "--release"];
-    words.extend(packages.iter().flat_map(|package| ["--package", package]));
-    cargo(&words)?;
-    let mut words = vec![
-        "run",
-        "--release",
-        "--package",
-        "keyferry-tests",
-        "--bin",
-        "bench",
-        "--",
-    ];
-    words.extend(arguments);
-    cargo(&words)
+    let programs = run::build(&["--release", "--workspace"])?;
+    let bench = programs.iter().find(|program| program.target == "bench");
+    let bench = bench.ok_or("cargo did not build the benchmark")?;
+    let mut command = Command::new(&bench.path);
+    run(
+        command.args(arguments).env("KEYFERRY_BUILT", "1"),
+        "the benchmark",
+    )
 }

@@ -18,8 +18,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
-        ["test", rest @ ..] => test::run(rest),
-        ["bench", rest @ ..] => bench::run(rest),
+        ["test", rest @ ..] => test::test(rest),
+        ["bench", rest @ ..] => bench::bench(rest),
         ["soak", rest @ ..] => test::soak(rest),
         ["help" | "--help" | "-h"] => {
             run::say(HELP);
