@@ -254,6 +254,16 @@ impl Agent {
         })
     }
 
+    /// Removes a key that a client added. Managed keys stay.
+    pub(crate) fn remove_added(&self, public_blob: &[u8]) -> Result<(), Refusal> {
+        self.change(|store| store.remove_added(public_blob))
+    }
+
+    /// Removes all keys that clients added. Managed keys stay.
+    pub(crate) fn remove_all_added(&self) -> Result<(), Refusal> {
+        self.change(Store::remove_all_added)
+    }
+
     /// Makes the agent list and sign nothing until it is unlocked. Loading goes on.
     pub(crate) async fn lock(&self, passphrase: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
         self.store().require_unlocked()?;

@@ -188,6 +188,8 @@ pub(crate) enum Refusal {
     Binding(#[from] BindingError),
     #[error("constraint {0} is not supported, or given twice")]
     Constraint(u8),
+    #[error("a connection that comes over another host neither locks nor unlocks")]
+    Carried,
     #[error("the other agent did not sign")]
     Foreign(#[from] UpstreamError),
     #[error("the key cannot be added")]

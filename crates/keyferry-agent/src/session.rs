@@ -116,6 +116,19 @@ impl Session {
                 body: copy(body),
                 constrained,
             }),
+            // Whoever is root on a host that an agent is forwarded to reaches it: what was added over there may go from there,
+            // and no more.
+            Request::RemoveIdentity { key } if self.bindings.is_forwarded() => {
+                self.agent.remove_added(key)?;
+                Progress::Done
+            }
+            Request::RemoveAllIdentities if self.bindings.is_forwarded() => {
+                self.agent.remove_all_added()?;
+                Progress::Done
+            }
+            Request::Lock { .. } | Request::Unlock { .. } if self.bindings.is_forwarded() => {
+                return Err(Refusal::Carried);
+            }
             Request::RemoveIdentity { key } => {
                 self.agent.remove(key)?;
                 Progress::Done

@@ -157,12 +157,7 @@ impl Store {
     /// cannot hold its name by it.
     pub(super) fn remove(&mut self, public_blob: &[u8]) -> Result<Option<String>, Refusal> {
         self.require_unlocked()?;
-        if let Some(place) = self
-            .added
-            .iter()
-            .position(|added| added.key.public_blob() == public_blob)
-        {
-            self.added.remove(place);
+        if self.remove_added(public_blob).is_ok() {
             return Ok(None);
         }
         let name = self
@@ -178,10 +173,25 @@ impl Store {
         }
     }
 
-    /// Removes the clients' keys and holds all managed ones; returns the names that were not held before.
-    pub(super) fn remove_all(&mut self) -> Result<Vec<String>, Refusal> {
+    /// Removes a client's key.
+    pub(super) fn remove_added(&mut self, public_blob: &[u8]) -> Result<(), Refusal> {
+        self.require_unlocked()?;
+        let mut added = self.added.iter();
+        let place = added.position(|added| added.key.public_blob() == public_blob);
+        self.added.remove(place.ok_or(Refusal::UnknownKey)?);
+        Ok(())
+    }
+
+    /// Removes the clients' keys.
+    pub(super) fn remove_all_added(&mut self) -> Result<(), Refusal> {
         self.require_unlocked()?;
         self.added.clear();
+        Ok(())
+    }
+
+    /// Removes the clients' keys and holds all managed ones; returns the names that were not held before.
+    pub(super) fn remove_all(&mut self) -> Result<Vec<String>, Refusal> {
+        self.remove_all_added()?;
         Ok(self
             .managed
             .keys()

@@ -1,6 +1,7 @@
 //! Lock and unlock.
 
 use crate::harness::*;
+use crate::session::*;
 use std::time::{Duration, Instant};
 
 const PASSPHRASE: &[u8] = b"\xff\xfe caf\xe9 \x00 end";
@@ -105,4 +106,43 @@ fn ssh_add_locks_and_unlocks() {
     let output = ssh_add("-X");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(ssh_add("-l").status.code(), Some(0));
+}
+
+#[test]
+fn what_comes_over_another_host_reaches_only_what_was_added() {
+    let running = Running::start();
+    let (host, managed, added, theirs) = (
+        TestKey::ed25519(101),
+        TestKey::ed25519(1),
+        TestKey::ed25519(2),
+        TestKey::ed25519(3),
+    );
+    running.load("web", &managed);
+    let mut own = running.connect();
+    assert_eq!(own.ask(&add(&added.private, b"")), SUCCESS);
+    let mut carried = running.connect();
+    assert_eq!(carried.ask(&bind_to(&host, &[1], true)), SUCCESS);
+
+    for message in [
+        lock(PASSPHRASE),
+        unlock(PASSPHRASE),
+        remove(&managed.public),
+        add(&managed.private, b""),
+    ] {
+        assert_eq!(carried.ask(&message), FAILURE, "message {}", message[0]);
+    }
+    assert!(!running.agent.is_held("web"));
+    assert_eq!(own.list().len(), 2);
+    assert_eq!(carried.ask(&add(&theirs.private, b"")), SUCCESS);
+    assert_eq!(carried.ask(&remove(&theirs.public)), SUCCESS);
+    assert_eq!(carried.ask(REMOVE_ALL), SUCCESS);
+    assert!(!running.agent.is_held("web"));
+    assert_eq!(own.list().len(), 1);
+    own.signs(&managed);
+
+    // Locked by somebody here, it is unlocked by somebody here.
+    assert_eq!(own.ask(&lock(PASSPHRASE)), SUCCESS);
+    assert_eq!(carried.ask(&unlock(PASSPHRASE)), FAILURE);
+    assert_eq!(carried.ask(REMOVE_ALL), FAILURE);
+    assert_eq!(own.ask(&unlock(PASSPHRASE)), SUCCESS);
 }
