@@ -13,7 +13,8 @@ pub enum Offer {
     /// None.
     Nowhere,
     /// Clients that are bound to one of these hosts (`session-bind@openssh.com`), each named by the public blob
-    /// of its host key (RFC 4253 section 6.6); a host certificate counts as the key that it certifies.
+    /// of its host key (RFC 4253 section 6.6); a host certificate counts as the key that it certifies. A client bound to
+    /// a host that nothing is offered to by name is shown the key too, after all others: a host has several host keys.
     To(Vec<Vec<u8>>),
 }
 
@@ -27,6 +28,10 @@ pub(crate) enum Audience {
 impl Audience {
     pub(crate) fn has_host(&self, host_key: &[u8]) -> bool {
         matches!(self, Self::Hosts(hosts) if hosts.contains(host_key))
+    }
+
+    pub(crate) fn is_of_hosts(&self) -> bool {
+        matches!(self, Self::Hosts(_))
     }
 
     pub(crate) fn is_everyone(&self) -> bool {

@@ -112,7 +112,8 @@ impl Snapshot {
     }
 
     /// The frame for a client that is bound to this host. What is known to be let in there comes first, `let_in` being names
-    /// of such keys: servers hear out but a few keys.
+    /// of such keys: servers hear out but a few keys. To a host that nothing is offered to by name all that is offered to
+    /// others comes last: it may be one of those, with another of its host keys.
     pub(crate) fn list_for(&self, host_key: &[u8], let_in: &[String]) -> Arc<[u8]> {
         let mut list = List::default();
         list.put_managed(
@@ -135,6 +136,14 @@ impl Snapshot {
         );
         list.put_lent(self.lent.iter().filter(|lent| lent.audience.is_everyone()));
         list.put_added(&self.added);
+        if !self.knows(host_key) {
+            list.put_managed(
+                self.managed
+                    .iter()
+                    .filter(|managed| managed.audience.is_of_hosts()),
+            );
+            list.put_lent(self.lent.iter().filter(|lent| lent.audience.is_of_hosts()));
+        }
         list.into_reply()
     }
 
@@ -172,9 +181,12 @@ impl Snapshot {
     pub(crate) fn is_offered(&self, entry: &Entry, host_key: Option<&[u8]>) -> bool {
         match (entry, host_key) {
             (Entry::Added(_), _) => true,
-            (Entry::Lent(lent), _) => {
-                lent.audience.is_everyone() || host_key.is_some_and(|host| lent.audience.has_host(host))
+            (Entry::Lent(lent), Some(host_key)) => {
+                lent.audience.is_everyone()
+                    || lent.audience.has_host(host_key)
+                    || lent.audience.is_of_hosts() && !self.knows(host_key)
             }
+            (Entry::Lent(lent), None) => lent.audience.is_everyone(),
             (Entry::Managed(managed), Some(host_key)) if self.has_hosts => self.is_shown(managed, host_key),
             (Entry::Managed(managed), _) => managed.audience.is_everyone(),
         }
@@ -187,6 +199,15 @@ impl Snapshot {
                     .generations(&managed.name)
                     .iter()
                     .any(|other| other.audience.has_host(host_key))
+            || managed.audience.is_of_hosts() && !self.knows(host_key)
+    }
+
+    /// Whether anything is offered to this host by name.
+    fn knows(&self, host_key: &[u8]) -> bool {
+        self.managed
+            .iter()
+            .any(|managed| managed.audience.has_host(host_key))
+            || self.lent.iter().any(|lent| lent.audience.has_host(host_key))
     }
 
     fn generations(&self, name: &str) -> &[Arc<Managed>] {

@@ -49,14 +49,19 @@ fn a_client_sees_and_signs_with_what_is_offered_to_its_host() {
     let scene = Scene::new();
     let [old, new, staged] = &scene.web;
     let mut unbound = scene.running.connect();
+    scene.blobs(&[&scene.other, new], &mut unbound);
+    unbound.signs(new);
+    unbound.signs(&scene.other);
+    unbound.refuses(old);
+    unbound.refuses(staged);
+
+    // It may be one of the others' hosts, with another of its host keys: what is offered to them comes last.
     let mut stranger = scene.running.connect().bound(&scene.stranger, &[1]);
-    for client in [&mut unbound, &mut stranger] {
-        scene.blobs(&[&scene.other, new], client);
-        client.signs(new);
-        client.signs(&scene.other);
-        client.refuses(old);
-        client.refuses(staged);
+    scene.blobs(&[&scene.other, new, old], &mut stranger);
+    for key in [new, &scene.other, old] {
+        stranger.signs(key);
     }
+    stranger.refuses(staged);
 
     let mut bound = scene.running.connect().bound(&scene.host, &[1]);
     // What is known to be taken there comes first, and nothing else of that name comes.
@@ -86,6 +91,11 @@ fn a_client_sees_and_signs_with_what_is_offered_to_its_host() {
 fn an_offer_that_changes_in_the_midst_of_a_login_does_not_make_it_fail() {
     let scene = Scene::new();
     let [_, new, staged] = &scene.web;
+    // Something is offered to it by name, so that nothing else of others' is.
+    let known = TestKey::ed25519(6);
+    scene
+        .running
+        .load_generation("zoo", 1, &known, Offer::To(vec![scene.stranger.public.clone()]));
     let mut told = scene.running.connect().bound(&scene.stranger, &[1]);
     told.list();
     scene
@@ -95,7 +105,7 @@ fn an_offer_that_changes_in_the_midst_of_a_login_does_not_make_it_fail() {
     scene.running.agent.offer("web", 3, Offer::Everywhere);
     told.signs(new);
     scene.running.connect().refuses(new);
-    scene.blobs(&[&scene.other, staged], &mut told);
+    scene.blobs(&[&known, &scene.other, staged], &mut told);
     told.refuses(new);
 
     // A binding begins anew.
