@@ -427,10 +427,15 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Only while it is not reaped: afterwards the number may be somebody else's.
-        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        end_group(&self.child);
+    }
+}
+
+/// Ends an ssh that was started with a process group of its own, and whatever it started: jump hosts' ssh, proxy commands.
+pub(super) fn end_group(child: &Child) {
+    // Only while it is not reaped: afterwards the number may be somebody else's.
+    if let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        let _ = kill_process_group(group, Signal::KILL);
     }
 }
 

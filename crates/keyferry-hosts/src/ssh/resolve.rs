@@ -1,11 +1,16 @@
 //! What `ssh -G` says a destination stands for.
 
+use std::io;
 use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::Ssh;
+use super::connection::end_group;
 use super::diagnosis::{cleaned, failure, settings};
 use crate::contract::{Host, HostError, HostErrorKind, Reply};
 
@@ -54,16 +59,64 @@ impl Ssh {
                 "correct ssh_config or `[ssh] command`".to_owned(),
             )
         };
-        let output = timeout(TIME, command.output())
+        command.stdin(Stdio::null());
+        let child = command
+            .spawn()
+            .map_err(|error| trouble(format!("cannot be started: {error}")))?;
+        let output = timeout(TIME, Asking(child).output())
             .await
             .map_err(|_| trouble(format!("took longer than {} s", TIME.as_secs())))?
-            .map_err(|error| trouble(format!("cannot be started: {error}")))?;
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
+            .map_err(|error| trouble(format!("cannot be read: {error}")))?;
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output;
+        if stdout.len() > MAX_OUTPUT {
+            return Err(trouble(format!("prints more than {} KiB", MAX_OUTPUT >> 10)));
+        }
+        if !status.success() {
+            let complaints = String::from_utf8_lossy(&stderr);
             let line = complaints.lines().rev().find(|line| !line.trim().is_empty());
             return Err(trouble(format!("failed: {}", cleaned(line.unwrap_or_default()))));
         }
-        Ok(Settings(String::from_utf8_lossy(&output.stdout).into_owned()))
+        Ok(Settings(String::from_utf8_lossy(&stdout).into_owned()))
+    }
+}
+
+/// A running `ssh -G`. It ends with whatever it started (`Match exec`), also when nobody waits for it any more.
+struct Asking(Child);
+
+impl Asking {
+    /// What it prints, and how it ends.
+    async fn output(mut self) -> io::Result<Output> {
+        let (stdout, stderr) = (self.0.stdout.take(), self.0.stderr.take());
+        let (stdout, stderr) = tokio::try_join!(beginning(stdout), beginning(stderr))?;
+        // Whoever prints without end is not waited for.
+        if stdout.len() > MAX_OUTPUT || stderr.len() > MAX_OUTPUT {
+            end_group(&self.0);
+        }
+        let status = self.0.wait().await?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// All of it, or one byte more than it may be.
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        end_group(&self.0);
     }
 }
 
@@ -80,3 +133,5 @@ impl Settings {
 }
 
 const TIME: Duration = Duration::from_secs(15);
+/// Some 5 KiB are usual.
+const MAX_OUTPUT: usize = 256 << 10;
