@@ -32,6 +32,8 @@ pub(super) struct Connection {
     prompting: Option<Box<dyn Prompting>>,
     deadline: Instant,
     destination: String,
+    /// Whether one host key alone was asked for.
+    is_pinned: bool,
     /// The public blob of the host key, where it is known already.
     host_key: Option<Vec<u8>>,
     // Last: it is removed once ssh is ended.
@@ -182,6 +184,7 @@ impl Ssh {
             prompting,
             deadline,
             destination: host.destination.clone(),
+            is_pinned: host.pinned.is_some(),
             host_key: None,
             _folder: folder,
         })
@@ -416,6 +419,7 @@ impl Connection {
     fn trouble(&self, phase: Phase, ended: Option<ExitStatus>) -> HostError {
         Trouble {
             destination: &self.destination,
+            is_pinned: self.is_pinned,
             phase,
             log: &self.log.now(),
             complaints: &self.complaints.text(),

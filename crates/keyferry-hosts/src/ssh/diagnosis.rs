@@ -8,6 +8,8 @@ use crate::contract::{HostError, HostErrorKind, Outcome};
 /// A login that came to nothing.
 pub(super) struct Trouble<'a> {
     pub(super) destination: &'a str,
+    /// Whether ssh was told to take one type of host key alone, that of the pinned one.
+    pub(super) is_pinned: bool,
     pub(super) phase: Phase,
     pub(super) log: &'a Log,
     /// Standard error: jump hosts, proxy commands, and the host's own programs.
@@ -28,12 +30,11 @@ pub(super) enum Phase {
 impl Trouble<'_> {
     pub(super) fn diagnose(&self) -> HostError {
         let host = self.destination;
-        let said = |needles: &[&str]| {
-            let lines = self.log.said.iter().map(String::as_str);
-            lines
-                .chain(self.complaints.lines())
-                .any(|line| needles.iter().any(|needle| line.contains(needle)))
-        };
+        let has = |line: &str, needles: &[&str]| needles.iter().any(|needle| line.contains(needle));
+        // What a jump host's ssh says stands among the complaints alone.
+        let host_said = |needles: &[&str]| self.log.said.iter().any(|line| has(line, needles));
+        let jump_said = |needles: &[&str]| self.complaints.lines().any(|line| has(line, needles));
+        let said = |needles: &[&str]| host_said(needles) || jump_said(needles);
         if self.phase == Phase::Running {
             return self.no_answer();
         }
@@ -44,6 +45,16 @@ impl Trouble<'_> {
                 format!(
                     "find out why; if the machine was replaced: `ssh-keygen -R` its name, then `ssh {host}` once"
                 ),
+            );
+        }
+        if self.is_pinned && host_said(NO_SUCH_HOST_KEY) {
+            return failure(
+                HostErrorKind::HostKeyChanged,
+                format!(
+                    "{host}: it has no host key of the type that it had when a login was last proven{}",
+                    self.words()
+                ),
+                "find out why; if the machine was replaced, say so with `keyferry host trust`".to_owned(),
             );
         }
         if said(UNKNOWN) {
@@ -76,7 +87,22 @@ impl Trouble<'_> {
                 "touch the security key, or confirm its use, while it is tried again".to_owned(),
             );
         }
-        if said(&[TOO_MANY]) {
+        if jump_said(REFUSED_OR_TOO_MANY) && !self.log.asks_for_keys && !host_said(REFUSED_OR_TOO_MANY) {
+            let said = self
+                .complaints
+                .lines()
+                .find(|line| has(line, REFUSED_OR_TOO_MANY));
+            return failure(
+                HostErrorKind::NeedsPerson,
+                format!(
+                    "{host}: the jump host refuses to let anybody in{}",
+                    shown_after(said)
+                ),
+                "see that your own `ssh` gets through the jump host: load the key for it into your agent"
+                    .to_owned(),
+            );
+        }
+        if host_said(&[TOO_MANY]) {
             return failure(
                 HostErrorKind::Refused,
                 format!("{host}: the host refused more keys than it hears out (MaxAuthTries) before one that it takes"),
@@ -85,8 +111,9 @@ impl Trouble<'_> {
                     .to_owned(),
             );
         }
-        // What a host says while keys are asked for is about the keys.
-        if said(REFUSED) || (self.log.asks_for_keys && self.ended.is_some()) {
+        // What a host says while keys are asked for is about the keys, but not that the connection broke.
+        let is_answer = self.log.asks_for_keys && self.ended.is_some() && !host_said(BROKEN);
+        if host_said(REFUSED) || is_answer {
             return failure(
                 HostErrorKind::Refused,
                 format!("{host}: the host lets no key in that was tried{}", self.words()),
@@ -213,7 +240,6 @@ const SETTINGS: &[&str] = &[
     "Can't open user config file",
     "unknown option --",
     "illegal option --",
-    "Unsupported option",
     "Missing argument",
     "Bad key types",
     "unsupported option",
@@ -221,11 +247,25 @@ const SETTINGS: &[&str] = &[
 const TOUCH: &[&str] = &["Confirm user presence"];
 const REFUSED: &[&str] = &["Permission denied ("];
 const TOO_MANY: &str = "Too many authentication failures";
+const REFUSED_OR_TOO_MANY: &[&str] = &["Permission denied (", TOO_MANY];
+/// ssh was told of one type of host key, and the host has none of it.
+const NO_SUCH_HOST_KEY: &[&str] = &["no matching host key type"];
+/// Ends of a connection that say nothing about keys.
+const BROKEN: &[&str] = &[
+    "Broken pipe",
+    "Connection reset by",
+    "Connection timed out",
+    "Timeout, server",
+    "Operation timed out",
+    "client_loop: send disconnect",
+];
 /// What is said beside the point.
 const NOISE: &[&str] = &[
     "Permanently added",
     "Authenticated ",
     "Pseudo-terminal will not be allocated",
+    // A warning: ssh goes on without what it was built without.
+    "Unsupported option",
     "Killed by signal",
     "Transferred: ",
     "terminating, ",
@@ -247,12 +287,18 @@ mod tests {
 
     #[track_caller]
     fn check(said: &[&str], complaints: &str, kind: HostErrorKind, message: &str) {
+        check_with(false, said, complaints, kind, message);
+    }
+
+    #[track_caller]
+    fn check_with(is_pinned: bool, said: &[&str], complaints: &str, kind: HostErrorKind, message: &str) {
         let mut log = Log::default();
         for line in said {
             log.read(line);
         }
         let error = Trouble {
             destination: "web-1",
+            is_pinned,
             phase: Phase::LoggingIn,
             log: &log,
             complaints,
@@ -349,5 +395,102 @@ mod tests {
             HostErrorKind::NeedsPerson,
             "web-1: the host takes the key and wants a second factor besides",
         );
+    }
+
+    #[test]
+    fn a_warning_is_not_the_cause() {
+        check(
+            &["ssh: connect to host web-1 port 22: Connection refused\r"],
+            "command-line line 0: Unsupported option \"gssapiauthentication\"\r\n",
+            HostErrorKind::Unreachable,
+            "web-1 cannot be reached: connect to host web-1 port 22: Connection refused",
+        );
+        check(
+            &["/etc/ssh/ssh_config line 53: Unsupported option \"gssapiauthentication\""],
+            "",
+            HostErrorKind::Unreachable,
+            "web-1 cannot be reached",
+        );
+        check(
+            &["/etc/ssh/ssh_config line 53: unsupported option \"maybe\"."],
+            "",
+            HostErrorKind::Settings,
+            "web-1: ssh does not take its settings: /etc/ssh/ssh_config line 53: unsupported option \"maybe\".",
+        );
+    }
+
+    #[test]
+    fn a_host_that_lost_the_type_of_its_pinned_key_is_another() {
+        let said = "Unable to negotiate with 10.0.0.1 port 22: no matching host key type found. Their offer: ssh-ed25519";
+        check_with(
+            true,
+            &[said],
+            "",
+            HostErrorKind::HostKeyChanged,
+            &format!(
+                "web-1: it has no host key of the type that it had when a login was last proven: {said}"
+            ),
+        );
+        check(
+            &[said],
+            "",
+            HostErrorKind::Settings,
+            &format!("web-1: ssh does not take its settings: {said}"),
+        );
+        // A jump host was told nothing of the kind.
+        check_with(
+            true,
+            &["kex_exchange_identification: Connection closed by remote host"],
+            said,
+            HostErrorKind::Settings,
+            &format!("web-1: ssh does not take its settings: {said}"),
+        );
+    }
+
+    #[test]
+    fn a_jump_host_speaks_for_itself() {
+        for (said, end) in [
+            (
+                "li@gate: Permission denied (publickey).",
+                "Connection closed by UNKNOWN port 65535",
+            ),
+            (
+                "Received disconnect from 10.0.0.9 port 22:2: Too many authentication failures",
+                "kex_exchange_identification: Connection closed by remote host",
+            ),
+        ] {
+            check(
+                &[end],
+                &format!("{said}\r\n"),
+                HostErrorKind::NeedsPerson,
+                &format!("web-1: the jump host refuses to let anybody in: {said}"),
+            );
+        }
+        // Through one that let us in after all.
+        check(
+            &[
+                "debug1: Authentications that can continue: publickey",
+                "li@web-1: Permission denied (publickey).",
+            ],
+            "li@gate: Permission denied (publickey).\r\n",
+            HostErrorKind::Refused,
+            "web-1: the host lets no key in that was tried: li@web-1: Permission denied (publickey).",
+        );
+    }
+
+    #[test]
+    fn a_connection_that_broke_says_nothing_about_keys() {
+        for end in [
+            "Connection reset by 10.0.0.1 port 22",
+            "client_loop: send disconnect: Broken pipe",
+            "Timeout, server web-1 not responding.",
+        ] {
+            check(
+                &["debug1: Authentications that can continue: publickey", end],
+                "",
+                HostErrorKind::Unreachable,
+                &format!("web-1 cannot be reached: {end}"),
+            );
+        }
     }
 }
