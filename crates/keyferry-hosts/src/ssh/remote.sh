@@ -109,41 +109,13 @@ if [ "$work" = read ]; then
     exit 0
 fi
 
-# One at a time. All that is temporary lies in the lock, so that there is one thing to clear away.
+# One at a time. All that is temporary lies in the lock, so that there is one thing to clear away. Whoever makes the file
+# `holder` in it holds it: node and process, the mark, and the process that watches over a change.
 lock=$folder/.keyferry-lock
 me="$(uname -n) $$"
-is_abandoned() {
-    node= number=
-    read -r node number 2>/dev/null <"$lock/holder"
-    if [ -n "$number" ] && [ "$node" = "$(uname -n)" ]; then
-        kill -0 "$number" 2>/dev/null || [ -d "/proc/$number" ] || return 0
-    fi
-    [ -n "$(find "$lock" -prune -mmin +5 2>/dev/null)" ]
+mine() {
+    { read -r first && read -r second; } 2>/dev/null <"$lock/holder" && [ "$first" = "$me" ] && [ "$second" = "$mark" ]
 }
-tries=0
-until reason=$(mkdir "$lock" 2>&1); do
-    if [ -L "$lock" ] || [ ! -d "$lock" ]; then refuse write "${reason%%"$newline"*}"; fi
-    tries=$((tries + 1))
-    if [ "$tries" -gt 20 ]; then refuse busy "$lock"; fi
-    if is_abandoned; then
-        mv "$lock" "$lock.$$" 2>/dev/null && rm -rf "$lock.$$"
-    else
-        sleep 0.5 2>/dev/null || sleep 1
-    fi
-done
-locked=yes
-holding=
-finish() {
-    if [ -z "$locked" ]; then return; fi
-    locked=
-    if [ -n "$holding" ]; then restore; fi
-    holding=
-    # Unless it was taken for abandoned, and is somebody else's by now.
-    if [ ! -s "$lock/holder" ] || [ "$(cat "$lock/holder")" = "$me" ]; then rm -rf "$lock"; fi
-}
-trap finish 0
-trap 'exit 1' 1 2 13 15
-
 same() {
     if command -v cmp >/dev/null 2>&1; then
         cmp -s "$1" "$2"
@@ -151,12 +123,83 @@ same() {
         [ "$(cksum <"$1")" = "$(cksum <"$2")" ]
     fi
 }
-to_disk() { sync "$1" 2>/dev/null || sync; }
+to_disk() { sync "$@" 2>/dev/null || sync; }
 # Whoever renames the old file first decides: to its place, or out of the way once the change is final.
 restore() {
-    if same "$file" "$lock/wrote" 2>/dev/null && mv -f "$lock/old" "$file" 2>/dev/null; then to_disk "$folder"; fi
+    if mine && same "$file" "$lock/wrote" 2>/dev/null && mv -f "$lock/old" "$file" 2>/dev/null; then to_disk "$folder"; fi
 }
-write_holder() { echo "$me" | cat >"$lock/holder"; }
+is_gone() { ! kill -0 "$1" 2>/dev/null && [ ! -d "/proc/$1" ]; }
+is_abandoned() {
+    judged=$(cat "$lock/holder" 2>/dev/null)
+    node= number= watch=
+    { read -r node number && read -r first && read -r watch; } 2>/dev/null <"$lock/holder"
+    if [ -n "$number" ] && [ "$node" = "$(uname -n)" ]; then
+        if is_gone "$number" && { [ -z "$watch" ] || is_gone "$watch"; }; then return 0; fi
+    fi
+    [ -n "$(find "$lock" -prune -mmin +5 2>/dev/null)" ]
+}
+# Of several who try it at the same time one succeeds.
+enter() {
+    reason=$(printf '%s\n%s\n' "$me" "$mark" | { set -C && cat >"$lock/holder"; } 2>&1) && mine
+}
+# In the place of a holder that is gone.
+take_over() {
+    if [ -e "$lock/holder" ]; then
+        mv "$lock/holder" "$lock/judged" 2>/dev/null || return 1
+        if [ "$(cat "$lock/judged" 2>/dev/null)" != "$judged" ]; then
+            # Somebody was faster, and is at it.
+            mv "$lock/judged" "$lock/holder"
+            return 1
+        fi
+    fi
+    enter || return 1
+    # A change that was cut off before it was final is undone.
+    if [ -f "$lock/old" ] && [ -f "$lock/wrote" ]; then restore; fi
+    rm -f "$lock/old" "$lock/new" "$lock/wrote" "$lock/kept" "$lock/judged"
+}
+holding=
+finish() {
+    if [ -n "$holding" ]; then restore; fi
+    holding=
+    # Unless it was taken for abandoned, and is somebody else's by now.
+    if mine; then rm -rf "$lock"; fi
+}
+trap finish 0
+trap 'exit 1' 1 2 13 15
+tries=0
+vanished=0
+locked=
+while [ -z "$locked" ]; do
+    if reason=$(mkdir "$lock" 2>&1); then
+        if enter; then
+            locked=yes
+            break
+        fi
+        case $reason in
+        *exist* | "") ;;
+        *)
+            if [ -d "$lock" ] && [ ! -s "$lock/holder" ]; then
+                rm -rf "$lock"
+                refuse write "${reason%%"$newline"*}"
+            fi
+            ;;
+        esac
+    elif [ -L "$lock" ]; then
+        refuse write "${reason%%"$newline"*}"
+    elif [ ! -d "$lock" ]; then
+        # It was given back just now, or it cannot be made.
+        vanished=$((vanished + 1))
+        if [ "$vanished" -gt 5 ]; then refuse write "${reason%%"$newline"*}"; fi
+        continue
+    elif is_abandoned && take_over; then
+        locked=yes
+        break
+    fi
+    tries=$((tries + 1))
+    if [ "$tries" -gt 20 ]; then refuse busy "$lock"; fi
+    sleep 0.5 2>/dev/null || sleep 1
+done
+
 receive() {
     # No dd reads nothing.
     if [ "$length" -eq 0 ]; then
@@ -168,7 +211,6 @@ receive() {
     fi
 }
 
-try write_holder
 check_file
 if [ -n "$there" ]; then try cp -p "$file" "$lock/old"; fi
 say file "$file"
@@ -182,16 +224,34 @@ case $order in
 write | hold) ;;
 *) done_with unchanged ;;
 esac
+still_mine() { mine || refuse busy "$lock"; }
+still_mine
 
-if [ -n "$there" ]; then try cp -p "$lock/old" "$lock/new"; fi
+read_only=
+if [ -n "$there" ]; then
+    try cp -p "$lock/old" "$lock/new"
+    look "$lock/new"
+    case $mode in
+    ??w*) ;;
+    *)
+        read_only=yes
+        try chmod u+w "$lock/new"
+        ;;
+    esac
+fi
 try receive
+if [ -n "$read_only" ]; then try chmod u-w "$lock/new"; fi
 if [ "$(wc -c <"$lock/new")" -ne "$length" ]; then refuse write "the new file did not arrive whole"; fi
 if [ -n "$there" ]; then
     chcon --reference="$file" "$lock/new" 2>/dev/null
 elif [ "$uid" != "$owner_uid" ]; then
     if [ "$folder_holder" = "$owner_uid" ]; then try chown "$owner_uid" "$lock/new"; else try chmod 644 "$lock/new"; fi
 fi
-if [ "$order" = hold ]; then try cp -p "$lock/new" "$lock/wrote"; fi
+if [ "$order" = hold ]; then
+    try cp -p "$lock/new" "$lock/wrote"
+    # Of these two the next one makes out what was cut off, should the power fail.
+    if [ -n "$there" ]; then to_disk "$lock/old" "$lock/wrote" "$lock"; fi
+fi
 to_disk "$lock/new"
 if [ -L "$file" ]; then refuse changed "$file"; fi
 if [ -n "$there" ]; then
@@ -209,13 +269,17 @@ if [ "$order" = hold ]; then
         left=$seconds
         while [ "$left" -gt 0 ]; do
             sleep 1
-            if [ ! -f "$lock/old" ]; then exit 0; fi
+            if [ ! -f "$lock/old" ] || ! mine; then exit 0; fi
             left=$((left - 1))
         done
         restore
-        if [ "$(cat "$lock/holder" 2>/dev/null)" = "$me" ]; then rm -rf "$lock"; fi
+        if mine; then rm -rf "$lock"; fi
     ) </dev/null >/dev/null 2>&1 &
+    watch=$!
+    note_watch() { echo "$watch" | cat >>"$lock/holder"; }
+    try note_watch
 fi
+still_mine
 try mv -f "$lock/new" "$file"
 to_disk "$folder"
 if [ "$order" = write ]; then done_with written; fi
@@ -223,6 +287,12 @@ say written
 
 verdict=
 read -r verdict
+if ! mine; then
+    # It was taken for abandoned, or without a word in time all is as it was.
+    holding=
+    if [ -d "$lock" ]; then done_with changed; fi
+    done_with restored
+fi
 if [ "$verdict" = keep ] && mv "$lock/old" "$lock/kept" 2>/dev/null; then
     holding=
     done_with kept

@@ -227,3 +227,132 @@ fn a_dd_that_knows_only_what_posix_has_will_do() {
         assert_clean(&home);
     }
 }
+
+/// A lock as it is left when the power fails, or everything is killed, while a line is out for now.
+fn cut_off(home: &tempfile::TempDir, holder: &str, old: &str, wrote: &str) {
+    let lock = home.path().join(".ssh/.keyferry-lock");
+    fs::create_dir(&lock).expect("a folder");
+    for (name, text) in [("holder", holder), ("old", old), ("wrote", wrote)] {
+        fs::write(lock.join(name), text).expect("a file");
+    }
+}
+
+fn node() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("the machine's name");
+    name.trim().to_owned()
+}
+
+/// Numbers that no process has.
+const NOBODY: [u32; 2] = [4_194_305, 4_194_306];
+
+#[test]
+fn a_change_that_was_cut_off_before_it_was_final_is_undone() {
+    for shell in SHELLS {
+        for (now, shown) in [("one\n", "one\ntwo\n"), ("three\n", "three\n")] {
+            let home = home(now);
+            let holder = format!("{} {}\nOTHER\n{}\n", node(), NOBODY[0], NOBODY[1]);
+            cut_off(&home, &holder, "one\ntwo\n", "one\n");
+            let mut script = Script::start(shell, home.path(), 30);
+            script.expect(&format!(
+                "MARK file {}/.ssh/authorized_keys",
+                home.path().display()
+            ));
+            for line in shown.lines() {
+                script.expect(line);
+            }
+            script.expect("MARK end 0");
+            script.send("leave\n");
+            script.end("MARK unchanged\n");
+            assert_eq!(file(&home), shown.as_bytes(), "{shell:?}");
+            assert_clean(&home);
+        }
+    }
+}
+
+#[test]
+fn nobody_takes_a_lock_while_its_watch_lives() {
+    for shell in SHELLS {
+        let (home, mut first) = holding(shell, 4);
+        first.child.kill().expect("it runs");
+        first.child.wait().expect("it ends");
+        let mut next = Script::start(shell, home.path(), 30);
+        next.expect(&format!(
+            "MARK file {}/.ssh/authorized_keys",
+            home.path().display()
+        ));
+        next.expect("one");
+        next.expect("twoMARK end 0");
+        next.send("leave\n");
+        next.end("MARK unchanged\n");
+        assert_eq!(file(&home), b"one\ntwo", "{shell:?}");
+        assert_clean(&home);
+    }
+}
+
+#[test]
+fn whoever_lost_the_lock_changes_nothing() {
+    for shell in SHELLS {
+        // Somebody else has it when the order comes.
+        let begun = home("one\n");
+        let lock = begun.path().join(".ssh/.keyferry-lock");
+        let mut script = Script::start(shell, begun.path(), 30);
+        script.expect(&format!(
+            "MARK file {}/.ssh/authorized_keys",
+            begun.path().display()
+        ));
+        script.expect("one");
+        script.expect("MARK end 0");
+        fs::write(lock.join("holder"), "elsewhere 1\nOTHER\n").expect("a file");
+        script.send("write 4\ntwo\n");
+        script.end(&format!("MARK refused busy {}\n", lock.display()));
+        assert_eq!(file(&begun), b"one\n", "{shell:?}");
+        assert!(lock.exists(), "{shell:?}: it is somebody else's");
+
+        // And when the word comes that a change is to stay, or time is up.
+        for word in ["keep\n", ""] {
+            let (home, mut script) = holding(shell, 1);
+            let lock = home.path().join(".ssh/.keyferry-lock");
+            fs::write(lock.join("holder"), "elsewhere 1\nOTHER\n").expect("a file");
+            fs::write(home.path().join(".ssh/authorized_keys"), "one\n").expect("a file");
+            script.send(word);
+            script.end("MARK changed\n");
+            assert_eq!(file(&home), b"one\n", "{shell:?}");
+            assert!(lock.join("old").exists(), "{shell:?}: it is somebody else's");
+        }
+    }
+}
+
+#[test]
+fn of_many_who_find_a_stale_lock_each_has_a_turn() {
+    for shell in SHELLS {
+        let home = home("");
+        let path = home.path().join(".ssh/authorized_keys");
+        cut_off(&home, &format!("{} {}\n", node(), NOBODY[0]), "", "nothing");
+        thread::scope(|scope| {
+            for number in 0..4 {
+                let (home, path) = (home.path(), &path);
+                scope.spawn(move || {
+                    let mut script = Script::start(shell, home, 30);
+                    script.expect(&format!("MARK file {}", path.display()));
+                    let mut text = String::new();
+                    loop {
+                        let mut line = String::new();
+                        script.stdout.read_line(&mut line).expect("text");
+                        if line == "MARK end 0\n" {
+                            break;
+                        }
+                        text.push_str(&line);
+                    }
+                    text.push_str(&format!("{number}\n"));
+                    script.send(&format!("write {}\n{text}", text.len()));
+                    script.end("MARK written\n");
+                });
+            }
+        });
+        let text = String::from_utf8(file(&home)).expect("text");
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["0", "1", "2", "3"], "{shell:?}");
+        assert_clean(&home);
+    }
+}
