@@ -9,9 +9,11 @@ use tokio::process::Command;
 
 use super::Ssh;
 use super::diagnosis::settings;
+use super::host_key::without_certificate;
 use super::identity::option;
 use crate::contract::{Account, Host, HostError, HostKeys};
 use crate::destination::check_destination;
+use crate::line::first_string;
 
 /// Whether a host may be given to ssh.
 pub(super) fn check(host: &Host) -> Result<(), HostError> {
@@ -68,6 +70,20 @@ pub(super) fn check(host: &Host) -> Result<(), HostError> {
     Ok(())
 }
 
+/// Whether it is said whose file a login of another user changes: else it would be its own, and that may be root's.
+pub(super) fn check_owner(host: &Host) -> Result<(), HostError> {
+    match (&host.account.editor, &host.account.owner) {
+        (Some(editor), None) => Err(settings(
+            format!(
+                "`{}` names no user, and the login {editor} would change a file of its own",
+                host.destination
+            ),
+            "say whose file it is: `users = [\"...\"]` in [deploy] of the key file, or `user@host` in its hosts".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl Ssh {
     /// Program, arguments and environment: argv only, never a shell, nothing of the daemon's environment but what ssh needs.
     pub(super) fn command(&self, host: &Host, options: &[OsString]) -> Command {
@@ -115,7 +131,30 @@ pub(super) fn options(host: &Host, log: &Path) -> Vec<OsString> {
     };
     let mut options = vec!["-T".into(), "-a".into(), "-x".into(), "-E".into(), log.into()];
     options.extend(OPTIONS.iter().chain([&strict]).map(|text| option(text)));
+    if let Some(algorithms) = host.pinned.as_deref().and_then(algorithms) {
+        options.push(option(&format!("HostKeyAlgorithms={algorithms}")));
+    }
     options
+}
+
+/// Those with which a host shows the key that is pinned, or a certificate of it: it may have keys of other types besides, and
+/// which of them ssh prefers changes with known_hosts.
+fn algorithms(pinned: &[u8]) -> Option<String> {
+    let plain = without_certificate(pinned);
+    let kind = std::str::from_utf8(first_string(&plain)?).ok()?;
+    let plain = match kind {
+        "ssh-rsa" => &["rsa-sha2-512", "rsa-sha2-256"][..],
+        "ssh-ed25519" | "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" => &[kind],
+        // Of a type that not every ssh knows, it would refuse the option.
+        _ => return None,
+    };
+    let certified = plain
+        .iter()
+        .map(|algorithm| format!("{algorithm}-cert-v01@openssh.com"));
+    let all: Vec<String> = certified
+        .chain(plain.iter().map(|&algorithm| algorithm.to_owned()))
+        .collect();
+    Some(all.join(","))
 }
 
 const OPTIONS: &[&str] = &[
@@ -124,6 +163,7 @@ const OPTIONS: &[&str] = &[
     "BatchMode=yes",
     "ConnectTimeout=15",
     "ConnectionAttempts=1",
+    "FingerprintHash=sha256",
     "ServerAliveInterval=5",
     "ServerAliveCountMax=4",
     // A connection that is open already proves nothing.

@@ -46,6 +46,10 @@ impl Log {
             self.version = version_in(rest);
         } else if let Some(rest) = detail.strip_prefix("Server host key: ") {
             self.host_key = fingerprint_in(rest);
+        } else if let Some(rest) = detail.strip_prefix("Server host certificate: ") {
+            // Of the key that it certifies; the authority's comes behind it.
+            let certified = rest.split_once(',').map_or(rest, |(certified, _)| certified);
+            self.host_key = fingerprint_in(certified);
         } else if detail.starts_with("Authentications that can continue: ") {
             self.asks_for_keys = true;
             self.accepted = None;
@@ -152,6 +156,15 @@ mod tests {
             lines.push(DONE);
             assert_eq!(log(&lines).authenticated.unwrap().key, None, "{between:?}");
         }
+    }
+
+    #[test]
+    fn a_certificate_stands_for_its_key() {
+        let log = log(&[
+            "debug1: Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:host, serial 0 ID \"host\" CA \
+             ssh-ed25519 SHA256:authority valid forever",
+        ]);
+        assert_eq!(log.host_key.as_deref(), Some("SHA256:host"));
     }
 
     #[test]

@@ -34,6 +34,21 @@ async fn a_jump_host_takes_the_users_own_key() {
     let gate = bench.fleet.host("gate").log();
     assert!(gate.contains("Accepted publickey"), "{gate}");
 
+    // A gate that lets nobody in says nothing about the host behind it.
+    bench.set_config(&format!(
+        "Host web-1\n  ProxyJump gate\nHost gate\n  PubkeyAuthentication no\nHost *\n  IdentityFile {}",
+        bench.fleet.admin_key().display()
+    ));
+    for work in [put(1), verify(1)] {
+        let error = bench.run("web-1", work).await.expect_err("the gate is shut");
+        assert_eq!(error.kind, HostErrorKind::NeedsPerson, "{error:?}");
+        assert!(error.message.contains("jump host"), "{error:?}");
+    }
+    bench.set_config(&format!(
+        "Host web-1\n  ProxyJump gate\nHost *\n  IdentityFile {}",
+        bench.fleet.admin_key().display()
+    ));
+
     // What the gate does not get through to is unreachable, whatever the gate thinks of keys.
     bench.fleet.host("web-1").stop();
     let error = bench.run("web-1", verify(1)).await.expect_err("it is down");

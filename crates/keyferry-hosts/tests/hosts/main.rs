@@ -2,6 +2,7 @@
 
 mod files;
 mod fixture;
+mod host_keys;
 mod jumps;
 mod keys;
 mod removal;
