@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::command::check_owner;
 use super::connection::{Connection, Established};
 use super::diagnosis::{failure, settings};
 use super::prompts::may_help;
@@ -182,6 +183,7 @@ impl Ssh {
         over: &[Identity],
         access: Access,
     ) -> Result<(Identity, RemoteFile), HostError> {
+        check_owner(host)?;
         let mut host = host.clone();
         if let Some(editor) = &host.account.editor {
             host.destination = with_user(&host.destination, editor);

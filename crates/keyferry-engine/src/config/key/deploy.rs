@@ -38,7 +38,7 @@ impl<'t> Walk<'t> {
         deploy.login_user = table.get("login_user").and_then(|item| self.user(&item));
         let sudo = table.get("sudo");
         deploy.sudo = sudo.and_then(|item| self.boolean(&item)).unwrap_or_default();
-        self.goes_together(&table, &deploy);
+        self.goes_together(&table, &deploy, hosts);
         deploy.expires = table
             .get("expires")
             .and_then(|item| self.time(&item, SHORTEST_EXPIRY..=LONGEST_EXPIRY, ""));
@@ -171,7 +171,7 @@ impl<'t> Walk<'t> {
     }
 
     /// Whose login changes whose file.
-    fn goes_together(&mut self, table: &Table<'t>, deploy: &Deploy) {
+    fn goes_together(&mut self, table: &Table<'t>, deploy: &Deploy, hosts: Option<&HostList>) {
         let named = |name: &str| table.get(name).is_some();
         let is_absolute = deploy.path.as_deref().is_some_and(|path| path.starts_with('/'));
         if let Some(item) = table.get("sudo").filter(|_| deploy.sudo)
@@ -197,6 +197,23 @@ impl<'t> Walk<'t> {
                     shown(user)
                 ),
             );
+        }
+        if let (Some(item), Some(HostList::Listed(hosts))) = (table.get("login_user"), hosts)
+            && let Some(user) = &deploy.login_user
+            && !named("users")
+        {
+            let mut parsed = hosts.iter().filter_map(|host| Destination::parse(host).ok());
+            if let Some(host) = parsed.find(|host| host.user().is_none()) {
+                self.note_value(
+                    &item,
+                    format!(
+                        "{} names no user, and {} would change a file of its own there: say whose files are changed, with \
+                         `users = [\"...\"]` or `user@host` in `hosts`",
+                        shown(host.as_str()),
+                        shown(user)
+                    ),
+                );
+            }
         }
     }
 

@@ -166,18 +166,36 @@ fn whoever_changes_the_files_of_others_can_do_it() {
         ],
     );
     deploy(
-        "login_user = \"ops\"",
+        "users = [\"app\"]\nlogin_user = \"ops\"",
         &[
-            "4:14: `deploy.login_user`: `ops` cannot change the files of others: add `sudo = true`, or log in as `root`",
+            "5:14: `deploy.login_user`: `ops` cannot change the files of others: add `sudo = true`, or log in as `root`",
         ],
+    );
+    // Without a user it would be the file of whoever logs in.
+    for login in [
+        "login_user = \"root\"",
+        "login_user = \"root\"\npath = \"/etc/ssh/keys/%u\"",
+    ] {
+        deploy(
+            login,
+            &[
+                "4:14: `deploy.login_user`: `web` names no user, and `root` would change a file of its own there: say whose \
+                 files are changed, with `users = [\"...\"]` or `user@host` in `hosts`",
+            ],
+        );
+    }
+    check(
+        "keys/web.toml",
+        "account = \"aliyun\"\nhosts = [\"app@web-1\", \"ssh://app@web-2:22\"]\ndeploy.login_user = \"root\"",
+        &[],
     );
     for fine in [
         "sudo = false",
-        "login_user = \"root\"",
-        "login_user = \"ops\"\nsudo = true",
+        "users = [\"app\"]\nlogin_user = \"root\"",
+        "users = [\"app\"]\nlogin_user = \"ops\"\nsudo = true",
         "users = [\"app\"]\nsudo = true",
         "path = \"/etc/ssh/keys/%u\"\nsudo = true",
-        "path = \"/srv/keys/%u\"\nlogin_user = \"ops\"",
+        "users = [\"app\"]\npath = \"/srv/keys/%u\"\nlogin_user = \"ops\"",
     ] {
         deploy(fine, &[]);
     }
