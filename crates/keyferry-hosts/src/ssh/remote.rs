@@ -225,6 +225,10 @@ impl RemoteFile {
                 format!("{host}: the file cannot be read: {detail}"),
                 "see that its user may read it",
             ),
+            "root" => file(
+                format!("{host}: root changes no file in {detail}, which other users can change"),
+                "name a `path` in the home of its user, or in folders that are root's alone; the host needs `su`",
+            ),
             "writable" => file(
                 format!("{host}: others may write to {detail}"),
                 "take that right away (`chmod go-w`); sshd trusts no such file either",

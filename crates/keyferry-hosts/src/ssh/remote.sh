@@ -1,5 +1,6 @@
 # Changes one authorized_keys file. Text on standard input: an answer mark, what to do (read or edit), how many seconds to
 # hold, the largest file, the owner or -, the path or -; then what remote.rs says. POSIX sh, no tool that busybox lacks.
+# This text itself is in `s`.
 set -f
 umask 077
 IFS=' 	'
@@ -8,7 +9,12 @@ PATH=$PATH:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 export LC_ALL PATH
 newline='
 '
-read -r mark && read -r work && read -r seconds && read -r largest && read -r owner && IFS= read -r path || exit 1
+if [ "${keyferry_stepped_down:-}" != yes ]; then
+    read -r mark && read -r work && read -r seconds && read -r largest && read -r owner && IFS= read -r path || exit 1
+fi
+asked_path=$path
+# Some programs refuse to run in a folder that their user may not look into.
+cd /
 
 say() { printf '%s %s\n' "$mark" "$*"; }
 # What is temporary is cleared away before the last word, after which the connection may break.
@@ -72,19 +78,76 @@ look() {
 }
 others_write() { case $mode in ?????w* | ????????w*) return 0 ;; esac; return 1; }
 
+# Ends this shell, and begins anew as the file's owner.
+step_down() {
+    command -v su >/dev/null 2>&1 || refuse root "$1"
+    keyferry_stepped_down=yes HOME=$home SHELL=/bin/sh path=$asked_path
+    export keyferry_stepped_down mark work seconds largest owner path HOME SHELL
+    exec su -m "$user" -c "$s"
+}
+# Goes a path part by part, links too, for as long as all of it is root's and nobody else can put another thing in its place.
+# Where it came to is `walked`; where that was not so, `part` is what is not root's.
+walk_as_root() {
+    rest=$1
+    walked=
+    links=0
+    while :; do
+        part=${walked:-/}
+        look "$part"
+        if [ "$holder" != 0 ]; then return 1; fi
+        # Where the sticky bit is set, nobody takes away what is root's.
+        if others_write; then case $mode in ?????????[tT]*) ;; *) return 1 ;; esac; fi
+        while :; do case $rest in /*) rest=${rest#/} ;; *) break ;; esac; done
+        if [ -z "$rest" ]; then return 0; fi
+        name=${rest%%/*}
+        rest=${rest#"$name"}
+        case $name in
+        .) continue ;;
+        ..)
+            walked=${walked%/*}
+            continue
+            ;;
+        esac
+        part=$walked/$name
+        if [ -L "$part" ]; then
+            look "$part"
+            links=$((links + 1))
+            if [ "$holder" != 0 ] || [ "$links" -gt 20 ]; then return 1; fi
+            name=$(readlink "$part") || return 1
+            case $name in /*) walked= ;; esac
+            rest=$name$rest
+        elif [ -e "$part" ]; then
+            walked=$part
+        else
+            case $rest in *[!/]*) if [ "$work" = edit ]; then refuse write "$part: No such file or directory"; fi ;; esac
+            walked=$part$rest
+            return 0
+        fi
+    done
+}
+
 # Whether folder and file are as they are left alone by everybody else.
 if [ -L "$folder" ]; then refuse link "$folder"; fi
+# Root works in no folder that another user can change: a link there would take it wherever that user likes.
+if [ "$uid" = 0 ] && [ "$owner_uid" != 0 ]; then
+    if ! walk_as_root "$folder"; then
+        if [ "$holder" = "$owner_uid" ]; then step_down "$part"; fi
+        case $file in "$home"/*) step_down "$part" ;; esac
+        refuse root "$part"
+    fi
+    folder=$walked
+    file=$folder/${file##*/}
+fi
 if [ ! -d "$folder" ]; then
     if [ -e "$folder" ]; then refuse kind "$folder"; fi
     if [ "$work" = edit ]; then
         try mkdir "$folder"
-        if [ "$uid" != "$owner_uid" ]; then try chown "$owner_uid" "$folder"; fi
+        # Then it is a folder of root's for the files of others, and sshd reads them as those.
+        if [ "$uid" != "$owner_uid" ]; then try chmod 755 "$folder"; fi
     fi
 fi
-folder_holder=$uid
 if [ -d "$folder" ]; then
     look "$folder"
-    folder_holder=$holder
     if [ "$holder" != "$owner_uid" ] && [ "$holder" != 0 ]; then refuse owner "$folder"; fi
     if others_write; then refuse writable "$folder"; fi
 fi
@@ -245,7 +308,7 @@ if [ "$(wc -c <"$lock/new")" -ne "$length" ]; then refuse write "the new file di
 if [ -n "$there" ]; then
     chcon --reference="$file" "$lock/new" 2>/dev/null
 elif [ "$uid" != "$owner_uid" ]; then
-    if [ "$folder_holder" = "$owner_uid" ]; then try chown "$owner_uid" "$lock/new"; else try chmod 644 "$lock/new"; fi
+    try chmod 644 "$lock/new"
 fi
 if [ "$order" = hold ]; then
     try cp -p "$lock/new" "$lock/wrote"

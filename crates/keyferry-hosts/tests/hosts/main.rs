@@ -5,6 +5,7 @@ mod fixture;
 mod host_keys;
 mod jumps;
 mod keys;
+mod owners;
 mod removal;
 mod shells;
 mod trouble;
