@@ -21,7 +21,7 @@ pub use contract::{
     Work,
 };
 pub use destination::check_destination;
-pub use line::{LineError, check_options, public_blob, public_key};
+pub use line::{LineError, check_options, described, public_blob, public_key};
 pub use marker::NotAMarker;
 pub use ssh::host_key::fingerprint;
 pub use ssh::{Login, OneKeySocket, Parts, Prompting, Prompts, Sockets, Ssh};

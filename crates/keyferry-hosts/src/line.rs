@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::contract::{Line, Marker};
+use crate::destination::shown;
+use crate::ssh::host_key::fingerprint;
 
 /// The line as it stands in the file, without its end.
 impl fmt::Display for Line {
@@ -79,6 +81,19 @@ pub fn public_key(blob: &[u8]) -> Option<String> {
     let kind = std::str::from_utf8(first_string(blob)?).ok()?;
     let is_plain = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_graphic());
     is_plain.then(|| format!("{kind} {}", STANDARD.encode(blob)))
+}
+
+/// A line of the file for a log: whose key it lets in, and its comment. Its options are another's, and may hold secrets.
+pub fn described(line: &str) -> String {
+    match Parsed::of(line.as_bytes()) {
+        Some(parsed) => {
+            let comment = String::from_utf8_lossy(parsed.comment);
+            format!("{} {}", fingerprint(&parsed.blob), shown(&comment))
+                .trim_end()
+                .to_owned()
+        }
+        None => "a line without a key".to_owned(),
+    }
 }
 
 /// A line that lets a key in.

@@ -51,6 +51,18 @@ fn lines_are_read_as_sshd_reads_them() {
 }
 
 #[test]
+fn nothing_of_the_options_gets_into_a_log() {
+    let blob = public_blob(KEY).expect("a key");
+    let line = format!("command=\"TOKEN=secret run\" {KEY} bob's\u{1b}[0m laptop");
+    assert_eq!(
+        described(&line),
+        format!("{} bob's[0m laptop", fingerprint(&blob))
+    );
+    assert_eq!(described(KEY), fingerprint(&blob));
+    assert_eq!(described("environment=\"TOKEN=secret"), "a line without a key");
+}
+
+#[test]
 fn authorities_are_told_from_keys() {
     for (options, is_authority) in [
         ("", false),

@@ -149,7 +149,7 @@ impl Engine {
                     tracing::warn!(
                         key,
                         host,
-                        line,
+                        line = keyferry_hosts::described(line),
                         "a line with one of these keys was left: it has no marker of keyferry's"
                     );
                 }

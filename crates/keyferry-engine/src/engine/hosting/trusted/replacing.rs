@@ -71,7 +71,7 @@ impl Engine {
                         tracing::warn!(
                             key,
                             host,
-                            line,
+                            line = keyferry_hosts::described(line),
                             "a line of a key that is replaced was left: it is not plain"
                         );
                     }
