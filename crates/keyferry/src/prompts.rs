@@ -171,7 +171,7 @@ impl Booth {
         let (program, socket) = (folder.join(askpass::NAME), folder.join("ask"));
         let opened = || {
             // ssh gives it no argument but the question, so that its name has to say what it is.
-            let own = env::current_exe().map_err(failed)?;
+            let own = own_program(env::current_exe().map_err(failed)?);
             std::os::unix::fs::symlink(own, &program).map_err(failed)?;
             let _inside = runtime.enter();
             Listener::bind(&socket).map_err(|error| error.to_string())
@@ -207,6 +207,19 @@ impl Drop for Booth {
     fn drop(&mut self) {
         self.taking.abort();
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Where this program is. Once an upgrade has put another file in its place, Linux says so behind the name: then the new one
+/// is taken, or where there is none the one that runs.
+fn own_program(path: PathBuf) -> PathBuf {
+    if path.exists() {
+        return path;
+    }
+    let text = path.to_str().and_then(|text| text.strip_suffix(" (deleted)"));
+    match text.map(PathBuf::from).filter(|path| path.exists()) {
+        Some(path) => path,
+        None => PathBuf::from(format!("/proc/{}/exe", std::process::id())),
     }
 }
 
@@ -293,6 +306,21 @@ mod tests {
             "li's [31mpassword: \n"
         );
         assert_eq!(cleaned(&"x".repeat(5000)).len(), LONGEST_TEXT);
+    }
+
+    #[test]
+    fn an_upgrade_takes_nobody_the_way_to_ask() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("keyferry");
+        let deleted = folder.path().join("keyferry (deleted)");
+        let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        assert_eq!(own_program(deleted.clone()), running);
+        std::fs::write(&program, "").unwrap();
+        assert_eq!(own_program(program.clone()), program);
+        assert_eq!(own_program(deleted.clone()), program);
+        // Of that name indeed.
+        std::fs::write(&deleted, "").unwrap();
+        assert_eq!(own_program(deleted.clone()), deleted);
     }
 
     #[test]
