@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) mod expiry;
 mod explain;
 mod hosts;
 mod keys;

@@ -5,10 +5,19 @@ use crate::contract::{Line, Marker};
 use crate::line::{Parsed, public_blob};
 use crate::ssh::host_key::fingerprint;
 
+/// What [`put`] makes.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Put {
+    /// The file afterwards.
+    pub(crate) file: Vec<u8>,
+    /// Whether another line with the same key is gone from it.
+    pub(crate) replaces: bool,
+}
+
 /// The file with a line put in; none: it has the line already.
 ///
 /// Lines of ours with the same key and other options are replaced, the first in its place. A new line goes to the end.
-pub(crate) fn put(file: &[u8], line: &Line) -> Option<Vec<u8>> {
+pub(crate) fn put(file: &[u8], line: &Line) -> Option<Put> {
     let blob = public_blob(&line.public_key)?;
     let is_of_ours = |parsed: &Parsed<'_>| {
         parsed.blob == blob
@@ -38,7 +47,10 @@ pub(crate) fn put(file: &[u8], line: &Line) -> Option<Vec<u8>> {
         }
         result.extend_from_slice(text.as_bytes());
         result.push(b'\n');
-        return Some(result);
+        return Some(Put {
+            file: result,
+            replaces: false,
+        });
     };
     let mut result = Vec::with_capacity(file.len() + text.len());
     for (index, old) in lines(file).enumerate() {
@@ -49,7 +61,10 @@ pub(crate) fn put(file: &[u8], line: &Line) -> Option<Vec<u8>> {
             result.extend_from_slice(old);
         }
     }
-    Some(result)
+    Some(Put {
+        file: result,
+        replaces: true,
+    })
 }
 
 /// What [`remove`] makes.

@@ -87,13 +87,19 @@ pub enum Work {
         proof: Proof,
     },
     /// Put a line into the file, unless one with the same key, options and marker is there: answers [`Reply::Put`]. A line of
-    /// ours (same marker but for the generation) with the same key and other options is replaced. Everything else stays
-    /// byte for byte.
+    /// ours (same marker but for the generation) with the same key and other options is replaced, which is final only
+    /// when the key has logged in with the new one; else the file is put back as it was. Everything else stays byte for
+    /// byte.
     Put {
         /// Tried in this order until one logs in.
         over: Vec<Identity>,
         /// The line.
         line: Line,
+        /// The line's own key, which is to log in where a line of it is replaced; none: nobody here can log in with it, and
+        /// a replaced line is not tried.
+        itself: Option<Identity>,
+        /// What counts as proof that it does.
+        proof: Proof,
     },
     /// Take lines out of the file, over a login with a key that stays, and see that this key still logs in before the
     /// change is final: answers [`Reply::Removed`]. Of ours only those go whose key and marker are both the line's. If the
@@ -139,7 +145,7 @@ pub enum Proof {
 /// A line of `authorized_keys` that keyferry looks after, sshd(8).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Line {
-    /// Options before the key, as `from="10.0.0.0/8",expiry-time="202612312359Z"`; empty: none.
+    /// Options before the key, as `from="10.0.0.0/8",expiry-time="202612312359"`; empty: none.
     pub options: String,
     /// `TYPE BASE64`.
     pub public_key: String,

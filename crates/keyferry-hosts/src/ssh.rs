@@ -125,7 +125,12 @@ impl Ssh {
         let result = match work {
             Work::Resolve => self.resolve(&host).await,
             Work::Verify { identity, proof } => self.verify(&host, &identity, proof).await,
-            Work::Put { over, line } => self.put(&host, &over, &line).await,
+            Work::Put {
+                over,
+                line,
+                itself,
+                proof,
+            } => self.put(&host, &over, &line, itself.as_ref(), proof).await,
             Work::Remove {
                 over,
                 proof,

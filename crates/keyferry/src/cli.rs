@@ -92,8 +92,8 @@ pub(crate) enum Command {
     Adopt(AdoptArguments),
     /// Let somebody else's key in on the hosts of a key, for a while
     ///
-    /// Its line bears a marker and an expiry-time, so that the host itself lets it in no longer when the time is over;
-    /// keyferry takes it off then. Hosts that are added to the key later do not get it.
+    /// keyferry takes its line off when the time is over. The line bears a marker, and an expiry-time a day later, so that
+    /// the host itself lets it in no longer where keyferry does not come. Hosts that are added to the key later do not get it.
     #[command(after_help = exit::HELP)]
     Grant(GrantArguments),
     /// Take lines off hosts that other machines or users put there with keyferry, or end a grant

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::places::Planner;
-use super::{Action, GenerationId, LONGEST_WAIT, Over, Subject};
+use super::{Action, GenerationId, LONGEST_WAIT, Over, Subject, expiry};
 use crate::desired::KeySpec;
 use crate::ledger::{HostRow, HostState, PlacementState, Purpose, RevocationState, Trusted};
 
@@ -104,9 +104,14 @@ impl Planner<'_> {
         wanted.retain(|public_key, _| !self.is_ours(key, public_key));
 
         for (public_key, (purpose, until)) in &wanted {
-            let beginning = beginning(spec, public_key, *purpose, *until);
             let row = rows.iter().find(|row| row.public_key == **public_key);
-            let is_there = row.is_some_and(|row| row.is_there() && row.line.starts_with(&beginning));
+            let stands = |expiry: fn(SystemTime) -> String| {
+                let options = options(spec, *purpose, *until, expiry);
+                row.is_some_and(|row| row.line.starts_with(&before_the_comment(&options, public_key)))
+            };
+            // What an earlier version wrote is left: it ends at the same time.
+            let is_there = row.is_some_and(|row| row.is_there())
+                && (stands(expiry::option) || stands(expiry::earlier_option));
             if !is_there {
                 return Some(Action::PutTrusted {
                     over,
@@ -324,8 +329,12 @@ pub(crate) fn needs_touch(public_key: &str) -> bool {
 
 /// What another's line begins with: all but the comment.
 pub(super) fn beginning(spec: &KeySpec, public_key: &str, purpose: Purpose, until: Option<i64>) -> String {
-    match trusted_options(spec, purpose, until) {
-        options if options.is_empty() => format!("{public_key} "),
+    before_the_comment(&trusted_options(spec, purpose, until), public_key)
+}
+
+fn before_the_comment(options: &str, public_key: &str) -> String {
+    match options {
+        "" => format!("{public_key} "),
         options => format!("{options} {public_key} "),
     }
 }
@@ -333,6 +342,10 @@ pub(super) fn beginning(spec: &KeySpec, public_key: &str, purpose: Purpose, unti
 /// The options of another's line. A grant has those of the key's own lines, and its end, so that the host itself stops to
 /// let it in when keyferry does not come to take it off. The ways back in are bound by nothing: that is what they are for.
 pub(crate) fn trusted_options(spec: &KeySpec, purpose: Purpose, until: Option<i64>) -> String {
+    options(spec, purpose, until, expiry::option)
+}
+
+fn options(spec: &KeySpec, purpose: Purpose, until: Option<i64>, expiry: fn(SystemTime) -> String) -> String {
     if purpose != Purpose::Grant {
         return String::new();
     }
@@ -340,13 +353,10 @@ pub(crate) fn trusted_options(spec: &KeySpec, purpose: Purpose, until: Option<i6
     if let Some(until) = until {
         let seconds = u64::try_from(until / 1_000).unwrap_or_default();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        // From `2026-12-31T23:59:00Z`; sshd(8) wants it without signs.
-        let text = humantime::format_rfc3339_seconds(time).to_string();
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         if !options.is_empty() {
             options.push(',');
         }
-        options.push_str(&format!("expiry-time=\"{digits}Z\""));
+        options.push_str(&expiry(time));
     }
     options
 }

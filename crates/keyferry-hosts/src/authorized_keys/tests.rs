@@ -27,6 +27,12 @@ fn text(bytes: Option<Vec<u8>>) -> Option<String> {
     bytes.map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
 }
 
+/// The file afterwards, and whether a line was replaced.
+fn put_text(file: &str, line: &Line) -> Option<(String, bool)> {
+    let put = put(file.as_bytes(), line)?;
+    Some((text(Some(put.file))?, put.replaces))
+}
+
 #[test]
 fn a_line_goes_to_the_end() {
     let ours = line("no-pty", 1, 1);
@@ -40,8 +46,8 @@ fn a_line_goes_to_the_end() {
         (format!("# {ours}\n"), ""),
     ] {
         assert_eq!(
-            text(put(file.as_bytes(), &ours)),
-            Some(format!("{file}{joint}{ours}\n")),
+            put_text(&file, &ours),
+            Some((format!("{file}{joint}{ours}\n"), false)),
             "{file:?}"
         );
     }
@@ -72,10 +78,10 @@ fn other_options_are_replaced_in_place() {
     };
     let file = format!("# a\r\n{old}\r\n{foreign}\n{}\n{old}", key(9));
     let expected = format!("# a\r\n{new}\r\n{foreign}\n{}\n", key(9));
-    assert_eq!(text(put(file.as_bytes(), &new)), Some(expected));
+    assert_eq!(put_text(&file, &new), Some((expected, true)));
     // One that is right already makes the others go.
     let file = format!("{old}\n{new}\n");
-    assert_eq!(text(put(file.as_bytes(), &new)), Some(format!("{new}\n")));
+    assert_eq!(put_text(&file, &new), Some((format!("{new}\n"), true)));
 }
 
 #[test]
@@ -152,7 +158,7 @@ proptest! {
     fn what_was_put_is_there_and_goes_again(file in any_file(), options in "[a-z-]{0,6}") {
         let ours = line(&options, 1, 9);
         prop_assume!(ours.check().is_ok());
-        let with = put(&file, &ours).unwrap_or_else(|| file.clone());
+        let with = put(&file, &ours).map_or_else(|| file.clone(), |put| put.file);
         prop_assert_eq!(put(&with, &ours), None);
         let others = |file: &[u8]| -> Vec<Vec<u8>> {
             super::lines(file)

@@ -10,7 +10,7 @@ use super::diagnosis::{failure, settings};
 use super::prompts::may_help;
 use super::remote::{self, Access, RemoteFile};
 use super::{Ssh, within};
-use crate::authorized_keys;
+use crate::authorized_keys::{self, Put};
 use crate::contract::{Host, HostError, HostErrorKind, Identity, Line, Outcome, Proof, Reply};
 use crate::line::public_blob;
 
@@ -59,7 +59,14 @@ impl Ssh {
         })
     }
 
-    pub(super) async fn put(&self, host: &Host, over: &[Identity], line: &Line) -> Result<Reply, HostError> {
+    pub(super) async fn put(
+        &self,
+        host: &Host,
+        over: &[Identity],
+        line: &Line,
+        itself: Option<&Identity>,
+        proof: Proof,
+    ) -> Result<Reply, HostError> {
         line.check().map_err(|error| {
             settings(
                 format!("{}: {error}", host.destination),
@@ -75,8 +82,15 @@ impl Ssh {
                 file.leave().await?;
                 hash
             }
-            Some(bytes) => {
-                file.write(&bytes).await?;
+            Some(Put {
+                file: bytes,
+                replaces,
+            }) => {
+                match itself.filter(|_| replaces) {
+                    None => file.write(&bytes).await?,
+                    // It may be the only line that lets us in, and sshd may not take the new one.
+                    Some(itself) => self.change(host, file, &bytes, itself, proof).await?,
+                }
                 hash(&bytes)
             }
         };
@@ -117,7 +131,7 @@ impl Ssh {
         if host.account.editor.is_some() {
             editors.push(Identity::SshConfig);
         }
-        let (_, mut file) = self.open_file(host, &editors, Access::Edit).await?;
+        let (_, file) = self.open_file(host, &editors, Access::Edit).await?;
         let removal = authorized_keys::remove(&file.bytes, lines, foreign);
         let Some(bytes) = removal.file else {
             let file_hash = hash(&file.bytes);
@@ -127,19 +141,31 @@ impl Ssh {
                 left: removal.left,
             });
         };
-        file.write_for_now(&bytes).await?;
-        let time = within(self.deadline, self.hold);
-        match self.prove(host, over, proof, time).await {
-            Ok(_) => file.keep().await?,
-            Err(error) => {
-                let restored = file.restore().await;
-                return Err(after_restoring(error, restored));
-            }
-        }
+        self.change(host, file, &bytes, over, proof).await?;
         Ok(Reply::Removed {
             file_hash: hash(&bytes),
             left: removal.left,
         })
+    }
+
+    /// Puts other bytes in a file's place, for good if a key that has to log in there afterwards does; else it is put back.
+    async fn change(
+        &self,
+        host: &Host,
+        mut file: RemoteFile,
+        bytes: &[u8],
+        stays: &Identity,
+        proof: Proof,
+    ) -> Result<(), HostError> {
+        file.write_for_now(bytes).await?;
+        let time = within(self.deadline, self.hold);
+        match self.prove(host, stays, proof, time).await {
+            Ok(_) => file.keep().await,
+            Err(error) => {
+                let restored = file.restore().await;
+                Err(after_restoring(error, restored))
+            }
+        }
     }
 
     pub(super) async fn remove_last(

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::time::{Duration, Instant};
 
-use keyferry_hosts::{Account, HostErrorKind, Identity, Line, Outcome, Reply, Work};
+use keyferry_hosts::{Account, HostErrorKind, Identity, Line, Outcome, Proof, Reply, Work};
 use keyferry_tests::fleet::{HostOptions, Shell};
 
-use crate::fixture::{Bench, append, line, public_key, put, remove, verify};
+use crate::fixture::{Bench, append, generation, line, public_key, put, remove, verify};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_else_stays_byte_for_byte() {
@@ -75,13 +75,18 @@ async fn mode_and_owner_stay() {
     let bench = Bench::of_one();
     let host = bench.fleet.host("web-1");
     let path = host.authorized_keys_path("deploy");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("modes can be set");
-    bench.run("web-1", put(1)).await.expect("the admin's key logs in");
-    let facts = fs::metadata(&path).expect("it is there");
-    assert_eq!(
-        (facts.mode() & 0o7777, facts.uid(), facts.gid()),
-        (0o640, host.uid("deploy"), host.uid("deploy"))
-    );
+    for (n, mode) in [(1, 0o640), (2, 0o400)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("modes can be set");
+        bench.run("web-1", put(n)).await.expect("the admin's key logs in");
+        let facts = fs::metadata(&path).expect("it is there");
+        assert_eq!(
+            (facts.mode() & 0o7777, facts.uid(), facts.gid()),
+            (mode, host.uid("deploy"), host.uid("deploy"))
+        );
+    }
+    let reply = bench.run("web-1", remove(2, 1)).await;
+    assert!(matches!(reply, Ok(Reply::Removed { .. })), "{reply:?}");
+    assert_eq!(fs::metadata(&path).expect("it is there").mode() & 0o7777, 0o400);
 }
 
 async fn assert_refused(bench: &Bench, work: Work, case: &str, words: &str) {
@@ -288,14 +293,21 @@ async fn a_lock_is_waited_for_and_an_abandoned_one_is_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn options_stand_before_the_key_and_are_renewed() {
     let bench = Bench::of_one();
-    let with = |options: &str| Work::Put {
+    let with_key = |options: &str, itself: Option<Identity>| Work::Put {
         over: vec![Identity::SshConfig],
         line: Line {
             options: options.to_owned(),
             ..line(1)
         },
+        itself,
+        proof: Proof::Session,
     };
-    for options in ["from=\"127.0.0.0/8,::1\"", "expiry-time=\"20990101Z\",no-pty"] {
+    let with = |options: &str| with_key(options, Some(generation(1)));
+    for options in [
+        "from=\"127.0.0.0/8,::1\"",
+        "expiry-time=\"20990101Z\",no-pty",
+        "expiry-time=\"209901010000\",no-pty",
+    ] {
         bench
             .run("web-1", with(options))
             .await
@@ -311,4 +323,34 @@ async fn options_stand_before_the_key_and_are_renewed() {
         .expect_err("two lines");
     assert_eq!(error.kind, HostErrorKind::Settings);
     assert_eq!(bench.file(), before);
+
+    // With what would not let the key in any more the line stays as it was.
+    for options in [
+        "from=\"10.9.9.9\"",
+        "expiry-time=\"20200101\"",
+        "expiry-time=\"soon\"",
+    ] {
+        let error = bench
+            .run("web-1", with(options))
+            .await
+            .expect_err("it does not log in");
+        assert_eq!(error.outcome, Outcome::Unchanged, "{error:?}");
+        assert!(error.message.contains("put back"), "{error:?}");
+        assert_eq!(bench.file(), before, "{options}");
+        assert!(bench.verify("web-1", 1).await.is_ok(), "{options}");
+    }
+    bench.sockets.agent.unload("web", 1);
+    assert!(
+        bench.run("web-1", with("no-pty")).await.is_err(),
+        "without the key nothing is proven"
+    );
+    assert_eq!(bench.file(), before);
+
+    // A key that is somebody else's is not tried.
+    bench
+        .run("web-1", with_key("from=\"10.9.9.9\"", None))
+        .await
+        .expect("the admin's key logs in");
+    let expected = bench.admin_and(&format!("from=\"10.9.9.9\" {}\n", line(1)));
+    assert_eq!(bench.file(), expected.as_bytes());
 }

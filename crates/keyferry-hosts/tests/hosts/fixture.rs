@@ -243,9 +243,15 @@ pub(crate) fn verify(n: u64) -> Work {
 }
 
 pub(crate) fn put(n: u64) -> Work {
+    put_over(vec![generation(n), Identity::SshConfig], n)
+}
+
+pub(crate) fn put_over(over: Vec<Identity>, n: u64) -> Work {
     Work::Put {
-        over: vec![generation(n), Identity::SshConfig],
+        over,
         line: line(n),
+        itself: Some(generation(n)),
+        proof: Proof::Session,
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use keyferry_hosts::{HostErrorKind, HostKeys, Identity, Proof, Reply, Work};
 use keyferry_tests::fleet::{HostOptions, PASSWORD, Shell};
 
-use crate::fixture::{Bench, append, generation, key_file, line, public_key, put, verify};
+use crate::fixture::{Bench, append, generation, key_file, line, public_key, put, put_over, verify};
 
 async fn assert_not_verified(bench: &Bench, case: &str) {
     let result = bench.verify("web-1", 1).await;
@@ -219,10 +219,7 @@ async fn an_agent_with_more_keys_than_a_host_hears_out_is_in_nobodys_way() {
     }
     let few = HostOptions::new("web-1", Shell::Dash).with_sshd_config("MaxAuthTries 3\n");
     let bench = Bench::with([few], |parts| parts.auth_socket = Some(agent.socket.clone()));
-    let work = |n| Work::Put {
-        over: vec![Identity::SshConfig],
-        line: line(n),
-    };
+    let work = |n| put_over(vec![Identity::SshConfig], n);
     // Neither the file nor the agent has what the host takes: the first try tells more.
     bench.set_config("IdentityFile none");
     let error = bench.run("web-1", work(1)).await.expect_err("nobody is let in");
@@ -258,6 +255,7 @@ ExitOnForwardFailure yes
 ForkAfterAuthentication yes
 ForwardAgent yes
 ForwardX11 yes
+FingerprintHash md5
 IdentityAgent none
 LocalCommand touch /nonexistent/file
 LocalForward 127.0.0.1:1 127.0.0.1:1
@@ -278,7 +276,7 @@ VisualHostKey yes",
     };
     assert_eq!(bench.verify("web-1", 1).await, Ok(verified));
     let over = vec![generation(1)];
-    let reply = bench.run("web-1", Work::Put { over, line: line(2) }).await;
+    let reply = bench.run("web-1", put_over(over, 2)).await;
     assert!(
         matches!(reply, Ok(Reply::Put { already: false, .. })),
         "{reply:?}"
@@ -321,14 +319,7 @@ async fn another_host_key_gets_nothing() {
     let before = bench.file();
     let mut host = bench.host("web-1");
     host.pinned = Some(keyferry_hosts::public_blob(&public_key(3)).expect("a key"));
-    for work in [
-        verify(1),
-        put(2),
-        Work::Put {
-            over: vec![Identity::SshConfig],
-            line: line(2),
-        },
-    ] {
+    for work in [verify(1), put(2), put_over(vec![Identity::SshConfig], 2)] {
         let error = bench
             .run_on(host.clone(), work)
             .await

@@ -3,7 +3,7 @@
 use keyferry_hosts::{Identity, Reply, Work};
 use keyferry_tests::fleet::{HostOptions, Shell};
 
-use crate::fixture::{Bench, generation, line, put, remove};
+use crate::fixture::{Bench, generation, line, put, put_over, remove};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_shell_and_rc_files_that_print() {
@@ -41,7 +41,7 @@ async fn every_shell_and_rc_files_that_print() {
 
         let over = vec![generation(1)];
         bench
-            .run(name, Work::Put { over, line: line(2) })
+            .run(name, put_over(over, 2))
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(bench.verify(name, 2).await, Ok(verified), "{name}");

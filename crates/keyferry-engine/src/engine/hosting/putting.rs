@@ -66,7 +66,13 @@ impl Engine {
             .refused_logins
             .remove(&(id.0.clone(), id.1, host.clone()));
         let putting = Putting { id, before, effects };
-        self.start_on_host(host, Work::Put { over, line }, OnHost::Put(putting));
+        let work = Work::Put {
+            over,
+            line,
+            itself: self.identity(&putting.id),
+            proof: self.proof(&putting.id.0),
+        };
+        self.start_on_host(host, work, OnHost::Put(putting));
         Ok(())
     }
 

@@ -98,6 +98,8 @@ impl Engine {
         let work = Work::Put {
             over: vec![identity],
             line,
+            itself: None,
+            proof: self.proof(&over.0),
         };
         let putting = Trusting::Put { id, before, effects };
         self.start_on_host(host, work, OnHost::Trusted(putting));

@@ -331,7 +331,7 @@ impl State {
                     host_key: self.hosts[name].host_key.clone(),
                 }
             }
-            Work::Put { over, line } => {
+            Work::Put { over, line, .. } => {
                 let Some(over) = over.iter().find(|identity| self.logs_in(name, identity)) else {
                     return Err(failed(HostErrorKind::Refused, name));
                 };

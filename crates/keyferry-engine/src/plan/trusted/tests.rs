@@ -344,7 +344,7 @@ fn a_grant_ends_by_time_and_says_so_to_the_host() {
     let spec = Arc::clone(&world.desired.keys["web"]);
     assert_eq!(
         trusted_options(&spec, Purpose::Grant, Some(NOW + 3_600_000)),
-        "restrict,expiry-time=\"20261122043649Z\""
+        "restrict,expiry-time=\"202611230436\""
     );
     assert_eq!(trusted_options(&spec, Purpose::Recovery, None), "");
     world.trust(
