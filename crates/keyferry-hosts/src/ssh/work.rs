@@ -89,7 +89,10 @@ impl Ssh {
                 match itself.filter(|_| replaces) {
                     None => file.write(&bytes).await?,
                     // It may be the only line that lets us in, and sshd may not take the new one.
-                    Some(itself) => self.change(host, file, &bytes, itself, proof).await?,
+                    Some(itself) => {
+                        let changed = self.change(host, file, &bytes, itself, proof).await;
+                        changed.map_err(with_the_new_line)?;
+                    }
                 }
                 hash(&bytes)
             }
@@ -302,6 +305,19 @@ fn nobody_logs_in(host: &Host, tried: Vec<(&Identity, HostError)>) -> HostError 
     HostError {
         message: format!("{} (tried: {})", last.message, labels.join(", ")),
         ..last
+    }
+}
+
+/// The error of a login that works with the line as it was, and not as it is to be.
+fn with_the_new_line(error: HostError) -> HostError {
+    match error.kind {
+        HostErrorKind::AnotherKey | HostErrorKind::Refused => HostError {
+            message: format!("with the line as it is to be: {}", error.message),
+            remedy: "see in the host's log what sshd has against it, and correct `options` or `expires` in `[deploy]`"
+                .to_owned(),
+            ..error
+        },
+        _ => error,
     }
 }
 

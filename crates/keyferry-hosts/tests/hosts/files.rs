@@ -335,7 +335,10 @@ async fn options_stand_before_the_key_and_are_renewed() {
             .await
             .expect_err("it does not log in");
         assert_eq!(error.outcome, Outcome::Unchanged, "{error:?}");
-        assert!(error.message.contains("put back"), "{error:?}");
+        assert!(
+            error.message.contains("put back") && error.remedy.contains("`options`"),
+            "{error:?}"
+        );
         assert_eq!(bench.file(), before, "{options}");
         assert!(bench.verify("web-1", 1).await.is_ok(), "{options}");
     }
