@@ -8,6 +8,7 @@ mod drift;
 mod hosts;
 mod mended;
 mod pairs;
+mod renewing;
 mod rotation;
 mod rotation_walk;
 mod trust;

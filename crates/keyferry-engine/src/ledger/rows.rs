@@ -26,7 +26,8 @@ pub struct KeyRow {
     pub retire_at: Option<i64>,
     /// What the user said may be lost by that (`--accept-loss`): hosts, joined by blanks, or `all`.
     pub accepted_loss: Option<String>,
-    /// Since when its rotation stands still (`keyferry hold`): nothing is begun, changed on hosts or retired; it signs on.
+    /// Since when its rotation stands still (`keyferry hold`): nothing is begun, changed on hosts (but for lines that end,
+    /// which are renewed) or retired; it signs on.
     pub paused_at: Option<i64>,
     /// Until when; none: until `keyferry resume`.
     pub paused_until: Option<i64>,
@@ -179,13 +180,13 @@ pub struct Placement {
     pub host: String,
     /// Where it stands.
     pub state: PlacementState,
-    /// When the generation was last seen to log in there.
+    /// Since when the generation is seen to log in there; a line that is only written anew changes nothing of it.
     pub verified_at: Option<i64>,
     /// The line as keyferry wrote it, or is about to; none: it was there already, and somebody else's.
     pub line: Option<String>,
     /// SHA-256 of the whole file after keyferry's last change.
     pub file_hash: Option<Vec<u8>>,
-    /// When the state last changed.
+    /// When the line was last written, or is to be taken off since; of somebody else's: when it was first seen.
     pub changed_at: i64,
 }
 

@@ -10,6 +10,7 @@ mod beginning;
 mod ending;
 mod offers;
 mod placing;
+mod renewing;
 mod retiring;
 
 pub use beginning::due_at;
@@ -167,6 +168,7 @@ impl<'a> Planner<'a> {
         self.offer(rotation);
         self.unload(rotation);
         if rotation.held {
+            self.keep_up(rotation);
             return;
         }
         if rotation.paused {
@@ -175,6 +177,7 @@ impl<'a> Planner<'a> {
                 self.wake_at_wall(until);
             }
             self.rotation_waits(rotation, "it is paused: keyferry resume ends that");
+            self.keep_up(rotation);
             return;
         }
         self.list_hosts(rotation);

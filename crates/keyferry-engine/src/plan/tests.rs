@@ -10,6 +10,7 @@ use crate::desired::{Account, CredentialSource, GeneratedBy, KeySpec, OnDrift};
 use crate::ledger::{Generation, GenerationState, KeyRow};
 use crate::snapshot::StatusError;
 
+mod fleet;
 mod rotation;
 mod walk;
 

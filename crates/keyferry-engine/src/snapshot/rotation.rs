@@ -43,7 +43,7 @@ pub struct HostStatus {
     pub state: HostCondition,
     /// The generation last seen to log in there.
     pub generation: Option<u64>,
-    /// When that was.
+    /// Since when it is seen to.
     pub verified_at: Option<Timestamp>,
     /// Generations whose line stands there, or may.
     pub lines: Vec<u64>,

@@ -60,7 +60,8 @@ impl EngineHandle {
         .await
     }
 
-    /// Has the rotation of keys stand still: nothing is made, deployed, taken off or deleted. They sign on.
+    /// Has the rotation of keys stand still: nothing is made, deployed, taken off or deleted. They sign on, and lines that
+    /// end by themselves are renewed.
     ///
     /// # Errors
     /// A [`Refusal`] for unknown names and a time that is over; nothing is paused then.

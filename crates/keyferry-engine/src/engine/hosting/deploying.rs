@@ -18,6 +18,8 @@ pub(in crate::engine) type Deployments = BTreeMap<GenerationId, Vec<String>>;
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Deployed {
     host: String,
+    /// What was known of the line before.
+    before: Option<Placement>,
     effect: Effect,
 }
 
@@ -50,18 +52,20 @@ impl Engine {
                 continue;
             };
             let now = self.clock.now().wall_ms();
-            let placed = hosts.iter().map(|host| {
-                let before = self.view.placements.get(&(id.0.clone(), id.1, host.clone()));
-                Placement {
-                    key: id.0.clone(),
-                    n: id.1,
-                    host: host.clone(),
-                    state: PlacementState::Placing,
-                    verified_at: before.and_then(|before| before.verified_at),
-                    line: Some(line.to_string()),
-                    file_hash: None,
-                    changed_at: now,
-                }
+            let before = hosts.iter().map(|host| {
+                let login = (id.0.clone(), id.1, host.clone());
+                self.view.placements.get(&login).cloned()
+            });
+            let before: Vec<Option<Placement>> = before.collect();
+            let placed = hosts.iter().zip(&before).map(|(host, before)| Placement {
+                key: id.0.clone(),
+                n: id.1,
+                host: host.clone(),
+                state: PlacementState::Placing,
+                verified_at: before.as_ref().and_then(|before| before.verified_at),
+                line: Some(line.to_string()),
+                file_hash: None,
+                changed_at: now,
             });
             let mut effects: Vec<Effect> = Vec::new();
             for (count, host) in (0..).zip(&hosts) {
@@ -101,8 +105,9 @@ impl Engine {
                     .remove(&(id.0.clone(), id.1, host.clone()));
                 self.observed.host_tasks.insert(host.clone(), id.0.clone());
             }
-            let hosts = hosts.into_iter().zip(effects);
-            let hosts = hosts.map(|(host, effect)| Deployed { host, effect }).collect();
+            let hosts = hosts.into_iter().zip(before).zip(effects);
+            let hosts = hosts.map(|((host, before), effect)| Deployed { host, before, effect });
+            let hosts = hosts.collect();
             self.running.insert(task.id(), Task::Deploy { id, hosts });
         }
         Ok(())
@@ -126,16 +131,24 @@ impl Engine {
         let mut write = Write::default();
         let command = self.deploy(&id.0).command;
         let program = command.first().map_or("", String::as_str);
-        for Deployed { host, effect } in hosts {
+        for Deployed { host, before, effect } in hosts {
             self.observed.host_tasks.remove(&host);
             let known = self.view.placements.get(&(id.0.clone(), id.1, host.clone()));
-            if let (Some(known), Ok(())) = (known, &result) {
-                write.placements.push(Placement {
+            let known = known.cloned().map(|known| match (&result, before) {
+                (Ok(()), _) => Placement {
                     state: PlacementState::Placed,
                     changed_at: self.clock.now().wall_ms(),
-                    ..known.clone()
-                });
-            }
+                    ..known
+                },
+                // The line that stood there before may stand there still.
+                (Err(_), Some(before)) => Placement {
+                    line: before.line,
+                    changed_at: before.changed_at,
+                    ..known
+                },
+                (Err(_), None) => known,
+            });
+            write.placements.extend(known);
             write.effects.extend(self.outcomes(&[effect], outcome));
             if let Err(problem) = &result {
                 let message = format!("the command {program} {problem}");

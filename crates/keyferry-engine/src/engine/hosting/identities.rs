@@ -127,11 +127,14 @@ impl Engine {
                     public_key: fingerprint,
                 }),
                 LoginWith::Current => {
-                    let current = self.current(id, host);
-                    logins.extend(current.iter().filter_map(|id| self.identity(id)));
+                    // A key that is held signs nothing.
+                    let current = self.current(id, host).into_iter();
+                    let current = current.filter(|_| !self.view.is_held(&id.0));
+                    logins.extend(current.filter_map(|id| self.identity(&id)));
                 }
                 LoginWith::Key(name) => {
                     let active = self.observed.loaded.get(&name).map(|&n| (name.clone(), n));
+                    let active = active.filter(|_| !self.view.is_held(&name));
                     logins.extend(active.and_then(|id| self.identity(&id)));
                 }
                 LoginWith::SshConfig => logins.push(Identity::SshConfig),

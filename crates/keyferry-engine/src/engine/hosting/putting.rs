@@ -93,9 +93,9 @@ impl Engine {
         let Some(mut placement) = self.view.placements.get(&login).cloned() else {
             return Ok(());
         };
-        placement.changed_at = self.clock.now().wall_ms();
         let (outcome, error) = match result {
             Ok(reply) => {
+                placement.changed_at = self.clock.now().wall_ms();
                 placement.state = PlacementState::Placed;
                 if let Reply::Put { over, file_hash, .. } = reply {
                     placement.file_hash = Some(file_hash.to_vec());
@@ -105,15 +105,21 @@ impl Engine {
             }
             Err(error) => {
                 let outcome = outcome_of(&error);
-                if outcome == EffectOutcome::Refused {
-                    placement = match before {
-                        Some(before) => before,
-                        None => Placement {
-                            state: PlacementState::Removed,
-                            ..placement
-                        },
-                    };
-                }
+                let is_unknown = outcome != EffectOutcome::Refused;
+                placement = match before {
+                    // The line that stood there before may stand there still, and end when that one ends.
+                    Some(before) if is_unknown => Placement {
+                        line: before.line,
+                        changed_at: before.changed_at,
+                        ..placement
+                    },
+                    Some(before) => before,
+                    None if is_unknown => placement,
+                    None => Placement {
+                        state: PlacementState::Removed,
+                        ..placement
+                    },
+                };
                 (outcome, Some(error))
             }
         };

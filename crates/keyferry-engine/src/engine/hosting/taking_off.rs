@@ -117,7 +117,7 @@ impl Engine {
         let with_state = |state: Option<PlacementState>| {
             let placements = before.iter().map(move |placement| Placement {
                 state: state.unwrap_or(placement.state),
-                changed_at: now,
+                changed_at: state.map_or(placement.changed_at, |_| now),
                 ..placement.clone()
             });
             placements.collect::<Vec<_>>()

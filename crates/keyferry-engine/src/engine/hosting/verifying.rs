@@ -41,6 +41,11 @@ impl Engine {
                 if let Reply::Verified { host_key } = reply {
                     row.pinned_host_key = Some(host_key);
                 }
+                let is_unfinished = before.as_ref().is_some_and(|before| {
+                    before.state == PlacementState::Placing && before.verified_at.is_some()
+                });
+                let verified_at = before.as_ref().and_then(|before| self.seen_since(before));
+                let changed_at = before.as_ref().map_or(now, |before| before.changed_at);
                 // A line that nobody put there for us is somebody else's.
                 let line = before.as_ref().and_then(|before| before.line.clone());
                 let file_hash = before.and_then(|before| before.file_hash);
@@ -49,10 +54,10 @@ impl Engine {
                     n: id.1,
                     host: host.clone(),
                     state: PlacementState::Verified,
-                    verified_at: Some(now),
+                    verified_at: verified_at.or(Some(now)),
                     line,
                     file_hash,
-                    changed_at: now,
+                    changed_at,
                 };
                 let write = Write {
                     hosts: vec![row],
@@ -61,7 +66,10 @@ impl Engine {
                 };
                 if self.settle_on_host(&id.0, &host, write).await? {
                     self.observed.refused_logins.remove(&login);
-                    self.observed.retries.remove(&Subject::Host(id.0, host.clone()));
+                    // That it logs in as before does not mean that its line was written anew.
+                    if !is_unfinished {
+                        self.observed.retries.remove(&Subject::Host(id.0, host.clone()));
+                    }
                     self.reached(&host);
                 }
             }
@@ -90,6 +98,15 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Since when a generation is seen to log in at a host whose line was written anew, or that is only looked at again:
+    /// nothing begins anew by that. Where another was seen there later, it does.
+    fn seen_since(&self, before: &Placement) -> Option<i64> {
+        let seen = before.verified_at?;
+        let mut others = self.view.placements_of(&before.key);
+        let is_later = others.any(|other| other.host == before.host && other.verified_at > Some(seen));
+        (!is_later && before.state != PlacementState::Removing).then_some(seen)
     }
 
     /// A refusal where the line was put: then it is sshd that does not read it, or does not let that login in.

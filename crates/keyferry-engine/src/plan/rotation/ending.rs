@@ -8,8 +8,7 @@ use crate::plan::{Action, Over};
 
 impl<'a> Planner<'a> {
     pub(super) fn take_off_for_good(&mut self, rotation: &Rotation<'a>) {
-        let at_once = rotation.spec.map_or(16, |spec| spec.deploy.at_once).max(1);
-        let mut free = at_once.saturating_sub(self.busy_hosts(rotation.key));
+        let mut free = self.free_hosts(rotation);
         let mut left: Vec<&str> = Vec::new();
         for host in &rotation.hosts {
             let lines = rotation.on(host).iter();
@@ -21,6 +20,14 @@ impl<'a> Planner<'a> {
             }
             let Some(over) = self.other_way_in(rotation, host) else {
                 left.push(&host.address);
+                // It stays for now, and so do its lines.
+                if free > 0
+                    && let Some(action) = self.upkeep(rotation, host)
+                {
+                    free -= 1;
+                    self.taken.insert(host.address.to_string());
+                    self.plan.actions.push(action);
+                }
                 continue;
             };
             if free == 0 || self.is_busy(&host.address) || !self.is_host_open(rotation, &host.address) {

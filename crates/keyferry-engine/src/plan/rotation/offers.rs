@@ -108,7 +108,8 @@ fn needs<'a>(rotation: &Rotation<'a>, in_agent: &[u64]) -> Vec<Need<'a>> {
     needs
 }
 
-fn needed<'r>(
+/// What a host was last seen to let in, of these generations.
+pub(super) fn needed<'r>(
     rotation: &'r Rotation<'_>,
     host: &HostFacts<'_>,
     in_agent: &'r [u64],

@@ -64,8 +64,7 @@ impl<'a> Planner<'a> {
         }
         work.sort_by_key(|work| work.rank);
         let busy = self.busy_hosts(rotation.key);
-        let at_once = rotation.spec.map_or(16, |spec| spec.deploy.at_once).max(1);
-        let mut free = at_once.saturating_sub(busy);
+        let mut free = self.free_hosts(rotation);
         let mut placing = match tally.verified < needed {
             true => (needed - tally.verified).saturating_sub(busy),
             false => usize::MAX,
@@ -91,6 +90,12 @@ impl<'a> Planner<'a> {
             .values()
             .filter(|busy| *busy == key)
             .count()
+    }
+
+    /// How many more hosts may be worked on for a key now.
+    pub(super) fn free_hosts(&self, rotation: &Rotation<'a>) -> usize {
+        let at_once = rotation.spec.map_or(16, |spec| spec.deploy.at_once).max(1);
+        at_once.saturating_sub(self.busy_hosts(rotation.key))
     }
 
     /// Whether something is being done on a host, or is about to be.
@@ -131,6 +136,16 @@ impl<'a> Planner<'a> {
 
     /// What is to be done on a host now.
     fn work_on(&mut self, rotation: &Rotation<'a>, host: &HostFacts<'a>, target: u64) -> Option<Work> {
+        let is_away = host.is(HostState::Parked) || host.is(HostState::Blocked);
+        // Nothing holds that up: a line that ends lets nobody in any more.
+        if let Some(action) = self.upkeep(rotation, host) {
+            return Some(Work {
+                rank: (is_away, BEGUN),
+                is_placing: false,
+                address: host.address.to_string(),
+                action,
+            });
+        }
         let placement = rotation.placement(host, target);
         let state = placement.map(|placement| placement.state);
         let (action, order) = if state == Some(PlacementState::Verified) {
@@ -156,7 +171,6 @@ impl<'a> Planner<'a> {
             };
             (action, order)
         };
-        let is_away = host.is(HostState::Parked) || host.is(HostState::Blocked);
         Some(Work {
             rank: (is_away, order),
             is_placing: state != Some(PlacementState::Verified),
@@ -165,7 +179,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn is_refused(&self, key: &str, n: u64, address: &str) -> bool {
+    pub(super) fn is_refused(&self, key: &str, n: u64, address: &str) -> bool {
         let refused = &self.observed.refused_logins;
         !refused.is_empty() && refused.contains(&(key.to_owned(), n, address.to_owned()))
     }
@@ -177,38 +191,15 @@ impl<'a> Planner<'a> {
         if placement.state != PlacementState::Verified || !self.is_in_agent(rotation.key, active) {
             return None;
         }
-        let renewal = self.renewal(rotation, placement);
         let lines = self.superseded(rotation, host, placement);
-        if (!renewal && lines.is_empty())
-            || self.is_busy(&host.address)
-            || !self.is_host_open(rotation, &host.address)
-        {
+        if lines.is_empty() || self.is_busy(&host.address) || !self.is_host_open(rotation, &host.address) {
             return None;
         }
-        let id = (rotation.key.to_owned(), active);
-        let host = host.address.to_string();
-        Some(match lines.is_empty() {
-            true => Action::Put { id, host },
-            false => Action::TakeOff {
-                over: Over::Generation(id),
-                host,
-                lines,
-            },
+        Some(Action::TakeOff {
+            over: Over::Generation((rotation.key.to_owned(), active)),
+            host: host.address.to_string(),
+            lines,
         })
-    }
-
-    /// Whether half the life of an expiring line is over.
-    fn renewal(&mut self, rotation: &Rotation<'a>, placement: &Placement) -> bool {
-        let Some(expires) = rotation.spec.and_then(|spec| spec.deploy.expires) else {
-            return false;
-        };
-        let half = i64::try_from(expires.as_millis() / 2).unwrap_or(i64::MAX);
-        let due = placement.changed_at.saturating_add(half);
-        if due > self.now.wall_ms() {
-            self.wake_at_wall(due);
-            return false;
-        }
-        true
     }
 
     /// The lines of other generations that may go from a host where the active one was seen to log in: at once those whose

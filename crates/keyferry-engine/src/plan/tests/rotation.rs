@@ -8,9 +8,9 @@ use crate::ledger::{HostRow, HostState, Placement, PlacementState, Stage};
 use crate::plan::Over;
 
 const HOSTS: [&str; 4] = ["h0", "h1", "h2", "h3"];
-const DAY: i64 = 86_400_000;
+pub(super) const DAY: i64 = 86_400_000;
 
-fn later() -> Moment {
+pub(super) fn later() -> Moment {
     Moment {
         uptime: 1_000_000,
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(100 * 86_400),

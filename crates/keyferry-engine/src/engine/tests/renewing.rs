@@ -1,0 +1,124 @@
+//! Lines that end by themselves, written anew before that: with answers that are lost, programs that fail and files that
+//! change their mind.
+
+use super::hosts::Fault;
+use super::rotation::world_with;
+use super::*;
+use crate::desired::Rotate;
+use crate::snapshot::HostCondition;
+
+const DAY: u64 = 86_400_000;
+
+fn days(days: u64) -> Duration {
+    Duration::from_millis(days * DAY)
+}
+
+fn line(world: &World) -> String {
+    world.hosts.lines("web-1").pop().unwrap()
+}
+
+/// A key on `web-1` whose line was just put there.
+async fn begin(world: &World) -> (Daemon, String, u64) {
+    let daemon = world.start();
+    daemon
+        .until("it is there", |key| key.hosts[0].state == HostCondition::Verified)
+        .await;
+    (daemon, line(world), world.clock.now().uptime)
+}
+
+#[test]
+fn a_renewal_whose_answer_was_lost_is_done_again() {
+    run(async {
+        for fault in [Fault::LostBefore, Fault::LostAfter] {
+            let world = world_with(&["web-1"], |spec| spec.deploy.expires = Some(days(10)));
+            let (daemon, _, at) = begin(&world).await;
+            world.hosts.expect([Some(fault)]);
+            daemon
+                .until("it is renewed", |_| {
+                    let history = world.history();
+                    let renewed = history
+                        .placements
+                        .iter()
+                        .find(|row| row.line.as_ref() == Some(&line(&world)));
+                    let written = history
+                        .effects
+                        .iter()
+                        .filter(|effect| effect.outcome.is_some())
+                        .count();
+                    renewed.is_some() && written >= 3 + usize::from(fault == Fault::LostAfter)
+                })
+                .await;
+            let passed = world.clock.now().uptime - at;
+            assert!((5 * DAY..6 * DAY).contains(&passed), "{fault:?}: {passed} ms");
+            world.hosts.assert_nobody_was_locked_out();
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
+fn a_renewal_that_the_fleet_tool_failed_at_is_done_again_and_not_at_once() {
+    run(async {
+        let mut world = world_with(&["web-1"], |spec| {
+            spec.deploy.expires = Some(days(10));
+            spec.deploy.command = vec!["fleet".to_owned()];
+        });
+        let (daemon, _, at) = begin(&world).await;
+        let broken = key("web", GeneratedBy::Keyferry, |spec| {
+            *spec = (*world.desired.keys["web"]).clone();
+            spec.deploy.command = vec!["broken".to_owned()];
+        });
+        world.desired.keys.insert("web".to_owned(), broken);
+        daemon.read_again(&world.desired);
+        daemon
+            .until("it was tried ten times", |_| world.hosts.documents().len() > 10)
+            .await;
+        let passed = world.clock.now().uptime - at;
+        assert!((5 * DAY + 300_000..6 * DAY).contains(&passed), "{passed} ms");
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_line_follows_what_the_file_says_of_its_end() {
+    run(async {
+        for (expires, is_rewritten) in [(Some(90), true), (None, true), (Some(9), false)] {
+            let mut world = world_with(&["web-1"], |spec| spec.deploy.expires = Some(days(10)));
+            let (daemon, before, at) = begin(&world).await;
+            let other = key("web", GeneratedBy::Keyferry, |spec| {
+                *spec = (*world.desired.keys["web"]).clone();
+                spec.deploy.expires = expires.map(days);
+            });
+            world.desired.keys.insert("web".to_owned(), other);
+            daemon.read_again(&world.desired);
+            daemon
+                .until("it is written anew", |_| line(&world) != before)
+                .await;
+            let passed = world.clock.now().uptime - at;
+            assert_eq!(passed < DAY, is_rewritten, "{expires:?} days: {passed} ms");
+            assert_eq!(line(&world).contains("expiry-time="), expires.is_some());
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
+fn renewals_do_not_begin_the_time_of_grace_anew() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| {
+            spec.deploy.expires = Some(days(3));
+            spec.rotate = Some(Rotate {
+                every: days(300),
+                grace: days(2),
+                between: None,
+            });
+        });
+        let (daemon, ..) = begin(&world).await;
+        daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+        daemon
+            .until("the earlier line goes", |key| key.hosts[0].lines == [2])
+            .await;
+        world.hosts.assert_nobody_was_locked_out();
+        daemon.kill().await;
+    });
+}
