@@ -113,7 +113,11 @@ impl Engine {
         self.key_ring.unload(&id.0, id.1);
         self.observed.in_agent.remove(id);
         self.offered.remove(id);
-        self.observed.instances.remove(id);
+        let pairs = self.view.of_key(&id.0).filter(|row| row.holds(id.1));
+        let pairs: Vec<GenerationId> = pairs.map(Generation::id).collect();
+        self.observed
+            .instances
+            .retain(|pair, _| pair != id && !pairs.contains(pair));
         self.observed
             .refused_logins
             .retain(|(key, n, _)| (key, n) != (&id.0, &id.1));

@@ -16,7 +16,7 @@ mod retiring;
 pub use beginning::due_at;
 
 use super::hosts::{gather, is_forgotten, listed};
-use super::places::{Class, Planner};
+use super::places::Planner;
 use super::{Action, Subject};
 use crate::desired::{HostList, KeySpec};
 use crate::ledger::{HostRow, HostState, KeyRow, Placement, PlacementState, Stage};
@@ -263,27 +263,9 @@ impl<'a> Planner<'a> {
         let key = rotation.key.to_owned();
         for (_, n) in self.observed.in_agent.range((key.clone(), 0)..=(key, u64::MAX)) {
             let is_earlier = rotation.active != Some(*n) && rotation.staged != Some(*n);
-            if is_earlier && rotation.stands(*n) && self.are_instances_unknown(rotation, *n) {
-                self.ask_for_instances(rotation, *n);
+            if is_earlier && rotation.stands(*n) {
+                self.ask_once_for_instances(rotation, *n);
             }
-        }
-    }
-
-    /// Asks for the instances that name a generation's pair.
-    pub(super) fn ask_for_instances(&mut self, rotation: &Rotation<'a>, n: u64) {
-        let Some(row) = self.ledger.generations.get(&(rotation.key.to_owned(), n)) else {
-            return;
-        };
-        let id = row.id();
-        if self.observed.jobs.contains_key(&id) {
-            return;
-        }
-        let subject = Subject::Instances(id.0.clone(), n);
-        let known = self.observed.retries.get(&subject);
-        let spec = known.and_then(|retry| retry.spec.clone());
-        let account = self.desired.accounts.get(&row.account);
-        if self.is_open(&subject, spec.as_ref(), account) {
-            self.request(row, Class::TidyUp, Action::ListInstances { id });
         }
     }
 }

@@ -72,11 +72,13 @@ pub(super) fn warnings(
             ));
         }
     }
-    for ((_, n), (instances, _)) in observed
+    for (id, (instances, _)) in observed
         .instances
         .range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX))
     {
-        if observed.loaded.get(key) != Some(n) && !instances.is_empty() {
+        let copied = ledger.generations.get(id).and_then(|row| row.copy_of);
+        let n = copied.unwrap_or(id.1);
+        if observed.loaded.get(key) != Some(&n) && !instances.is_empty() {
             warnings.push(format!(
                 "instances launched with generation {n} name its pair: {}",
                 instances.join(", ")

@@ -89,10 +89,9 @@ impl<'a> Planner<'a> {
         if !rotation.has_hosts {
             return true;
         }
-        let id = (rotation.key.to_owned(), n);
-        match self.observed.instances.get(&id) {
-            Some((instances, _)) => !self.kept_for(rotation, instances).is_empty(),
-            None => self.are_instances_unknown(rotation, n),
+        match self.instances_of(rotation, n) {
+            Some(instances) => !self.kept_for(rotation, &instances).is_empty(),
+            None => true,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::desired::HostList;
 use crate::ledger::{HostRow, HostState, Placement, PlacementState, Stage};
 
+mod instances;
 mod renewing;
 
 /// A key, `web`, whose generations fare as each case says.
