@@ -127,7 +127,13 @@ impl<'a> Planner<'a> {
             let subject = Subject::Host(rotation.key.to_owned(), host.address.to_string());
             let retry = self.observed.retries.get(&subject);
             let failed = retry.filter(|retry| !retry.is_outdated(rotation.spec, None));
-            if failed.is_some_and(|retry| !NOT_ITS_FAULT.contains(&retry.error.kind.as_str())) {
+            // Where its line was never put, it was not it that was refused.
+            let stands = rotation.placement(host, target).is_some();
+            let is_its_fault = |kind: &str| match kind {
+                "another_key" | "no_login" | "refused" => stands,
+                kind => !NOT_ITS_FAULT.contains(&kind),
+            };
+            if failed.is_some_and(|retry| is_its_fault(&retry.error.kind)) {
                 tally.failed.push(host.address.to_string());
             }
         }

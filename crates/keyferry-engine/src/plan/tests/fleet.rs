@@ -9,6 +9,7 @@ use crate::ledger::{HostRow, HostState, Placement, PlacementState, Stage};
 
 mod instances;
 mod renewing;
+mod standing_still;
 
 /// A key, `web`, whose generations fare as each case says.
 pub(super) struct Fleet {

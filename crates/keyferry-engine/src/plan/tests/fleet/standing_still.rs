@@ -1,0 +1,31 @@
+//! What must not hold a key up for ever.
+
+use super::*;
+
+#[test]
+fn hosts_that_refuse_the_way_in_say_nothing_about_the_generation() {
+    let mut fleet = Fleet::new(&["h0", "h1", "h2", "h3"]);
+    fleet.generation(2, Stage::Active);
+    fleet.file(|spec| spec.deploy.canary = 0);
+    for (host, kind) in [("h0", "refused"), ("h1", "no_login"), ("h2", "another_key")] {
+        fleet.fails(at(host), kind, Some(50));
+        fleet.place(1, host, PlacementState::Verified, 30);
+    }
+    assert_eq!(fleet.on_hosts(), [verify(2, "h3")]);
+    assert_eq!(fleet.waits(), "");
+    // Where its line stands, they do.
+    for host in ["h0", "h1", "h2"] {
+        fleet.place(2, host, PlacementState::Placed, 0);
+    }
+    assert_eq!(fleet.on_hosts(), []);
+    assert!(fleet.waits().contains("h0, h1, h2"), "{}", fleet.waits());
+    // And what failed while it was put there does in any case.
+    for host in ["h0", "h1", "h2"] {
+        fleet
+            .ledger
+            .placements
+            .remove(&("web".to_owned(), 2, host.to_owned()));
+        fleet.fails(at(host), "file", Some(50));
+    }
+    assert_eq!(fleet.on_hosts(), []);
+}
