@@ -28,6 +28,7 @@ mod retrying;
 mod staging;
 mod status;
 mod survey;
+mod wanting;
 
 #[cfg(test)]
 mod tests;

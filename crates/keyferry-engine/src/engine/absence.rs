@@ -80,10 +80,14 @@ impl Engine {
         let mut names: BTreeSet<String> = scheduled.map(|row| row.name.clone()).collect();
         names.extend(self.absence.gone.keys().cloned());
         let mut keys = Vec::new();
+        let mut called_off = Vec::new();
         for name in names {
             let before = self.view.key(&name);
             let row = self.row_of_absent_key(before.clone(), &files, now);
             if row != before {
+                if before.retire_asked_at.is_some() && row.retire_asked_at.is_none() {
+                    called_off.push(name);
+                }
                 keys.push(row);
             }
         }
@@ -96,6 +100,10 @@ impl Engine {
         };
         if self.record(write).await?.is_err() {
             self.wake_for_absent_keys(now.uptime.saturating_add(LOOK_PAUSE));
+            return Ok(());
+        }
+        for key in called_off {
+            self.want_again(&key).await?;
         }
         Ok(())
     }

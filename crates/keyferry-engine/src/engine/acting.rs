@@ -234,6 +234,10 @@ impl Engine {
         if !account.is_some_and(|account| generation.is_of(account)) {
             return Ok(());
         }
+        // And so may what the user wants.
+        if self.is_wanted_again(&generation) {
+            return Ok(());
+        }
         generation.state = GenerationState::Unwanted;
         generation.delete_asked_at = Some(self.clock.now().wall_ms());
         let effect = self.intent(EffectKind::Delete, &generation);

@@ -267,6 +267,7 @@ impl Engine {
         if is_named {
             self.observed.urged.insert(key.to_owned());
         }
+        is_changed |= self.want_again(key).await?;
         // Asking also means: look at it again.
         let now = self.clock.now().uptime;
         let rows: Vec<_> = self.view.of_key(key).cloned().collect();

@@ -161,6 +161,12 @@ impl Engine {
         self.observed.looks.remove(&id);
         self.hidden.remove(&id);
         if generation.missing_since.take().is_some() {
+            if self.is_serving(&generation) && generation.copy_of.is_none() {
+                generation.state = GenerationState::Live;
+                generation.note = None;
+                self.observed.suspects.insert(id);
+                return self.settle(generation, None).await;
+            }
             // Whether it is still the one that was there shows when it is compared.
             generation.state = GenerationState::Unwanted;
             generation.note = Some("it had not been seen for a while".to_owned());

@@ -172,10 +172,11 @@ impl Engine {
             },
             Err(failure) if failure.kind == "not_found" => {
                 row.state = GenerationState::Missing;
-                format!(
-                    "pair {} was deleted at the provider, not by keyferry",
-                    row.pair_name
-                )
+                let whose = match row.delete_asked_at.take() {
+                    Some(_) => "while the key was to end",
+                    None => "at the provider, not by keyferry",
+                };
+                format!("pair {} was deleted {whose}", row.pair_name)
             }
             Err(failure) => {
                 let account = row.account.clone();

@@ -11,6 +11,7 @@ mod pairs;
 mod renewing;
 mod rotation;
 mod rotation_walk;
+mod thinking_again;
 mod trust;
 mod walk;
 

@@ -95,6 +95,17 @@ impl LedgerView {
             .map(|(_, placement)| placement)
     }
 
+    /// Whether a pair is a copy, and an earlier pair of the same generation is in the same region (again).
+    pub fn is_surplus(&self, row: &Generation) -> bool {
+        let mut others = self.of_key(&row.key);
+        others.any(|other| {
+            other.n < row.n
+                && other.state == GenerationState::Live
+                && other.region == row.region
+                && row.copy_of.is_some_and(|n| other.holds(n))
+        })
+    }
+
     /// Other people's lines that may stand on hosts of a key.
     pub fn trusted_of<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a Trusted> + use<'a> {
         let first = (key.to_owned(), String::new(), String::new());

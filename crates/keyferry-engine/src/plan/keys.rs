@@ -67,7 +67,10 @@ impl<'a> Planner<'a> {
                         self.plan.actions.push(Action::Load { id });
                     }
                 }
-                GenerationState::Live | GenerationState::Missing | GenerationState::Replaced
+                GenerationState::Live
+                | GenerationState::Missing
+                | GenerationState::Replaced
+                | GenerationState::Unwanted
                     if serving == Some(generation.n) =>
                 {
                     self.publish(id);

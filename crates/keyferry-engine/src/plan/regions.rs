@@ -71,7 +71,7 @@ impl Planner<'_> {
             GenerationState::Requested => {
                 self.request_when_open(row, Class::Make, Action::Look { id });
             }
-            GenerationState::Live if is_wanted && !self.is_surplus(row) => self.confirm(row),
+            GenerationState::Live if is_wanted && !self.ledger.is_surplus(row) => self.confirm(row),
             // It stays known for as long as the key is loaded, so that it is not put back unasked.
             GenerationState::Missing if is_wanted => {}
             GenerationState::Live | GenerationState::Missing if loaded.is_none() && !needs_room => {}
@@ -101,16 +101,5 @@ impl Planner<'_> {
         if self.observed.suspects.contains(&id) && !self.observed.jobs.contains_key(&id) {
             self.request(row, Class::Look, Action::Confirm { id });
         }
-    }
-
-    /// Whether an earlier pair of the same generation is in the same region (again).
-    fn is_surplus(&self, row: &Generation) -> bool {
-        let mut others = self.ledger.of_key(&row.key);
-        others.any(|other| {
-            other.n < row.n
-                && other.state == GenerationState::Live
-                && other.region == row.region
-                && row.copy_of.is_some_and(|n| other.holds(n))
-        })
     }
 }

@@ -57,6 +57,15 @@ impl Engine {
             }
         }
         generation.delete_asked_at = None;
+        if self.is_wanted_again(&generation) {
+            // The key was to end when that was asked, and is wanted again: so is a pair for it.
+            generation.state = GenerationState::Missing;
+            generation.missing_since = Some(self.clock.now().wall_ms());
+            generation.note = Some("its pair was deleted while the key was to end".to_owned());
+            return self
+                .settle(generation, effect.map(|effect| (effect, EffectOutcome::Done)))
+                .await;
+        }
         // Of two imports one may have arrived; now that it is gone, so may the other.
         generation.state = if generation.repeated_at.is_some() && self.look_later(&generation) {
             GenerationState::Doubtful

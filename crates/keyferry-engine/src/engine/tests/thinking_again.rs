@@ -1,0 +1,96 @@
+//! Users who think again, and hosts where somebody was at work meanwhile.
+
+use keyferry_hosts::HostErrorKind;
+
+use super::cloud::Fault;
+use super::hosts;
+use super::rotation::world_with;
+use super::*;
+use crate::desired::LoginWith;
+use crate::snapshot::HostCondition;
+
+/// The first generation still serves, and its pair is at the provider.
+#[track_caller]
+fn assert_it_serves(world: &World, daemon: &Daemon, fault: &dyn std::fmt::Debug) {
+    assert_eq!(daemon.status("web").generation, Some(1), "{fault:?}");
+    let (n, _) = daemon.key_ring.loaded.lock().unwrap()["web"];
+    assert_eq!(n, 1, "{fault:?}");
+    let history = world.history();
+    let of_it = history.generations.iter().filter(|row| row.holds(1));
+    let mut live = of_it.filter(|row| row.state == GenerationState::Live);
+    let row = live
+        .next()
+        .unwrap_or_else(|| panic!("{fault:?}: {:#?}", history.generations));
+    assert!(live.next().is_none(), "{fault:?}: it is registered twice");
+    let there = world
+        .cloud
+        .public_blob(row.region.as_deref().unwrap(), &row.pair_name);
+    assert_eq!(there, row.blob, "{fault:?}");
+    assert_eq!(world.cloud.pairs().len(), 1, "{fault:?}");
+    world.cloud.assert_foreign_pairs_are_untouched();
+}
+
+#[test]
+fn a_pair_that_is_wanted_again_is_not_deleted() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let before = world.cloud.requests().len();
+        world.cloud.hold_answers(true);
+        daemon.handle.retire("web".to_owned(), Vec::new()).await.unwrap();
+        while world.cloud.requests().len() == before {
+            tokio::task::yield_now().await;
+        }
+        daemon.handle.resume(vec!["web".to_owned()]).await.unwrap();
+        world.cloud.hold_answers(false);
+        assert!(daemon.rest().await);
+        let requests = world.cloud.requests();
+        assert!(
+            !requests.iter().any(|job| matches!(job, Job::Delete { .. })),
+            "{requests:?}"
+        );
+        assert_it_serves(&world, &daemon, &"nothing was sent");
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_pair_whose_deletion_was_sent_is_looked_at_and_registered_again() {
+    run(async {
+        for fault in [
+            None,
+            Some(Fault::LostBefore),
+            Some(Fault::LostAfter),
+            Some(Fault::Late(3)),
+        ] {
+            let world = World::with_keys(&[("web", GeneratedBy::Keyferry)]);
+            let daemon = world.start();
+            assert!(daemon.rest().await);
+            world.cloud.expect([None, fault]);
+            daemon.handle.retire("web".to_owned(), Vec::new()).await.unwrap();
+            while !world
+                .cloud
+                .requests()
+                .iter()
+                .any(|job| matches!(job, Job::Delete { .. }))
+            {
+                tokio::task::yield_now().await;
+            }
+            world.cloud.hold_answers(true);
+            daemon.handle.resume(vec!["web".to_owned()]).await.unwrap();
+            world.cloud.hold_answers(false);
+            assert!(daemon.rest().await);
+            if fault == Some(Fault::Late(3)) {
+                // Nobody can know of one that arrives after all; whoever asks has it seen.
+                world.clock.pass(10_000);
+                assert_eq!(world.cloud.pairs().len(), 0);
+                daemon.handle.resume(vec!["web".to_owned()]).await.unwrap();
+                daemon.kill().await;
+                continue;
+            }
+            assert_it_serves(&world, &daemon, &fault);
+            daemon.kill().await;
+        }
+    });
+}
