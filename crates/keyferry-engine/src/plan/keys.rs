@@ -16,11 +16,9 @@ impl<'a> Planner<'a> {
         let held = self.ledger.is_held(key);
         let loaded = self.observed.loaded.get(key).copied();
         let making = Subject::Making(key.to_owned());
-        let needs_room = self
-            .observed
-            .retries
-            .get(&making)
-            .is_some_and(|retry| retry.needs_room);
+        let is_full = self.observed.retries.get(&making);
+        let needs_room =
+            is_full.is_some_and(|retry| retry.needs_room) && !held && loaded.is_none() && !rotation.retiring;
 
         let present = spec.filter(|spec| spec.present);
         let could_make =
@@ -38,11 +36,13 @@ impl<'a> Planner<'a> {
                 GenerationState::Live | GenerationState::Missing | GenerationState::Unwanted
             );
             let in_hand = self.observed.halves.contains(&generation.id());
-            if is_whole && !in_hand && self.is_pair_needed(&rotation, generation) {
+            // Its line may stand on hosts: without its private half it lets nobody in there.
+            let makes_room = needs_room && !self.holds_half(generation);
+            if is_whole && !in_hand && !makes_room && self.is_pair_needed(&rotation, generation) {
                 continue;
             }
             if generation.copy_of.is_some() {
-                self.copy(generation, serving, needs_room && !held);
+                self.copy(generation, serving, makes_room);
                 continue;
             }
             let id = generation.id();
@@ -77,7 +77,7 @@ impl<'a> Planner<'a> {
                     self.confirm(generation);
                 }
                 GenerationState::Live | GenerationState::Missing => {
-                    let superseded = serving.is_some() || (needs_room && !held);
+                    let superseded = serving.is_some() || makes_room;
                     if superseded && !busy {
                         self.request_when_open(generation, Class::TidyUp, Action::Delete { id });
                     }
@@ -157,6 +157,12 @@ impl<'a> Planner<'a> {
             GeneratedBy::Keyferry => Action::Generate { key },
         };
         self.propose(account, Class::Make, action);
+    }
+
+    /// Whether the private half of a pair is in the agent, or about to be.
+    fn holds_half(&self, row: &Generation) -> bool {
+        let n = row.copy_of.unwrap_or(row.n);
+        self.is_in_agent(&row.key, n) || self.observed.halves.contains(&(row.key.clone(), n))
     }
 
     fn publish(&mut self, id: GenerationId) {

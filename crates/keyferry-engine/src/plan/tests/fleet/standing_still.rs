@@ -29,3 +29,23 @@ fn hosts_that_refuse_the_way_in_say_nothing_about_the_generation() {
     }
     assert_eq!(fleet.on_hosts(), []);
 }
+
+#[test]
+fn a_lost_generation_makes_room_although_its_line_stands() {
+    let mut fleet = Fleet::verified(&["h0"]);
+    let making = Subject::Making("web".to_owned());
+    let delete = Action::Delete { id: id(1) };
+    fleet.fails(making.clone(), "quota", Some(50));
+    assert!(!fleet.plan().actions.contains(&delete), "it serves");
+    fleet.observed.loaded.clear();
+    fleet.observed.in_agent.clear();
+    assert!(fleet.plan().actions.contains(&delete));
+    fleet.observed.halves.insert(id(1));
+    assert!(!fleet.plan().actions.contains(&delete), "it is about to serve");
+    fleet.observed.halves.clear();
+    fleet.row(|row| row.held_at = Some(1));
+    assert!(!fleet.plan().actions.contains(&delete));
+    fleet.row(|row| row.held_at = None);
+    fleet.fails(making, "unavailable", Some(50));
+    assert!(!fleet.plan().actions.contains(&delete), "there is room");
+}
