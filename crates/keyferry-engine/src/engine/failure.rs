@@ -29,6 +29,8 @@ pub(super) enum Pace {
     Soon,
     /// Five seconds up to an hour: a host.
     Host,
+    /// Ten minutes up to an hour: a login that was refused. Hosts ban an address from which too many are.
+    Refusal,
     /// A minute up to an hour: somebody has to make room first.
     Slow,
     /// Not by itself.
@@ -41,6 +43,7 @@ impl Pace {
         match self {
             Self::Soon => Some((1_000, 300_000)),
             Self::Host => Some((5_000, 3_600_000)),
+            Self::Refusal => Some((1_200_000, 3_600_000)),
             Self::Slow => Some((60_000, 3_600_000)),
             Self::Never => None,
         }
@@ -128,13 +131,17 @@ impl Failure {
     }
 
     /// The delay before the next try in milliseconds, after `failures` failures in a row (1: the first); none: no
-    /// next try. Full jitter: `random` gives a number from 0 to its argument.
+    /// next try. Full jitter, and of a refusal half of it: `random` gives a number from 0 to its argument.
     pub(super) fn delay(&self, failures: u32, random: impl FnOnce(u64) -> u64) -> Option<u64> {
         let (first, longest) = self.pace.bounds()?;
         let doublings = failures.saturating_sub(1).min(32);
         let limit = first.saturating_mul(1 << doublings).min(longest);
         let asked = self.retry_after.unwrap_or(0).min(MAX_RETRY_AFTER);
-        Some(random(limit).max(asked))
+        let least = match self.pace {
+            Pace::Refusal => limit / 2,
+            _ => 0,
+        };
+        Some((least + random(limit - least)).max(asked))
     }
 
     /// As status shows it; when it is tried again is filled in by whoever knows.
@@ -279,6 +286,17 @@ mod tests {
         check(ErrorKind::Invalid, &[]);
         check(ErrorKind::Unauthorized, &[]);
         check(ErrorKind::Unsupported, &[]);
+    }
+
+    #[test]
+    fn whoever_was_refused_does_not_knock_again_at_once() {
+        let remedy = "see to it";
+        let refusal = Failure::local("refused", String::new(), remedy, Pace::Refusal);
+        let limits = [1_200_000, 2_400_000, 3_600_000, 3_600_000];
+        for (failures, limit) in (1..).zip(limits) {
+            assert_eq!(refusal.delay(failures, |limit| limit), Some(limit));
+            assert_eq!(refusal.delay(failures, |_| 0), Some(limit / 2));
+        }
     }
 
     #[test]

@@ -94,3 +94,38 @@ fn a_pair_whose_deletion_was_sent_is_looked_at_and_registered_again() {
         }
     });
 }
+
+#[test]
+fn hosts_that_refuse_are_tried_again_after_minutes_and_at_once_when_asked() {
+    run(async {
+        let world = world_with(&["web-1"], |_| {});
+        let refuses = hosts::Fault::Fails(HostErrorKind::Refused);
+        world.hosts.always("web-1", Some(refuses));
+        let daemon = world.start();
+        let begun = world.clock.now().uptime;
+        let is_refused = |key: &KeyStatus| {
+            let error = key.hosts.first().and_then(|host| host.error.as_ref());
+            error.is_some_and(|error| error.kind == "refused")
+        };
+        daemon.until("it is refused", is_refused).await;
+        daemon
+            .until("it was tried four times", |_| {
+                let tasks = world.hosts.tasks();
+                tasks.iter().filter(|(_, what)| *what == hosts::What::Put).count() >= 4
+            })
+            .await;
+        let passed = world.clock.now().uptime - begun;
+        assert!(
+            passed >= 10 * 60_000,
+            "sshd bans whoever asks so often: {passed} ms"
+        );
+        world.hosts.always("web-1", None);
+        let begun = world.clock.now().uptime;
+        daemon.handle.resume(vec!["web".to_owned()]).await.unwrap();
+        daemon
+            .until("it logs in", |key| key.hosts[0].state == HostCondition::Verified)
+            .await;
+        assert!(world.clock.now().uptime - begun < 10_000);
+        daemon.kill().await;
+    });
+}
