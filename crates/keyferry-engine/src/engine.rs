@@ -109,6 +109,8 @@ pub struct Engine {
     account_errors: BTreeMap<String, StatusError>,
     waiting: BTreeMap<String, Waiting>,
     rotations_wait: BTreeMap<String, String>,
+    /// When a time is over that a key's rotation waits for (milliseconds of uptime).
+    goes_on_at: BTreeMap<String, u64>,
     overfull: BTreeMap<String, BTreeMap<Option<String>, Overfull>>,
     wake_at: Option<u64>,
     survey_at: Option<u64>,
@@ -173,6 +175,7 @@ impl Engine {
             account_errors: BTreeMap::new(),
             waiting: BTreeMap::new(),
             rotations_wait: BTreeMap::new(),
+            goes_on_at: BTreeMap::new(),
             overfull: BTreeMap::new(),
             wake_at: None,
             survey_at: None,
@@ -252,6 +255,7 @@ impl Engine {
             let plan = plan(&self.desired, &self.view, &self.observed, self.clock.now());
             self.waiting = plan.waiting;
             self.rotations_wait = plan.rotations_wait;
+            self.goes_on_at = plan.goes_on_at;
             self.offer(plan.offers);
             self.lend(plan.lend);
             self.trust_waits = plan.trust_waits;

@@ -256,6 +256,8 @@ pub struct Plan {
     pub trust_waits: BTreeMap<TrustedId, String>,
     /// Why a rotation that is wanted does not go on, by key, in words.
     pub rotations_wait: BTreeMap<String, String>,
+    /// When a time is over that a key's rotation waits for, by key (milliseconds of uptime).
+    pub goes_on_at: BTreeMap<String, u64>,
     /// When to ask again if nothing happens before (milliseconds of uptime).
     pub wake_at: Option<u64>,
     /// When the next account's pairs are due to be looked at, where nothing else is (milliseconds of uptime).

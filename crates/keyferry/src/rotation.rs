@@ -68,7 +68,7 @@ pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
     if timed_out {
         table::complain("the time is over; the rotation goes on: see `keyferry status`");
     }
-    let is_done = |asked: &RotationAsked| course::of(asked, &snapshot, now) == Course::Done;
+    let is_done = |asked: &RotationAsked| course::of(asked, &snapshot, now, now) == Course::Done;
     match asked.iter().all(is_done) {
         true => Ok(Exit::Fine),
         false => Ok(Exit::Failed),

@@ -199,6 +199,21 @@ impl<'a> Planner<'a> {
         self.wake(self.now.uptime.saturating_add(wait.unsigned_abs()));
     }
 
+    /// Wakes the planner when a time is over that a key's rotation waits for.
+    fn goes_on_at(&mut self, rotation: &Rotation<'_>, at: i64) {
+        let wait = at.saturating_sub(self.now.wall_ms()).max(1);
+        let at = self.now.uptime.saturating_add(wait.unsigned_abs());
+        let known = self.plan.goes_on_at.entry(rotation.key.to_owned()).or_insert(at);
+        *known = at.min(*known);
+        self.wake(at);
+    }
+
+    /// Whether a time that began at `since` is over. One that has not begun is: the clock was ahead when that was noted.
+    fn is_over(&self, since: i64, over: i64) -> bool {
+        let now = self.now.wall_ms();
+        over <= now || since.saturating_sub(now) > CLOCK_SLACK
+    }
+
     /// Says why a rotation does not go on; what was said first stays in front.
     pub(super) fn rotation_waits(&mut self, rotation: &Rotation<'_>, reason: &str) {
         let said = self
@@ -269,6 +284,9 @@ impl<'a> Planner<'a> {
         }
     }
 }
+
+/// By so much clocks are set back now and then (milliseconds).
+const CLOCK_SLACK: i64 = 3_600_000;
 
 /// A list of hosts is asked for again after that long (milliseconds).
 const LIST_AGE: u64 = 600_000;

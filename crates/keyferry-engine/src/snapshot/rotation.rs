@@ -17,6 +17,10 @@ pub struct RotationStatus {
     pub due_at: Option<Timestamp>,
     /// Why a rotation that is wanted does not go on, in words; null: it does, or none is wanted.
     pub waiting: Option<String>,
+    /// When it goes on by itself, because a time is over that it waits for; now, where something of it is under way; null:
+    /// nobody knows.
+    #[serde(default)]
+    pub goes_on_at: Option<Timestamp>,
     /// Whether it stands still because the user said so.
     pub paused: Option<Pause>,
     /// Whether the key is being taken off its hosts for good.

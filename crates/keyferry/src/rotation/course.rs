@@ -17,8 +17,9 @@ pub(crate) enum Course {
     Stuck,
 }
 
-/// How a rotation fares that was asked for. `snapshot` has all keys, or at least this one.
-pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime) -> Course {
+/// How a rotation fares that was asked for. `snapshot` has all keys, or at least this one. What goes on by itself until
+/// `until` is waited for.
+pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime, until: SystemTime) -> Course {
     let Some(key) = snapshot.keys.iter().find(|key| key.name == asked.key) else {
         return Course::Stuck;
     };
@@ -35,7 +36,10 @@ pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime) ->
         let is_near = key.error.as_ref().is_some_and(|error| !is_far(Some(error), now));
         let is_at_work =
             |host: &HostStatus| host.state == HostCondition::Pending || moves(host, snapshot, now);
-        let goes_on = rotation.waiting.is_none() || is_near || key.hosts.iter().any(is_at_work);
+        let goes_on = rotation.waiting.is_none()
+            || is_near
+            || rotation.goes_on_at.is_some_and(|at| at.0 <= until)
+            || key.hosts.iter().any(is_at_work);
         return match goes_on {
             true => Course::UnderWay,
             false => Course::Stuck,

@@ -123,7 +123,7 @@ fn one_result(
         return text;
     };
     let verified = verified(key, target).count();
-    let is_done = course::of(asked, snapshot, now) == Course::Done;
+    let is_done = course::of(asked, snapshot, now, now) == Course::Done;
     let subject = format!("key {}", key.name);
     let subject = if is_done { subject } else { style.bad(&subject) };
     let offered = if rotation.staged.is_none() {

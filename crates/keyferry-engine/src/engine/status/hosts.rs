@@ -60,10 +60,24 @@ impl Engine {
             earlier: earlier.into_iter().collect(),
             due_at: due.map(Timestamp::from_ms),
             waiting: waiting.or_else(|| self.waits_for_network(name, active, &statuses)),
+            goes_on_at: self.goes_on_at(name),
             paused,
             retiring: row.retire_asked_at.is_some(),
         };
         (Some(rotation), statuses)
+    }
+
+    /// When a key's rotation goes on by itself: now, where something is under way.
+    fn goes_on_at(&self, name: &str) -> Option<Timestamp> {
+        let observed = &self.observed;
+        let is_under_way = observed.host_tasks.values().any(|key| key == name)
+            || observed.jobs.keys().any(|(key, _)| key == name);
+        let now = self.clock.now();
+        let at = match is_under_way {
+            true => now.uptime,
+            false => *self.goes_on_at.get(name)?,
+        };
+        Some(Timestamp(now.wall_at(at)))
     }
 
     /// Why a rotation stands still that nothing but the network or the provider keeps.

@@ -234,7 +234,7 @@ impl<'a> Planner<'a> {
             if is_over || is_lost {
                 lines.push(id);
             } else {
-                self.wake_at_wall(over);
+                self.goes_on_at(rotation, over);
             }
         }
         lines

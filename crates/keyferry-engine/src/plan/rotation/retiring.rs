@@ -31,8 +31,8 @@ impl<'a> Planner<'a> {
         let row = self.ledger.generations.get(&(rotation.key.to_owned(), n));
         if let Some(superseded) = row.and_then(|row| row.superseded_at) {
             let over = superseded.saturating_add(grace(rotation));
-            if over > self.now.wall_ms() {
-                self.wake_at_wall(over);
+            if !self.is_over(superseded, over) {
+                self.goes_on_at(rotation, over);
                 return true;
             }
         }

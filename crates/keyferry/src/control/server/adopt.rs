@@ -117,7 +117,7 @@ fn is_over(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime) -> bool 
     let key = snapshot.keys.iter().find(|key| key.name == asked.key);
     match key.map(|key| key.state) {
         Some(KeyState::Creating | KeyState::Pending) => false,
-        Some(KeyState::Loaded) => course::of(asked, snapshot, now) != Course::UnderWay,
+        Some(KeyState::Loaded) => course::of(asked, snapshot, now, now) != Course::UnderWay,
         Some(KeyState::Failed) => key
             .and_then(|key| key.error.as_ref()?.retry_at)
             .is_none_or(|at| at.0 > now + SOON),

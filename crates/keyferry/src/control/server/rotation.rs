@@ -91,9 +91,10 @@ impl Control {
         };
         write(writing, &answer).await?;
         let Some(time) = time else { return Ok(()) };
+        let until = SystemTime::now() + time.min(MAX_WAIT);
         let is_over = |current: &Snapshot| {
             let now = SystemTime::now();
-            let mut courses = asked.iter().map(|asked| course::of(asked, current, now));
+            let mut courses = asked.iter().map(|asked| course::of(asked, current, now, until));
             courses.all(|course| course != Course::UnderWay)
         };
         self.follow(&asked, time, is_over, writing).await

@@ -65,7 +65,7 @@ pub(in crate::rotation) fn asked() -> RotationAsked {
 
 #[track_caller]
 fn check(snapshot: &Snapshot, expected: Course) {
-    assert_eq!(of(&asked(), snapshot, now()), expected);
+    assert_eq!(of(&asked(), snapshot, now(), now()), expected);
 }
 
 use HostCondition::{Blocked, Failed, Forgotten, Lost, Parked, Pending, Placing, Verified};
@@ -155,4 +155,26 @@ fn what_keeps_the_next_generation_from_being_made_ends_the_wait() {
     let mut retiring = snapshot(3, Some(4), Vec::new());
     retiring.keys[0].rotation.as_mut().unwrap().retiring = true;
     check(&retiring, Course::Stuck);
+}
+
+#[test]
+fn what_goes_on_by_itself_within_the_wait_is_waited_for() {
+    let mut snapshot = snapshot(3, None, vec![host("a", Verified, Some(3), None)]);
+    let after = |seconds: u64| now() + Duration::from_secs(seconds);
+    let rotation = snapshot.keys[0].rotation.as_mut().unwrap();
+    rotation.waiting = Some("three generations are in use".to_owned());
+    assert_eq!(of(&asked(), &snapshot, now(), after(600)), Course::Stuck);
+    for (goes_on_in, wait, expected) in [
+        (0, 0, Course::UnderWay),
+        (600, 600, Course::UnderWay),
+        (601, 600, Course::Stuck),
+    ] {
+        let rotation = snapshot.keys[0].rotation.as_mut().unwrap();
+        rotation.goes_on_at = Some(Timestamp(after(goes_on_in)));
+        assert_eq!(
+            of(&asked(), &snapshot, now(), after(wait)),
+            expected,
+            "{goes_on_in} of {wait}"
+        );
+    }
 }
