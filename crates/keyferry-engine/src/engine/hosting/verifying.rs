@@ -75,10 +75,19 @@ impl Engine {
             }
             Err(mut error) => {
                 let is_refusal = matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused);
-                let is_placed = before.is_some_and(|before| before.state == PlacementState::Placed);
+                let state = before.as_ref().map(|before| before.state);
+                let is_placed = state == Some(PlacementState::Placed);
                 if is_refusal {
                     self.observed.refused_logins.insert(login);
                 }
+                // Somebody took its line away: it is put there again.
+                let taken = before.filter(|_| is_refusal && state == Some(PlacementState::Verified));
+                let taken = taken.map(|before| Placement {
+                    state: PlacementState::Placing,
+                    verified_at: None,
+                    changed_at: now,
+                    ..before
+                });
                 // What a program of the user's did is not known so well.
                 if is_refusal && is_placed && self.deploy(&id.0).command.is_empty() {
                     error = self.not_taken(&id, &host, error);
@@ -92,6 +101,7 @@ impl Engine {
                 }
                 let write = Write {
                     hosts: vec![row],
+                    placements: taken.into_iter().collect(),
                     ..Write::default()
                 };
                 self.settle_on_host(&id.0, &host, write).await?;

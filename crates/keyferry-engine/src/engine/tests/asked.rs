@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+mod aftermath;
+
 use super::*;
 use crate::desired::{HostList, Rotate};
 use crate::engine::commands::Command;

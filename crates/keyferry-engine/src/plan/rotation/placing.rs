@@ -155,7 +155,8 @@ impl<'a> Planner<'a> {
         let placement = rotation.placement(host, target);
         let state = placement.map(|placement| placement.state);
         let (action, order) = if state == Some(PlacementState::Verified) {
-            (self.on_a_verified_host(rotation, host)?, BEGUN)
+            let next = self.on_a_verified_host(rotation, host);
+            (next.or_else(|| self.look_again(rotation, host, target))?, BEGUN)
         } else {
             if self.is_busy(&host.address) || !self.is_host_open(rotation, &host.address) {
                 return None;
@@ -190,7 +191,20 @@ impl<'a> Planner<'a> {
         !refused.is_empty() && refused.contains(&(key.to_owned(), n, address.to_owned()))
     }
 
-    /// Where the target logs in: its line is renewed in time, and those that it supersedes are taken off.
+    /// One that could not be reached is tried again, also where nothing is left to do: that it is back is worth knowing.
+    fn look_again(&mut self, rotation: &Rotation<'a>, host: &HostFacts<'a>, target: u64) -> Option<Action> {
+        if !host.is(HostState::Parked)
+            || self.is_busy(&host.address)
+            || !self.is_host_open(rotation, &host.address)
+        {
+            return None;
+        }
+        let id = (rotation.key.to_owned(), target);
+        let host = host.address.to_string();
+        Some(Action::Verify { id, host })
+    }
+
+    /// Where the target logs in, the lines that it supersedes are taken off.
     fn on_a_verified_host(&mut self, rotation: &Rotation<'a>, host: &HostFacts<'a>) -> Option<Action> {
         let active = rotation.active?;
         let placement = rotation.placement(host, active)?;

@@ -10,6 +10,7 @@ use crate::ledger::{HostRow, HostState, Placement, PlacementState, Stage};
 mod instances;
 mod renewing;
 mod standing_still;
+mod trying_again;
 
 /// A key, `web`, whose generations fare as each case says.
 pub(super) struct Fleet {

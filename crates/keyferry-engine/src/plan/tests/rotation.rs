@@ -459,8 +459,10 @@ proptest! {
                 row.n == target && row.state == PlacementState::Verified && ledger.hosts[&row.host].state != HostState::Forgotten
             });
             let verified = of_key.count();
-            let begun = plan.actions.iter().filter(|action| {
-                action.key() == key && matches!(action, Action::Verify { .. } | Action::Put { .. })
+            let begun = plan.actions.iter().filter(|action| match action {
+                // One that was seen there is only looked at again.
+                Action::Verify { id, host } | Action::Put { id, host } => id.0 == key && !logs_in(&world, id, host),
+                _ => false,
             });
             let is_promoted = plan.actions.iter().any(|action| matches!(action, Action::Promote { id } if id.0 == key));
             let ready = crate::plan::hosts_of(desired, ledger, observed, key);
