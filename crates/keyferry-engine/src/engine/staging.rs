@@ -32,8 +32,8 @@ impl Engine {
             self.drop_half(&id);
             return Ok(());
         };
-        // Whatever it was made for: where nothing is offered, it is.
-        let is_staged = generation.stage == Stage::Staged && self.observed.loaded.contains_key(&id.0);
+        // Whatever it was made for: where nothing is offered, it is. And one that was given up while it was made is not.
+        let is_staged = generation.stage != Stage::Active && self.observed.loaded.contains_key(&id.0);
         let offer = match is_staged {
             true => Offer::Nowhere,
             false => Offer::Everywhere,

@@ -5,6 +5,32 @@ use keyferry_hosts::{HostError, HostErrorKind, Outcome};
 use super::*;
 
 #[test]
+fn a_generation_that_was_given_up_while_its_half_was_in_hand_is_offered_to_nobody() {
+    run(async {
+        let mut asked = Asked::new().await;
+        let given_up = Generation {
+            superseded_at: Some(1),
+            ..generation("web", 3, Stage::Earlier)
+        };
+        let id = given_up.id();
+        let write = Write {
+            generations: vec![given_up],
+            ..Write::default()
+        };
+        asked.engine.record(write).await.unwrap().unwrap();
+        let half = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        asked.engine.hold_half(id.clone(), half);
+        asked.engine.load(id.clone()).await.unwrap();
+        assert_eq!(asked.engine.observed.loaded["web"], 2);
+        assert_eq!(asked.engine.offered[&id], Offer::Nowhere);
+        assert_eq!(
+            asked.stages(),
+            [(1, Stage::Earlier), (2, Stage::Active), (3, Stage::Earlier)]
+        );
+    });
+}
+
+#[test]
 fn a_generation_that_is_refused_where_it_was_seen_counts_as_seen_no_more() {
     run(async {
         for (kind, expected) in [
