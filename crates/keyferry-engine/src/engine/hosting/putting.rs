@@ -32,6 +32,10 @@ impl Engine {
                 id.0
             );
             let failure = Failure::local("no_login", message, &remedy, Pace::Host);
+            // Next time it is seen first whether somebody put it there.
+            self.observed
+                .refused_logins
+                .remove(&(id.0.clone(), id.1, host.clone()));
             self.fail(Subject::Host(id.0, host), &failure);
             return Ok(());
         }

@@ -96,6 +96,29 @@ fn a_pair_whose_deletion_was_sent_is_looked_at_and_registered_again() {
 }
 
 #[test]
+fn a_key_that_a_person_put_there_is_seen() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| {
+            spec.deploy.login_with = vec![LoginWith::Current]
+        });
+        world.hosts.let_ssh_config_in("web-1", false);
+        let daemon = world.start();
+        daemon
+            .until("nothing logs in", |key| {
+                let error = key.hosts.first().and_then(|host| host.error.as_ref());
+                error.is_some_and(|error| error.kind == "no_login")
+            })
+            .await;
+        let public_key = daemon.status("web").public_key.unwrap();
+        world.hosts.write("web-1", |lines| lines.push(public_key));
+        daemon
+            .until("it logs in", |key| key.hosts[0].state == HostCondition::Verified)
+            .await;
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn hosts_that_refuse_are_tried_again_after_minutes_and_at_once_when_asked() {
     run(async {
         let world = world_with(&["web-1"], |_| {});
