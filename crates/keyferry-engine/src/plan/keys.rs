@@ -21,8 +21,7 @@ impl<'a> Planner<'a> {
             is_full.is_some_and(|retry| retry.needs_room) && !held && loaded.is_none() && !rotation.retiring;
 
         let present = spec.filter(|spec| spec.present);
-        let could_make =
-            present.is_some() && account.is_some() && !held && loaded.is_none() && !rotation.retiring;
+        let could_make = present.is_some() && account.is_some() && !held && !rotation.retiring;
         // Of a key that ends nothing serves any more, once it is off its hosts.
         let serving = match rotation.retiring {
             true => Some(0),

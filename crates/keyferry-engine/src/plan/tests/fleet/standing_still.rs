@@ -49,3 +49,19 @@ fn a_lost_generation_makes_room_although_its_line_stands() {
     fleet.fails(making, "unavailable", Some(50));
     assert!(!fleet.plan().actions.contains(&delete), "there is room");
 }
+
+#[test]
+fn a_next_generation_at_an_account_that_is_gone_is_not_waited_for() {
+    let mut fleet = Fleet::verified(&["h0"]);
+    let next = fleet.generation(2, Stage::Staged);
+    next.state = GenerationState::Requested;
+    next.account = "gone".to_owned();
+    fleet.observed.in_agent.remove(&id(2));
+    assert_eq!(
+        fleet.plan().actions,
+        [Action::Publish { id: id(1) }, Action::Doubt { id: id(2) }]
+    );
+    // Without a file nobody needs the next one, and its account may come back.
+    fleet.file(|spec| spec.present = false);
+    assert_eq!(fleet.plan().actions, [Action::Publish { id: id(1) }]);
+}
