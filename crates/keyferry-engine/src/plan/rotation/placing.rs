@@ -32,6 +32,16 @@ impl<'a> Planner<'a> {
             return;
         };
         if rotation.hosts.is_empty() {
+            if rotation.staged == Some(target) {
+                let key = rotation.key;
+                self.rotation_waits(
+                    rotation,
+                    &format!(
+                        "nobody can see generation {target} log in, for all of its hosts were given up: keyferry host retry \
+                         HOST takes one back, and keyferry rollback {key} gives the generation up"
+                    ),
+                );
+            }
             return;
         }
         let tally = self.tally(rotation, target);

@@ -65,3 +65,15 @@ fn a_next_generation_at_an_account_that_is_gone_is_not_waited_for() {
     fleet.file(|spec| spec.present = false);
     assert_eq!(fleet.plan().actions, [Action::Publish { id: id(1) }]);
 }
+
+#[test]
+fn a_rotation_whose_hosts_were_all_given_up_says_so() {
+    let mut fleet = Fleet::verified(&["h0"]);
+    fleet.generation(2, Stage::Staged);
+    fleet.host("h0", HostState::Forgotten);
+    let waits = fleet.waits();
+    assert!(
+        waits.contains("given up") && waits.contains("keyferry rollback web"),
+        "{waits}"
+    );
+}
