@@ -44,10 +44,11 @@ impl<'a> Planner<'a> {
             return false;
         }
         let row = self.ledger.generations.get(&(rotation.key.to_owned(), active));
-        let Some(due) = row.and_then(|row| due_at(spec, row, self.ledger)) else {
+        let Some((row, due)) = row.and_then(|row| Some((row, due_at(spec, row, self.ledger)?))) else {
             return false;
         };
-        if due > self.now.wall_ms() {
+        let since = row.promoted_at.or(row.loaded_at).unwrap_or(due);
+        if !self.is_over(since, due) {
             self.wake_at_wall(due);
             return false;
         }

@@ -249,7 +249,7 @@ impl<'a> Planner<'a> {
         let promoted = row.and_then(|row| row.promoted_at.or(row.loaded_at));
         let since = promoted.max(active.verified_at).unwrap_or(active.changed_at);
         let over = since.saturating_add(grace(rotation));
-        let is_over = over <= self.now.wall_ms();
+        let is_over = self.is_over(since, over);
         let mut lines = Vec::new();
         for placement in others.iter().filter(|placement| is_other(placement.n)) {
             // One whose half is in hand is about to be loaded.

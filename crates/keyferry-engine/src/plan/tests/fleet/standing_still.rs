@@ -77,3 +77,49 @@ fn a_rotation_whose_hosts_were_all_given_up_says_so() {
         "{waits}"
     );
 }
+
+#[test]
+fn a_clock_that_was_ahead_keeps_nothing_for_ever() {
+    let now = later().wall_ms();
+    let rotates = |fleet: &mut Fleet| {
+        fleet.file(|spec| {
+            spec.rotate = Some(crate::desired::Rotate {
+                every: Duration::from_secs(30 * 86_400),
+                grace: Duration::from_secs(86_400),
+                between: None,
+            });
+        });
+    };
+    let generate = Action::Generate {
+        key: "web".to_owned(),
+    };
+    for (ahead, expected) in [(400 * DAY, true), (60_000, false)] {
+        let mut fleet = Fleet::verified(&["h0"]);
+        rotates(&mut fleet);
+        fleet.generation(1, Stage::Active).promoted_at = Some(now + ahead);
+        assert_eq!(
+            fleet.plan().actions.contains(&generate),
+            expected,
+            "{ahead} ms ahead"
+        );
+    }
+    for (ahead, expected) in [(400 * DAY, true), (60_000, false)] {
+        let mut fleet = Fleet::new(&["h0"]);
+        rotates(&mut fleet);
+        fleet.generation(1, Stage::Earlier).superseded_at = Some(now + ahead);
+        fleet.generation(2, Stage::Active).promoted_at = Some(now + ahead);
+        fleet.place(1, "h0", PlacementState::Verified, 9);
+        fleet.place(2, "h0", PlacementState::Verified, 0).verified_at = Some(now + ahead);
+        let goes = fleet
+            .on_hosts()
+            .iter()
+            .any(|action| matches!(action, Action::TakeOff { .. }));
+        assert_eq!(goes, expected, "{ahead} ms ahead");
+        fleet
+            .ledger
+            .placements
+            .remove(&("web".to_owned(), 1, "h0".to_owned()));
+        let is_deleted = fleet.plan().actions.contains(&Action::Delete { id: id(1) });
+        assert_eq!(is_deleted, expected, "{ahead} ms ahead");
+    }
+}
