@@ -106,7 +106,7 @@ impl Engine {
         }
     }
 
-    /// What the user asked for at once is over for keys of which nothing is under way and nothing waits.
+    /// What the user asked for at once is over for keys of which nothing is under way and no rotation is still to begin.
     pub(super) fn calm_down(&mut self) {
         let observed = &self.observed;
         let is_busy = |key: &String| {
@@ -114,9 +114,12 @@ impl Engine {
                 || observed.listing_hosts.contains(key)
                 || observed.generating.contains(key)
                 || observed.jobs.keys().any(|(busy, _)| busy == key)
-                || self.rotations_wait.contains_key(key)
         };
-        let urged = observed.urged.iter().filter(|key| is_busy(key));
+        let is_asked = |key: &String| {
+            let row = self.view.keys.get(key);
+            row.is_some_and(|row| row.rotate_asked_at.is_some())
+        };
+        let urged = observed.urged.iter().filter(|key| is_busy(key) || is_asked(key));
         self.observed.urged = urged.cloned().collect();
     }
 

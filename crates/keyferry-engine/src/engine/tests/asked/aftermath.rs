@@ -31,6 +31,27 @@ fn a_generation_that_was_given_up_while_its_half_was_in_hand_is_offered_to_nobod
 }
 
 #[test]
+fn what_was_asked_at_once_is_over_when_nothing_is_under_way() {
+    run(async {
+        let mut asked = Asked::new().await;
+        let waits = |asked: &mut Asked| {
+            asked.engine.observed.urged.insert("web".to_owned());
+            let why = "generation 1 is kept for i-7".to_owned();
+            asked.engine.rotations_wait.insert("web".to_owned(), why);
+            asked.engine.calm_down();
+            asked.engine.observed.urged.contains("web")
+        };
+        assert!(!waits(&mut asked), "it may wait for ever");
+        asked.change_key(|row| row.rotate_asked_at = Some(1)).await;
+        assert!(waits(&mut asked), "the rotation has not begun yet");
+        asked.change_key(|row| row.rotate_asked_at = None).await;
+        let host = "deploy@web-1".to_owned();
+        asked.engine.observed.host_tasks.insert(host, "web".to_owned());
+        assert!(waits(&mut asked));
+    });
+}
+
+#[test]
 fn a_generation_that_is_refused_where_it_was_seen_counts_as_seen_no_more() {
     run(async {
         for (kind, expected) in [
