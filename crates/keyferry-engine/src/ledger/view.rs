@@ -116,6 +116,16 @@ impl LedgerView {
             .take_while(move |row| row.key == key)
     }
 
+    /// Other people's lines that may stand on one host of a key.
+    pub fn trusted_at<'a>(&'a self, key: &str, host: &str) -> impl Iterator<Item = &'a Trusted> + use<'a> {
+        let first = (key.to_owned(), host.to_owned(), String::new());
+        let (key, host) = (key.to_owned(), host.to_owned());
+        self.trusted
+            .range(first..)
+            .map(|(_, row)| row)
+            .take_while(move |row| row.key == key && row.host == host)
+    }
+
     /// When the recovery identity was last seen to log in at a host, over a line that still stands there.
     pub fn recovery_verified(&self, host: &str, public_key: &str) -> Option<i64> {
         let rows = self.trusted.values().filter(|row| {

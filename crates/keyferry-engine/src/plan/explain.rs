@@ -15,16 +15,26 @@ mod warnings;
 pub use warnings::after_reboot;
 
 /// What would happen to each key from now to the end of its next rotation, by name. Hosts that are parked or blocked are
-/// taken to stay so.
-pub fn explain(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Moment) -> Vec<KeyPlan> {
+/// taken to stay so. `names`: of these keys; none: of all.
+pub fn explain(
+    desired: &Desired,
+    ledger: &LedgerView,
+    observed: &Observed,
+    now: Moment,
+    names: &[String],
+) -> Vec<KeyPlan> {
     let plan = super::plan(desired, ledger, observed, now);
+    let ways_in = warnings::ways_in(ledger, observed);
     let keys = super::keys(desired, ledger, observed);
-    let keys = keys.into_iter().filter(|key| *key != ORPHANS);
+    let keys = keys.into_iter().filter(|key| {
+        let is_meant = names.is_empty() || names.iter().any(|name| name == key);
+        is_meant && *key != ORPHANS
+    });
     keys.map(|key| KeyPlan {
         key: key.to_owned(),
         steps: steps(Simulation::of(desired, ledger, observed, now, key), key),
         waiting: plan.rotations_wait.get(key).cloned(),
-        warnings: warnings::warnings(desired, ledger, observed, key),
+        warnings: warnings::warnings(desired, ledger, observed, &ways_in, key),
     })
     .collect()
 }

@@ -4,7 +4,7 @@
 //! identity, which is the way back in when private halves are gone, goes only when another recovery identity was seen to
 //! log in there, or when the user said that it may go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -77,11 +77,7 @@ impl Planner<'_> {
             .recovery
             .as_ref()
             .map(|recovery| recovery.public_key.as_str());
-        let rows: Vec<&Trusted> = self
-            .ledger
-            .trusted_of(key)
-            .filter(|row| row.host == host)
-            .collect();
+        let rows: Vec<&Trusted> = self.ledger.trusted_at(key, host).collect();
         let mut wanted = Wanted::new();
         let now = self.now.wall_ms();
         for row in rows
@@ -299,17 +295,17 @@ impl Planner<'_> {
         let Some(recovery) = &self.desired.daemon.recovery else {
             return;
         };
+        let ways_in = self.ledger.placements.values().filter(|placement| {
+            placement.state == PlacementState::Verified && self.is_in_agent(&placement.key, placement.n)
+        });
+        let ways_in: BTreeSet<(&str, &str)> = ways_in
+            .map(|placement| (placement.key.as_str(), placement.host.as_str()))
+            .collect();
         for row in self.ledger.trusted.values() {
             if row.public_key != recovery.public_key || row.state == PlacementState::Removing {
                 continue;
             }
-            let mut placements = self
-                .ledger
-                .placements_of(&row.key)
-                .filter(|placement| placement.host == row.host);
-            let has_way_in = placements.any(|placement| {
-                placement.state == PlacementState::Verified && self.is_in_agent(&placement.key, placement.n)
-            });
+            let has_way_in = ways_in.contains(&(row.key.as_str(), row.host.as_str()));
             let host = self
                 .ledger
                 .hosts

@@ -373,9 +373,8 @@ impl Engine {
         for key in keys {
             self.known_key(key)?;
         }
-        let mut plans = explain(&self.desired, &self.view, &self.observed, self.clock.now());
-        plans.retain(|plan| keys.is_empty() || keys.contains(&plan.key));
-        Ok(plans)
+        let now = self.clock.now();
+        Ok(explain(&self.desired, &self.view, &self.observed, now, keys))
     }
 
     pub(super) fn known_key(&self, name: &str) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 //! How a key fares on its hosts, and how far its rotation is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::remark;
 use crate::desired::{KeySpec, LoginWith};
@@ -31,9 +31,13 @@ impl Engine {
         earlier.retain(|n| Some(*n) != active && Some(*n) != staged);
 
         let target = staged.or(active);
+        let mut here: HashMap<&str, Vec<&Placement>> = HashMap::with_capacity(hosts.len());
+        for placement in self.view.placements_of(name) {
+            here.entry(&placement.host).or_default().push(placement);
+        }
         let statuses: Vec<HostStatus> = hosts
             .iter()
-            .map(|host| self.host_status(name, spec, host, target))
+            .map(|host| self.host_status(name, spec, host, &here, target))
             .collect();
         let row = self.view.key(name);
         let has_hosts = !statuses.is_empty() || spec.is_some_and(|spec| spec.hosts.is_some());
@@ -106,14 +110,11 @@ impl Engine {
         name: &str,
         spec: Option<&KeySpec>,
         host: &KeyHost<'_>,
+        here: &HashMap<&str, Vec<&Placement>>,
         target: Option<u64>,
     ) -> HostStatus {
         let address = host.address.as_ref();
-        let here: Vec<&Placement> = self
-            .view
-            .placements_of(name)
-            .filter(|placement| placement.host == address)
-            .collect();
+        let here = here.get(address).map(Vec::as_slice).unwrap_or_default();
         let seen = here.iter().filter(|placement| placement.verified_at.is_some());
         let last = seen.max_by_key(|placement| (placement.verified_at, placement.n));
         let row = self.view.hosts.get(address);
@@ -143,7 +144,7 @@ impl Engine {
             HostState::Blocked => HostCondition::Blocked,
             HostState::Parked => HostCondition::Parked,
             _ if is_verified => HostCondition::Verified,
-            _ if self.is_lost(&here, error.as_ref()) => HostCondition::Lost,
+            _ if self.is_lost(here, error.as_ref()) => HostCondition::Lost,
             _ if is_busy => HostCondition::Placing,
             _ if error.is_some() => HostCondition::Failed,
             _ => HostCondition::Pending,
@@ -178,10 +179,9 @@ impl Engine {
     /// What logs in to a host when all private halves are gone.
     fn after_reboot(&self, name: &str, spec: Option<&KeySpec>, address: &str) -> AfterReboot {
         if let Some(recovery) = &self.desired.daemon.recovery {
-            let mut lines = self.view.trusted_of(name);
+            let mut lines = self.view.trusted_at(name, address);
             let is_tested = lines.any(|row| {
-                row.host == address
-                    && row.purpose == Purpose::Recovery
+                row.purpose == Purpose::Recovery
                     && row.public_key == recovery.public_key
                     && row.verified_at.is_some()
             });

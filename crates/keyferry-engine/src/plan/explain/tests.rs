@@ -74,7 +74,7 @@ fn a_whole_life_is_told_in_order_and_ends() {
         between: None,
     };
     let desired = desired(&["web-1", "web-2"], Some(rotate));
-    let plans = explain(&desired, &LedgerView::default(), &Observed::default(), NOW);
+    let plans = explain(&desired, &LedgerView::default(), &Observed::default(), NOW, &[]);
     let [plan] = &plans[..] else { panic!("{plans:?}") };
     assert_eq!(
         in_words(plan),
@@ -140,7 +140,7 @@ fn parked_hosts_and_the_only_way_in_are_named() {
         }
     }
     let (ledger, observed) = simulation.parts();
-    let plan = explain(&desired, ledger, observed, NOW).remove(0);
+    let plan = explain(&desired, ledger, observed, NOW, &[]).remove(0);
     assert!(plan.steps.is_empty(), "{:?}", plan.steps);
     assert!(
         plan.warnings.iter().any(|warning| {
@@ -208,7 +208,7 @@ fn a_host_that_stays_away_does_not_make_the_story_endless() {
             note: Some("no answer".to_owned()),
         },
     );
-    let plan = explain(&desired, &ledger, observed, NOW).remove(0);
+    let plan = explain(&desired, &ledger, observed, NOW, &[]).remove(0);
     assert_eq!(
         in_words(&plan),
         [
@@ -239,7 +239,7 @@ fn an_end_is_told_with_what_it_would_lose() {
         ..ledger.key("web")
     };
     ledger.keys.insert("web".to_owned(), row.clone());
-    let plan = explain(&desired, &ledger, observed, NOW).remove(0);
+    let plan = explain(&desired, &ledger, observed, NOW, &[]).remove(0);
     assert!(plan.steps.is_empty(), "{:?}", plan.steps);
     assert!(plan.waiting.is_some_and(|waiting| waiting.contains("web-1")));
 
@@ -249,6 +249,6 @@ fn an_end_is_told_with_what_it_would_lose() {
     };
     ledger.keys.insert("web".to_owned(), accepted);
     desired.keys.clear();
-    let plan = explain(&desired, &ledger, observed, NOW).remove(0);
+    let plan = explain(&desired, &ledger, observed, NOW, &[]).remove(0);
     assert_eq!(in_words(&plan), ["take_off 1 web-1", "delete 1", "unload 1"]);
 }

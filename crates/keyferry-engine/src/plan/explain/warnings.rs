@@ -1,8 +1,10 @@
 //! What a person should know before it is too late.
 
+use std::collections::HashMap;
+
 use super::hosts_of;
 use crate::desired::{Desired, LoginWith};
-use crate::ledger::{HostRow, HostState, LedgerView, PlacementState};
+use crate::ledger::{HostRow, HostState, LedgerView, Placement, PlacementState};
 use crate::plan::Observed;
 use crate::snapshot::{AfterReboot, Timestamp};
 
@@ -38,6 +40,7 @@ pub(super) fn warnings(
     desired: &Desired,
     ledger: &LedgerView,
     observed: &Observed,
+    ways_in: &WaysIn<'_>,
     key: &str,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -59,12 +62,7 @@ pub(super) fn warnings(
         if after_reboot(desired, ledger, observed, key, address) != AfterReboot::LockedOut {
             continue;
         }
-        let mut ways_in = ledger.placements.values().filter(|placement| {
-            placement.host == address
-                && placement.state == PlacementState::Verified
-                && observed.in_agent.contains(&(placement.key.clone(), placement.n))
-        });
-        if let (Some(only), None) = (ways_in.next(), ways_in.next()) {
+        if let Some([only]) = ways_in.get(address).map(Vec::as_slice) {
             warnings.push(format!(
                 "{address}: generation {} of {} is the only way in that keyferry knows of, and a restart of this machine \
                  loses it: name a `[recovery] identity` in keyferry.toml",
@@ -86,6 +84,20 @@ pub(super) fn warnings(
         }
     }
     warnings
+}
+
+/// The generations that log in at each host.
+pub(super) type WaysIn<'a> = HashMap<&'a str, Vec<&'a Placement>>;
+
+pub(super) fn ways_in<'a>(ledger: &'a LedgerView, observed: &Observed) -> WaysIn<'a> {
+    let mut ways_in = WaysIn::new();
+    for placement in ledger.placements.values() {
+        let id = (placement.key.clone(), placement.n);
+        if placement.state == PlacementState::Verified && observed.in_agent.contains(&id) {
+            ways_in.entry(&placement.host).or_default().push(placement);
+        }
+    }
+    ways_in
 }
 
 fn condition(row: &HostRow) -> Option<String> {

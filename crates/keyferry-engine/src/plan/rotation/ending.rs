@@ -1,15 +1,18 @@
 //! A key that ends: its lines are taken off each host over another login that was seen to work there.
 
+use std::collections::HashMap;
+
 use super::beginning::named;
 use super::{HostFacts, Rotation};
 use crate::ledger::PlacementState;
 use crate::plan::places::Planner;
-use crate::plan::{Action, Over};
+use crate::plan::{Action, GenerationId, Over};
 
 impl<'a> Planner<'a> {
     pub(super) fn take_off_for_good(&mut self, rotation: &Rotation<'a>) {
         let mut free = self.free_hosts(rotation);
         let mut left: Vec<&str> = Vec::new();
+        let others = self.ways_in_of_others(rotation);
         for host in &rotation.hosts {
             let lines = rotation.on(host).iter();
             let lines: Vec<_> = lines
@@ -18,7 +21,7 @@ impl<'a> Planner<'a> {
             if lines.is_empty() {
                 continue;
             }
-            let Some(over) = self.other_way_in(rotation, host) else {
+            let Some(over) = self.other_way_in(rotation, host, &others) else {
                 left.push(&host.address);
                 // It stays for now, and so do its lines.
                 if free > 0
@@ -51,26 +54,38 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Generations of other keys that log in, by host: rather one of a key that stays than one of a key that ends too.
+    fn ways_in_of_others(&self, rotation: &Rotation<'a>) -> HashMap<&'a str, (bool, GenerationId)> {
+        let mut ways_in: HashMap<&str, (bool, GenerationId)> = HashMap::new();
+        for placement in self.ledger.placements.values() {
+            let key = &placement.key;
+            if key == rotation.key
+                || placement.state != PlacementState::Verified
+                || !self.is_in_agent(key, placement.n)
+                || self.ledger.is_held(key)
+            {
+                continue;
+            }
+            let row = self.ledger.keys.get(key);
+            let ends = row.is_some_and(|row| row.retire_asked_at.is_some());
+            let known = ways_in.get(placement.host.as_str());
+            if known.is_none_or(|(known_ends, _)| *known_ends && !ends) {
+                ways_in.insert(&placement.host, (ends, (key.clone(), placement.n)));
+            }
+        }
+        ways_in
+    }
+
     /// A login at a host that stays when the key is gone; where the user accepted that there is none, the key's own.
-    fn other_way_in(&self, rotation: &Rotation<'a>, host: &HostFacts<'a>) -> Option<Over> {
+    fn other_way_in(
+        &self,
+        rotation: &Rotation<'a>,
+        host: &HostFacts<'a>,
+        others: &HashMap<&'a str, (bool, GenerationId)>,
+    ) -> Option<Over> {
         let address = host.address.as_ref();
-        let others = self.ledger.placements.values().filter(|placement| {
-            placement.host == address
-                && placement.key != rotation.key
-                && placement.state == PlacementState::Verified
-                && self.is_in_agent(&placement.key, placement.n)
-                && !self.ledger.is_held(&placement.key)
-        });
-        // Rather one of a key that stays than one of a key that ends too.
-        let ends = |key: &str| {
-            self.ledger
-                .keys
-                .get(key)
-                .is_some_and(|row| row.retire_asked_at.is_some())
-        };
-        let other = others.min_by_key(|placement| ends(&placement.key));
-        if let Some(other) = other {
-            return Some(Over::Generation((other.key.clone(), other.n)));
+        if let Some((_, other)) = others.get(address) {
+            return Some(Over::Generation(other.clone()));
         }
         if self.desired.daemon.recovery.is_some() && self.observed.recovery_verified.contains_key(address) {
             return Some(Over::Recovery);

@@ -54,9 +54,8 @@ impl Engine {
     pub(super) fn explained_end(&self, key: &str, accepted_loss: &[String]) -> Result<Vec<KeyPlan>, Refusal> {
         let mut view = self.view.clone();
         view.apply(keys(vec![self.retiring(key, accepted_loss)?]));
-        let mut plans = explain(&self.desired, &view, &self.observed, self.clock.now());
-        plans.retain(|plan| plan.key == key);
-        Ok(plans)
+        let (now, names) = (self.clock.now(), [key.to_owned()]);
+        Ok(explain(&self.desired, &view, &self.observed, now, &names))
     }
 }
 
