@@ -270,6 +270,7 @@ pub fn plan(desired: &Desired, ledger: &LedgerView, observed: &Observed, now: Mo
     // The wall clock may be set meanwhile, and the hours of the day may be moved.
     let latest = now.uptime.saturating_add(LONGEST_WAIT);
     plan.wake_at = plan.wake_at.map(|at| at.min(latest));
+    plan.survey_at = plan.survey_at.map(|at| at.min(latest));
     plan
 }
 
@@ -288,7 +289,7 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
     }
     planner.revocations();
     planner.lends();
-    planner.ends_of_grants();
+    planner.ends_of_grants(None);
     planner.surveys();
     planner.choose()
 }

@@ -54,7 +54,8 @@ fn steps(mut simulation: Simulation, key: &str) -> Vec<PlanStep> {
             if rotations > 0 && simulation.is_through(key) {
                 break;
             }
-            let Some(wake_at) = plan.wake_at.filter(|at| *at < simulation::NEVER) else {
+            let wake_at = plan.wake_at.into_iter().chain(plan.survey_at).min();
+            let Some(wake_at) = wake_at.filter(|at| *at < simulation::NEVER) else {
                 break;
             };
             simulation.pass_until(wake_at);

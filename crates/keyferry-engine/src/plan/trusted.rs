@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::places::Planner;
-use super::{Action, GenerationId, LONGEST_WAIT, Over, Subject, expiry};
+use super::{Action, GenerationId, Over, Subject, expiry};
 use crate::desired::KeySpec;
 use crate::ledger::{HostRow, HostState, PlacementState, Purpose, RevocationState, Trusted};
 
@@ -248,24 +248,20 @@ impl Planner<'_> {
             && self.is_open(&Subject::Host(key.to_owned(), host.to_owned()), Some(spec), None)
     }
 
-    /// Grants end by time, if nothing happens before.
-    pub(super) fn ends_of_grants(&mut self) {
+    /// Grants end by time, if nothing happens before. `key`: those of this one alone.
+    pub(super) fn ends_of_grants(&mut self, key: Option<&str>) {
         let now = self.now.wall_ms();
         let ends = self
             .ledger
             .trusted
             .values()
-            .filter(|row| row.state != PlacementState::Removing);
+            .filter(|row| row.state != PlacementState::Removing && key.is_none_or(|key| row.key == key));
         let next = ends
             .filter_map(|row| row.until)
             .filter(|until| *until > now)
             .min();
         if let Some(next) = next {
-            // The wall clock may be set meanwhile.
-            let at = self
-                .now
-                .uptime
-                .saturating_add(next.abs_diff(now).min(LONGEST_WAIT));
+            let at = self.now.uptime.saturating_add(next.abs_diff(now));
             self.plan.survey_at = Some(self.plan.survey_at.map_or(at, |earlier| earlier.min(at)));
         }
     }

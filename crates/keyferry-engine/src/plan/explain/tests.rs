@@ -9,7 +9,7 @@ use crate::desired::{
     Account, CredentialSource, Deploy, GeneratedBy, HostList, KeySpec, LoginWith, OnDrift, OnRemove,
     Recovery, Rotate,
 };
-use crate::ledger::{HostRow, HostState, KeyRow, PlacementState};
+use crate::ledger::{HostRow, HostState, KeyRow, PlacementState, Purpose, Trusted};
 use crate::snapshot::AfterReboot;
 
 const NOW: Moment = Moment {
@@ -252,3 +252,61 @@ fn an_end_is_told_with_what_it_would_lose() {
     let plan = explain(&desired, &ledger, observed, NOW, &[]).remove(0);
     assert_eq!(in_words(&plan), ["take_off 1 web-1", "delete 1", "unload 1"]);
 }
+    assert_eq!(in_words(&plan), ["take_off 1 web-1", "delete 1", "unload 1"]);
+}
+
+#[test]
+fn the_end_of_a_grant_is_dated() {
+    let desired = desired(&["web-1"], None);
+    let mut simulation = Simulation::of(&desired, &LedgerView::default(), &Observed::default(), NOW, "web");
+    for _ in 0..20 {
+        for action in simulation.plan().actions {
+            simulation.succeed(&action);
+        }
+    }
+    let (ledger, observed) = simulation.parts();
+    let mut ledger = ledger.clone();
+    let granted = trusted("web", Purpose::Grant, Some(3 * 86_400_000));
+    ledger.trusted.insert(granted.id(), granted);
+    // Another's ends sooner, and is none of this key's.
+    let other = trusted("other", Purpose::Grant, Some(86_400_000));
+    ledger.trusted.insert(other.id(), other);
+    let plans = explain(&desired, &ledger, observed, NOW, &[]);
+    let plan = plans
+        .iter()
+        .find(|plan| plan.key == "web")
+        .expect("it has a plan");
+    let [step] = &plan.steps[..] else {
+        panic!("{:?}", plan.steps)
+    };
+    assert_eq!(step.what, "take_off_trusted");
+    let at = step
+        .at
+        .expect("it is dated")
+        .0
+        .duration_since(NOW.wall)
+        .expect("it lies ahead");
+    assert_eq!(at, Duration::from_secs(3 * 86_400));
+    // It is looked at now and then all the same: the clock may be set meanwhile.
+    let plan = crate::plan::plan(&desired, &ledger, observed, NOW);
+    assert_eq!(plan.survey_at, Some(NOW.uptime + 3_600_000));
+}
+
+fn trusted(key: &str, purpose: Purpose, until: Option<i64>) -> Trusted {
+    let public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
+    let options = crate::plan::trusted_options(&desired(&[], None).keys["web"], purpose, until);
+    let space = if options.is_empty() { "" } else { " " };
+    Trusted {
+        key: key.to_owned(),
+        host: "web-1".to_owned(),
+        public_key: public_key.to_owned(),
+        purpose,
+        line: format!("{options}{space}{public_key} keyferry owner=li machine=m key={key}"),
+        state: PlacementState::Placed,
+        until,
+        verified_at: None,
+        changed_at: 0,
+        note: None,
+    }
+}
+
