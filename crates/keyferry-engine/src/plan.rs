@@ -294,6 +294,25 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
     planner.choose()
 }
 
+/// As [`plan_without_end`], of one key alone; what is known of others is taken into account.
+fn plan_for<'a>(
+    desired: &'a Desired,
+    ledger: &'a LedgerView,
+    observed: &'a Observed,
+    now: Moment,
+    key: &'a str,
+) -> Plan {
+    let mut planner = Planner::new(desired, ledger, observed, now);
+    planner.key(key);
+    if desired.keys.contains_key(key) {
+        planner.trusted(key);
+        planner.replaced(key);
+    }
+    planner.trusted_of_an_ending_key(key);
+    planner.ends_of_grants(Some(key));
+    planner.choose()
+}
+
 /// All keys of which there is anything.
 fn keys<'a>(desired: &'a Desired, ledger: &'a LedgerView, observed: &'a Observed) -> BTreeSet<&'a str> {
     let mut keys: BTreeSet<&str> = desired.keys.keys().map(String::as_str).collect();

@@ -14,6 +14,7 @@ use crate::snapshot::StatusError;
 pub(super) const NEVER: u64 = u64::MAX / 4;
 
 pub(super) struct Simulation {
+    key: String,
     desired: Desired,
     ledger: LedgerView,
     observed: Observed,
@@ -33,6 +34,7 @@ impl Simulation {
         let is_own = |other: &String| other == key;
         let spec = desired.keys.get(key).cloned();
         let mut simulation = Self {
+            key: key.to_owned(),
             desired: Desired {
                 daemon: desired.daemon.clone(),
                 accounts: desired.accounts.clone(),
@@ -41,11 +43,12 @@ impl Simulation {
             },
             ledger: LedgerView {
                 installation: ledger.installation.clone(),
+                // Whether other keys are held, or end too.
                 keys: ledger
                     .keys
-                    .get(key)
-                    .map(|row| (key.to_owned(), row.clone()))
-                    .into_iter()
+                    .iter()
+                    .filter(|(other, _)| is_retiring || is_own(other))
+                    .map(owned)
                     .collect(),
                 generations: ledger.of_key(key).map(|row| (row.id(), row.clone())).collect(),
                 hosts: ledger.hosts.clone(),
@@ -59,7 +62,7 @@ impl Simulation {
                 trusted: ledger
                     .trusted
                     .iter()
-                    .filter(|((other, ..), _)| is_own(other))
+                    .filter(|((other, ..), _)| is_retiring || is_own(other))
                     .map(owned)
                     .collect(),
                 last_effect: ledger.last_effect,
@@ -149,8 +152,9 @@ impl Simulation {
         simulation
     }
 
+    /// What is done now for the key.
     pub(super) fn plan(&self) -> Plan {
-        crate::plan::plan_without_end(&self.desired, &self.ledger, &self.observed, self.now)
+        crate::plan::plan_for(&self.desired, &self.ledger, &self.observed, self.now, &self.key)
     }
 
     /// What has become of it.
@@ -193,7 +197,10 @@ impl Simulation {
     /// that is written anew from time to time.
     pub(super) fn shows(&self, action: &Action) -> bool {
         match action {
-            Action::Verify { id, host } => self.placement(id, host).is_some(),
+            Action::Verify { id, host } => {
+                let placement = self.placement(id, host);
+                placement.is_some_and(|placement| placement.verified_at.is_none())
+            }
             Action::Put { id, host } => {
                 let placement = self.placement(id, host);
                 placement.is_none_or(|placement| placement.state != PlacementState::Verified)

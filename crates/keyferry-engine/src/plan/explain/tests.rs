@@ -252,8 +252,6 @@ fn an_end_is_told_with_what_it_would_lose() {
     let plan = explain(&desired, &ledger, observed, NOW, &[]).remove(0);
     assert_eq!(in_words(&plan), ["take_off 1 web-1", "delete 1", "unload 1"]);
 }
-    assert_eq!(in_words(&plan), ["take_off 1 web-1", "delete 1", "unload 1"]);
-}
 
 #[test]
 fn the_end_of_a_grant_is_dated() {
@@ -310,3 +308,72 @@ fn trusted(key: &str, purpose: Purpose, until: Option<i64>) -> Trusted {
     }
 }
 
+/// A key that is to end on a host where another one logs in too, as `other` has it.
+fn ending_beside(other: KeyRow) -> KeyPlan {
+    let desired = desired(&["web-1"], None);
+    let mut simulation = Simulation::of(&desired, &LedgerView::default(), &Observed::default(), NOW, "web");
+    for _ in 0..20 {
+        for action in simulation.plan().actions {
+            simulation.succeed(&action);
+        }
+    }
+    let (ledger, observed) = simulation.parts();
+    let (mut ledger, mut observed) = (ledger.clone(), observed.clone());
+    let mut beside = ledger
+        .placements
+        .values()
+        .next()
+        .expect("it stands there")
+        .clone();
+    beside.key = other.name.clone();
+    observed.in_agent.insert((other.name.clone(), beside.n));
+    ledger.placements.insert(beside.id(), beside);
+    for key in ["web", &other.name] {
+        let recovery = trusted(key, Purpose::Recovery, None);
+        ledger.trusted.insert(recovery.id(), recovery);
+    }
+    let row = KeyRow {
+        retire_asked_at: Some(1),
+        ..ledger.key("web")
+    };
+    ledger.keys.insert("web".to_owned(), row);
+    ledger.keys.insert(other.name.clone(), other);
+    let mut plans = explain(&desired, &ledger, &observed, NOW, &[]);
+    plans.retain(|plan| plan.key == "web");
+    plans.remove(0)
+}
+
+#[test]
+fn an_end_goes_by_what_the_user_said_of_the_other_keys() {
+    let other = KeyRow {
+        name: "other".to_owned(),
+        ..KeyRow::default()
+    };
+    let plan = ending_beside(other.clone());
+    // The recovery identity is let in by the other one too.
+    assert_eq!(
+        in_words(&plan),
+        [
+            "take_off 1 web-1",
+            "take_off_trusted  web-1",
+            "delete 1",
+            "unload 1"
+        ]
+    );
+    let held = KeyRow {
+        held_at: Some(1),
+        ..other.clone()
+    };
+    let plan = ending_beside(held);
+    assert_eq!(
+        in_words(&plan),
+        Vec::<String>::new(),
+        "one that is held logs in nowhere"
+    );
+    let ending = KeyRow {
+        retire_asked_at: Some(1),
+        ..other
+    };
+    let plan = ending_beside(ending);
+    assert_eq!(in_words(&plan), ["take_off 1 web-1", "delete 1", "unload 1"]);
+}
