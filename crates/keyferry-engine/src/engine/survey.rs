@@ -117,7 +117,6 @@ impl Engine {
             survey.current.census.insert(region, census);
             survey.current.strays.extend(strays);
         }
-        self.list_next(account);
         Ok(())
     }
 
@@ -216,7 +215,8 @@ impl Engine {
         }
     }
 
-    /// Ends the looks that have nothing left to wait for, and tells those who wait for them.
+    /// Goes on with the looks of which nothing is under way, ends those that have nothing left to wait for, and tells those who
+    /// wait for them.
     pub(super) fn end_surveys(&mut self) {
         let view = &self.view;
         let accounts = &self.desired.accounts;
@@ -237,10 +237,12 @@ impl Engine {
             });
             let survey = self.surveys.get(&name);
             // An account whose file is gone is listed no further.
-            let lists = survey.is_some_and(|survey| {
-                survey.is_listing || (!survey.waiting.is_empty() && self.desired.accounts.contains_key(&name))
-            });
-            if !lists && !asks {
+            let has_more = survey.is_some_and(|survey| !survey.waiting.is_empty())
+                && self.desired.accounts.contains_key(&name);
+            if asks || survey.is_some_and(|survey| survey.is_listing) {
+            } else if has_more {
+                self.list_next(&name);
+            } else {
                 self.end_survey(&name);
             }
         }

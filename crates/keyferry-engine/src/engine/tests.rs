@@ -6,6 +6,7 @@ mod behaviour;
 mod cloud;
 mod drift;
 mod hosts;
+mod few_places;
 mod mended;
 mod pairs;
 mod renewing;

@@ -35,13 +35,16 @@ impl<'a> Planner<'a> {
                 GenerationState::Live | GenerationState::Missing | GenerationState::Unwanted
             );
             let in_hand = self.observed.halves.contains(&generation.id());
+            // A look at the account waits for the answer, whatever becomes of the pair.
+            let is_suspect = self.confirm(generation);
             // Its line may stand on hosts: without its private half it lets nobody in there.
             let makes_room = needs_room && !self.holds_half(generation);
-            if is_whole && !in_hand && !makes_room && self.is_pair_needed(&rotation, generation) {
+            let may_be_kept = is_whole && (!in_hand || rotation.retiring) && !makes_room;
+            if may_be_kept && self.is_pair_needed(&rotation, generation) {
                 continue;
             }
             if generation.copy_of.is_some() {
-                self.copy(generation, serving, makes_room);
+                self.copy(generation, serving, makes_room, is_suspect);
                 continue;
             }
             let id = generation.id();
@@ -60,7 +63,7 @@ impl<'a> Planner<'a> {
                         self.request_when_open(generation, Class::Make, Action::Look { id });
                     }
                 }
-                GenerationState::Live if in_hand => {
+                GenerationState::Live if in_hand && !rotation.retiring => {
                     under_way = true;
                     if !held && self.is_open(&making, spec, account) {
                         self.plan.actions.push(Action::Load { id });
@@ -73,11 +76,10 @@ impl<'a> Planner<'a> {
                     if serving == Some(generation.n) =>
                 {
                     self.publish(id);
-                    self.confirm(generation);
                 }
                 GenerationState::Live | GenerationState::Missing => {
                     let superseded = serving.is_some() || makes_room;
-                    if superseded && !busy {
+                    if superseded && !busy && !is_suspect {
                         self.request_when_open(generation, Class::TidyUp, Action::Delete { id });
                     }
                 }

@@ -149,6 +149,14 @@ impl<'a> Planner<'a> {
         for account in self.observed.jobs.values().chain(&self.observed.surveying) {
             *in_flight.entry(account).or_default() += 1;
         }
+        // A question that a look leads to takes that look's place, which may be the only one: one at a time.
+        let mut riding: BTreeSet<&str> = BTreeSet::new();
+        for (id, account) in &self.observed.jobs {
+            let is_of_look = self.observed.suspects.contains(id) && self.observed.surveying.contains(account);
+            if is_of_look && riding.insert(account) {
+                *in_flight.entry(account).or_default() -= 1;
+            }
+        }
         // Private halves take no request's place, but no more wait for one than can be sent at once. One that failed
         // and waits for its next try, or for the user, keeps none from being made.
         let mut halves: BTreeMap<&str, usize> = BTreeMap::new();
@@ -166,11 +174,14 @@ impl<'a> Planner<'a> {
         for candidate in candidates {
             let Candidate { account, action, .. } = candidate;
             let is_request = !matches!(action, Action::Generate { .. });
+            let rides = matches!(action, Action::Confirm { .. })
+                && self.observed.surveying.contains(&account.name)
+                && !riding.contains(account.name.as_str());
             let taken = match is_request {
                 true => in_flight.entry(&account.name).or_default(),
                 false => halves.entry(&account.name).or_default(),
             };
-            if *taken >= max_concurrent(self.desired, account) {
+            if !rides && *taken >= max_concurrent(self.desired, account) {
                 continue;
             }
             if is_request {
@@ -183,7 +194,10 @@ impl<'a> Planner<'a> {
                 }
                 rate.begun(self.now.uptime, per_second);
             }
-            *taken += 1;
+            match rides {
+                true => _ = riding.insert(&account.name),
+                false => *taken += 1,
+            }
             self.plan.actions.push(action);
         }
         self.plan

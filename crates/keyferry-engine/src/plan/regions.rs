@@ -55,7 +55,7 @@ impl Planner<'_> {
     }
 
     /// What is to be done about one pair that holds a generation's public half again or elsewhere.
-    pub(super) fn copy(&mut self, row: &Generation, loaded: Option<u64>, needs_room: bool) {
+    pub(super) fn copy(&mut self, row: &Generation, loaded: Option<u64>, needs_room: bool, is_suspect: bool) {
         let id = row.id();
         let is_busy = self.observed.jobs.contains_key(&id);
         let is_wanted = loaded.is_some() && loaded == row.copy_of;
@@ -71,7 +71,7 @@ impl Planner<'_> {
             GenerationState::Requested => {
                 self.request_when_open(row, Class::Make, Action::Look { id });
             }
-            GenerationState::Live if is_wanted && !self.ledger.is_surplus(row) => self.confirm(row),
+            GenerationState::Live if is_suspect || (is_wanted && !self.ledger.is_surplus(row)) => {}
             // It stays known for as long as the key is loaded, so that it is not put back unasked.
             GenerationState::Missing if is_wanted => {}
             GenerationState::Live | GenerationState::Missing if loaded.is_none() && !needs_room => {}
@@ -95,11 +95,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Asks about a pair that the list of all made doubtful.
-    pub(super) fn confirm(&mut self, row: &Generation) {
+    /// Asks about a pair if the list of all made it doubtful; says whether it did.
+    pub(super) fn confirm(&mut self, row: &Generation) -> bool {
         let id = row.id();
-        if self.observed.suspects.contains(&id) && !self.observed.jobs.contains_key(&id) {
+        let is_suspect = self.observed.suspects.contains(&id);
+        if is_suspect && !self.observed.jobs.contains_key(&id) {
             self.request(row, Class::Look, Action::Confirm { id });
         }
+        is_suspect
     }
 }
