@@ -20,7 +20,11 @@ impl Engine {
                     .cloned()
             }
             // No provider has to do with it.
-            Subject::Host(..) | Subject::HostList(_) | Subject::Revocation(_) | Subject::Trusted(..) => None,
+            Subject::Host(..)
+            | Subject::HostList(_)
+            | Subject::Recovery(..)
+            | Subject::Revocation(_)
+            | Subject::Trusted(..) => None,
             Subject::Copying(..) | Subject::Making(_) | Subject::Publishing(_) => spec
                 .as_ref()
                 .and_then(|spec| self.desired.accounts.get(&spec.account))

@@ -35,6 +35,20 @@ pub struct KeyRow {
     pub pause_reason: Option<String>,
 }
 
+impl KeyRow {
+    /// Whether its rotation stands still at a time (milliseconds since 1970 UTC).
+    pub fn is_paused(&self, now: i64) -> bool {
+        self.paused_at.is_some() && self.paused_until.is_none_or(|until| now < until)
+    }
+
+    /// Whether the user gave something up: a host, or an instance.
+    pub fn accepts(&self, what: &str) -> bool {
+        let accepted = self.accepted_loss.as_deref().unwrap_or_default();
+        let mut accepted = accepted.split_whitespace();
+        accepted.any(|accepted| accepted == "all" || accepted == what)
+    }
+}
+
 /// A key pair made for a key, as it stands at the provider: or a copy of one, which is the same public half once more.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Generation {

@@ -89,6 +89,8 @@ pub enum Subject {
     Making(String),
     /// Writing a key's public half.
     Publishing(String),
+    /// Logging in with the recovery identity: the key beside whose line it stands, and the host's address.
+    Recovery(String, String),
     /// Taking lines off a host that are to go: the host's address.
     Revocation(String),
     /// Working on other public keys than ours at a host: the key on whose hosts they stand, and the host's address.
@@ -99,7 +101,10 @@ impl Subject {
     /// The host, of what is done on one.
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Host(_, host) | Self::Revocation(host) | Self::Trusted(_, host) => Some(host),
+            Self::Host(_, host)
+            | Self::Recovery(_, host)
+            | Self::Revocation(host)
+            | Self::Trusted(_, host) => Some(host),
             Self::Copying(..)
             | Self::Generation(..)
             | Self::HostList(_)
@@ -119,6 +124,7 @@ impl Subject {
             | Self::Instances(key, _)
             | Self::Making(key)
             | Self::Publishing(key)
+            | Self::Recovery(key, _)
             | Self::Trusted(key, _) => key,
             Self::Revocation(_) => "",
         }

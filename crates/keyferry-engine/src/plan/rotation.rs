@@ -84,7 +84,7 @@ impl<'a> Rotation<'a> {
             placements: Vec::with_capacity(placed.len()),
             standing: Vec::new(),
             held: row.is_some_and(|row| row.held_at.is_some()),
-            paused: row.is_some_and(|row| is_paused(row, planner.now.wall_ms())),
+            paused: row.is_some_and(|row| row.is_paused(planner.now.wall_ms())),
             retiring: row.is_some_and(|row| row.retire_asked_at.is_some()),
         };
         let mut placed = placed.into_iter().peekable();
@@ -144,22 +144,12 @@ impl<'a> Rotation<'a> {
 
     /// Whether the user gave something up: a host, or an instance.
     pub(super) fn is_accepted(&self, what: &str) -> bool {
-        let accepted = self.row.and_then(|row| row.accepted_loss.as_deref());
-        accepted.is_some_and(|accepted| {
-            accepted
-                .split_whitespace()
-                .any(|accepted| accepted == "all" || accepted == what)
-        })
+        self.row.is_some_and(|row| row.accepts(what))
     }
 
     pub(super) fn is_urged(&self, planner: &Planner<'_>) -> bool {
         planner.observed.urged.contains(self.key)
     }
-}
-
-/// Whether a key's rotation stands still.
-pub(super) fn is_paused(row: &KeyRow, now: i64) -> bool {
-    row.paused_at.is_some() && row.paused_until.is_none_or(|until| now < until)
 }
 
 impl<'a> Planner<'a> {

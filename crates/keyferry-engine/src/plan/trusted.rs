@@ -25,9 +25,7 @@ impl Planner<'_> {
     /// What is to be done about other public keys at the hosts of a key.
     pub(super) fn trusted(&mut self, key: &str) {
         let row = self.ledger.key(key);
-        let is_paused =
-            row.paused_at.is_some() && row.paused_until.is_none_or(|until| until > self.now.wall_ms());
-        if is_paused || row.held_at.is_some() || row.retire_asked_at.is_some() {
+        if row.is_paused(self.now.wall_ms()) || row.held_at.is_some() || row.retire_asked_at.is_some() {
             return;
         }
         let Some(spec) = self.desired.keys.get(key) else {
@@ -106,7 +104,7 @@ impl Planner<'_> {
                 row.is_some_and(|row| row.line.starts_with(&before_the_comment(&options, public_key)))
             };
             // What an earlier version wrote is left: it ends at the same time.
-            let is_there = row.is_some_and(|row| row.is_there())
+            let is_there = row.is_some_and(|row| row.is_there() && row.purpose == *purpose)
                 && (stands(expiry::option) || stands(expiry::earlier_option));
             if !is_there {
                 return Some(Action::PutTrusted {
@@ -118,26 +116,6 @@ impl Planner<'_> {
             }
         }
         let recovery = rows.iter().find(|row| Some(&*row.public_key) == identity);
-        let since = self
-            .ledger
-            .generations
-            .get(&over)
-            .map_or(0, |generation| generation.requested_at);
-        let has_person = self.observed.recovering.contains_key(host);
-        if let Some(row) = recovery
-            && (row.verified_at.is_none_or(|at| at < since)
-                || self
-                    .observed
-                    .recovering
-                    .get(host)
-                    .is_some_and(|asked| row.verified_at < Some(*asked)))
-            && (!needs_touch(&row.public_key) || has_person)
-        {
-            return Some(Action::VerifyRecovery {
-                over,
-                host: host.to_owned(),
-            });
-        }
         let mut gone = Vec::new();
         for row in rows.iter().filter(|row| !wanted.contains_key(&*row.public_key)) {
             let may_go = row.state == PlacementState::Removing
@@ -158,36 +136,57 @@ impl Planner<'_> {
                     .insert(row.id(), format!("the old recovery identity stays: {why}"));
             }
         }
-        (!gone.is_empty()).then(|| Action::TakeOffTrusted {
-            key: key.to_owned(),
-            over: Over::Generation(over),
+        if !gone.is_empty() {
+            return Some(Action::TakeOffTrusted {
+                key: key.to_owned(),
+                over: Over::Generation(over),
+                host: host.to_owned(),
+                public_keys: gone,
+            });
+        }
+        // Last, for it may fail for long, and keeps nothing else from being done.
+        let is_to_be_tried = recovery.is_some_and(|row| self.is_recovery_to_be_tried(row, &over));
+        let subject = Subject::Recovery(key.to_owned(), host.to_owned());
+        (is_to_be_tried && self.is_open(&subject, Some(spec), None)).then(|| Action::VerifyRecovery {
+            over,
             host: host.to_owned(),
-            public_keys: gone,
         })
+    }
+
+    /// Whether the recovery identity is to log in where its line stands: once for each generation, and while somebody waits.
+    fn is_recovery_to_be_tried(&self, row: &Trusted, over: &GenerationId) -> bool {
+        let generation = self.ledger.generations.get(over);
+        let since = generation.map_or(0, |generation| generation.requested_at);
+        let asked = self.observed.recovering.get(&row.host);
+        let is_due = row.state != PlacementState::Verified
+            || row.verified_at.is_none_or(|at| at < since)
+            || asked.is_some_and(|asked| row.verified_at < Some(*asked));
+        is_due && (!needs_touch(&row.public_key) || asked.is_some())
     }
 
     /// A key that ends takes those with it that were let in beside it, over a login that stays. The recovery identity stays
     /// in where no other key has put it there too: it may be all that logs in.
     pub(super) fn trusted_of_an_ending_key(&mut self, key: &str) {
         let row = self.ledger.key(key);
-        if row.retire_asked_at.is_none() || row.paused_at.is_some() || row.held_at.is_some() {
+        if row.retire_asked_at.is_none() || row.held_at.is_some() {
+            return;
+        }
+        if row.is_paused(self.now.wall_ms()) {
+            if let Some(until) = row.paused_until {
+                self.wake_at_wall(until);
+            }
             return;
         }
         let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for row in self.ledger.trusted_of(key) {
-            let may_go = row.state == PlacementState::Removing
-                || row.purpose != Purpose::Recovery
-                || self.ledger.trusted.values().any(|other| {
-                    let is_same = other.host == row.host && other.public_key == row.public_key;
-                    is_same && other.key != row.key && other.is_there() && !self.ends(&other.key)
-                });
-            if may_go {
+            if self.may_go_with_its_key(row) {
                 hosts.entry(&row.host).or_default().push(row.public_key.clone());
             }
         }
         let spec = self.desired.keys.get(key);
         for (host, public_keys) in hosts {
-            let Some(over) = self.entry_of_others(key, host, &public_keys) else {
+            let over = self.entry_of_others(key, host, &public_keys);
+            let Some(over) = over.or_else(|| self.own_last_entry(key, host)) else {
                 continue;
             };
             let state = self.ledger.hosts.get(host).map(|row| row.state);
@@ -205,6 +204,37 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether another's line goes with the key that it was put beside.
+    pub(in crate::plan) fn may_go_with_its_key(&self, row: &Trusted) -> bool {
+        row.state == PlacementState::Removing
+            || row.purpose != Purpose::Recovery
+            || self.ledger.trusted.values().any(|other| {
+                let is_same = other.host == row.host && other.public_key == row.public_key;
+                is_same && other.key != row.key && other.is_there() && !self.ends(&other.key)
+            })
+    }
+
+    /// The key's own login at a host where the user accepted that none stays: it goes last.
+    fn own_last_entry(&self, key: &str, host: &str) -> Option<Over> {
+        let accepts = self.ledger.keys.get(key).is_some_and(|row| row.accepts(host));
+        let own = self.ledger.placements_of(key).rfind(|placement| {
+            placement.host == host
+                && placement.state == PlacementState::Verified
+                && self.is_in_agent(key, placement.n)
+        });
+        own.filter(|_| accepts)
+            .map(|own| Over::Generation((key.to_owned(), own.n)))
+    }
+
+    /// Whether the recovery identity was seen to log in at a host, and can without a person or has one.
+    pub(in crate::plan) fn recovery_logs_in(&self, host: &str) -> bool {
+        let recovery = self.desired.daemon.recovery.as_ref();
+        recovery.is_some_and(|recovery| {
+            self.observed.recovery_verified.contains_key(host)
+                && (!needs_touch(&recovery.public_key) || self.observed.recovering.contains_key(host))
+        })
+    }
+
     /// A login at a host that stays when a key and these others are gone.
     fn entry_of_others(&self, key: &str, host: &str, going: &[String]) -> Option<Over> {
         let mut others = self.ledger.placements.values().filter(|placement| {
@@ -219,9 +249,7 @@ impl Planner<'_> {
             return Some(Over::Generation((other.key.clone(), other.n)));
         }
         let identity = &self.desired.daemon.recovery.as_ref()?.public_key;
-        let logs_in = self.observed.recovery_verified.contains_key(host);
-        let may_sign = !needs_touch(identity) || self.observed.recovering.contains_key(host);
-        (logs_in && may_sign && !going.contains(identity)).then_some(Over::Recovery)
+        (self.recovery_logs_in(host) && !going.contains(identity)).then_some(Over::Recovery)
     }
 
     fn ends(&self, key: &str) -> bool {

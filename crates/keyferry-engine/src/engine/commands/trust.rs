@@ -198,8 +198,9 @@ impl Engine {
 
     fn forget_failures_about(&mut self, ids: &[TrustedId]) {
         for (key, host, _) in ids {
-            let subject = Subject::Trusted(key.clone(), host.clone());
-            self.observed.retries.remove(&subject);
+            for subject in [Subject::Trusted, Subject::Recovery] {
+                self.observed.retries.remove(&subject(key.clone(), host.clone()));
+            }
         }
     }
 

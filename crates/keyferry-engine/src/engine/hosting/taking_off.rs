@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use keyferry_hosts::{HostError, HostErrorKind, Identity, Reply, Work};
 
+use super::trusted::no_agent;
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -33,7 +34,10 @@ impl Engine {
             return Ok(());
         };
         let Some(identity) = self.staying(&over) else {
-            self.has_no_public_half(&(key, n), &host);
+            match over {
+                Over::Generation(_) => self.has_no_public_half(&(key, n), &host),
+                Over::Recovery => self.host_failed(&key, &host, &no_agent()),
+            }
             return Ok(());
         };
         let placements = lines
@@ -128,18 +132,24 @@ impl Engine {
         };
         let is_staying = |placement: &&Placement| !before.iter().any(|taken| taken.id() == placement.id());
         let stays = stays.filter(is_staying).cloned();
+        let is_refusal = matches!(
+            &result,
+            Err(error) if matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
+        );
+        let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
+        // The key's own line was to go with the others, and the answer was lost: it does not log in any more, so that was done.
+        let was_done = is_refusal
+            && before.iter().any(goes_too)
+            && before.iter().all(|row| row.state == PlacementState::Removing);
         let (mut placements, outcome) = match &result {
+            Err(_) if was_done => (with_state(Some(PlacementState::Removed)), EffectOutcome::Refused),
             Ok(_) => (with_state(Some(PlacementState::Removed)), EffectOutcome::Done),
             Err(error) if outcome_of(error) == EffectOutcome::Refused => {
                 (with_state(None), EffectOutcome::Refused)
             }
             Err(_) => (Vec::new(), EffectOutcome::Unknown),
         };
-        let is_refusal = matches!(
-            &result,
-            Err(error) if matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
-        );
-        let is_known_to_be_gone = is_refusal && stays.is_some();
+        let is_known_to_be_gone = was_done || (is_refusal && stays.is_some());
         match (&result, stays) {
             // It logged in before and after.
             (Ok(Reply::Removed { file_hash, left }), stays) => {
@@ -171,9 +181,14 @@ impl Engine {
             }
             _ => {}
         }
+        let trusted = match is_refusal && over == Over::Recovery {
+            true => self.recovery_was_refused(&host),
+            false => Vec::new(),
+        };
         let write = Write {
             hosts: vec![row],
             placements,
+            trusted,
             effects: self.outcomes(&effects, outcome),
             ..Write::default()
         };

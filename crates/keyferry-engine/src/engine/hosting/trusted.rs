@@ -1,26 +1,27 @@
 //! Other public keys than ours on hosts: putting their lines there, taking them off, and trying the recovery identity.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
-use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Marker, Reply, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Line, Marker, Reply, Work};
 
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::Failure;
 use crate::error::EngineError;
-use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, Trusted, TrustedId, Write};
-use crate::plan::{GenerationId, Over, Subject, needs_touch, trusted_options};
+use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, Trusted, Write};
+use crate::plan::{GenerationId, Over, Subject, trusted_options};
 
+mod lending;
 mod replacing;
+
+pub(in crate::engine) use lending::Lent;
 
 /// What is done about other public keys than ours.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum Trusting {
     /// A line on its way to a host.
     Put {
-        id: TrustedId,
-        /// What was known of it before.
+        /// The row as it was written before.
+        written: Trusted,
+        /// What was known of it before that.
         before: Option<Trusted>,
         effects: Vec<Effect>,
     },
@@ -33,18 +34,23 @@ pub(in crate::engine) enum Trusting {
     /// Lines that are taken off.
     TakeOff {
         key: String,
+        /// With what keyferry logs in.
+        over: Over,
         /// What was known of them before.
         before: Vec<Trusted>,
         effects: Vec<Effect>,
     },
     /// A login with the recovery identity alone.
-    Verify { id: TrustedId },
+    Verify {
+        /// What was known of its line before.
+        before: Trusted,
+    },
 }
 
 impl Trusting {
     pub(super) fn key(&self) -> &str {
         match self {
-            Self::Put { id, .. } | Self::Verify { id } => &id.0,
+            Self::Put { written: row, .. } | Self::Verify { before: row } => &row.key,
             Self::Replace { key, .. } | Self::TakeOff { key, .. } => key,
         }
     }
@@ -88,7 +94,7 @@ impl Engine {
         let effects = self.intents(EffectKind::PutTrusted, &host, std::iter::once(over.clone()));
         let write = Write {
             hosts: vec![self.host_row(&host)],
-            trusted: vec![row],
+            trusted: vec![row.clone()],
             effects: effects.clone(),
             ..Write::default()
         };
@@ -101,7 +107,11 @@ impl Engine {
             itself: None,
             proof: self.proof(&over.0),
         };
-        let putting = Trusting::Put { id, before, effects };
+        let putting = Trusting::Put {
+            written: row,
+            before,
+            effects,
+        };
         self.start_on_host(host, work, OnHost::Trusted(putting));
         Ok(())
     }
@@ -155,7 +165,12 @@ impl Engine {
             lines,
             foreign: Vec::new(),
         };
-        let taking_off = Trusting::TakeOff { key, before, effects };
+        let taking_off = Trusting::TakeOff {
+            key,
+            over,
+            before,
+            effects,
+        };
         self.start_on_host(host, work, OnHost::Trusted(taking_off));
         Ok(())
     }
@@ -166,18 +181,19 @@ impl Engine {
         let Some(public_key) = named.map(|recovery| recovery.public_key.clone()) else {
             return;
         };
+        let id = (key.to_owned(), host.clone(), public_key);
+        let Some(before) = self.view.trusted.get(&id).cloned() else {
+            return;
+        };
         let Some(identity) = self.recovery_identity() else {
-            self.trusted_failed(key, &host, &no_agent());
+            self.recovery_failed(key, &host, &no_agent());
             return;
         };
         let work = Work::Verify {
             identity,
             proof: self.proof(key),
         };
-        let verifying = Trusting::Verify {
-            id: (key.to_owned(), host.clone(), public_key),
-        };
-        self.start_on_host(host, work, OnHost::Trusted(verifying));
+        self.start_on_host(host, work, OnHost::Trusted(Trusting::Verify { before }));
     }
 
     pub(super) async fn trusted(
@@ -187,25 +203,40 @@ impl Engine {
         result: Result<Reply, HostError>,
     ) -> Result<(), EngineError> {
         match trusting {
-            Trusting::Put { id, before, effects } => {
-                self.trusted_put(host, id, before, effects, result).await
-            }
+            Trusting::Put {
+                written,
+                before,
+                effects,
+            } => self.trusted_put(host, written, before, effects, result).await,
             Trusting::Replace {
                 key,
                 fingerprints,
                 effects,
             } => self.replaced(host, key, fingerprints, effects, result).await,
-            Trusting::TakeOff { key, before, effects } => {
-                self.trusted_taken_off(host, key, before, effects, result).await
+            Trusting::TakeOff {
+                key,
+                over,
+                before,
+                effects,
+            } => {
+                let mut refused = Vec::new();
+                let is_refusal = |error: &HostError| {
+                    matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
+                };
+                if over == Over::Recovery && result.as_ref().is_err_and(is_refusal) {
+                    refused = self.recovery_was_refused(&host);
+                }
+                self.trusted_taken_off(host, key, before, refused, effects, result)
+                    .await
             }
-            Trusting::Verify { id } => self.recovery_tried(host, id, result).await,
+            Trusting::Verify { before } => self.recovery_tried(host, before, result).await,
         }
     }
 
     async fn trusted_put(
         &mut self,
         host: String,
-        id: TrustedId,
+        written: Trusted,
         before: Option<Trusted>,
         effects: Vec<Effect>,
         result: Result<Reply, HostError>,
@@ -216,48 +247,46 @@ impl Engine {
             Err(error) => Err(error),
         };
         let host_row = self.row_after(&host, &result);
-        let Some(mut row) = self.view.trusted.get(&id).cloned() else {
-            return Ok(());
-        };
-        row.changed_at = self.clock.now().wall_ms();
+        let key = written.key.clone();
         let outcome = match &result {
             Ok(_) => {
-                row.state = PlacementState::Placed;
-                // A recovery identity that was refused is tried again when its time comes, and counts as refused till then.
-                if row.purpose != Purpose::Recovery {
-                    self.trusted_fares_well(&id.0, &host);
-                }
-                tracing::info!(
-                    key = id.0,
-                    host,
-                    purpose = row.purpose.name(),
-                    "another's line is placed"
-                );
+                self.trusted_fares_well(&key, &host);
+                let purpose = written.purpose.name();
+                tracing::info!(key, host, purpose, "another's line is placed");
                 EffectOutcome::Done
             }
             Err(error) => {
-                self.trusted_failed(&id.0, &host, error);
-                let outcome = outcome_of(error);
-                if outcome == EffectOutcome::Refused {
-                    row = match before {
-                        Some(before) => before,
-                        None => Trusted {
-                            state: PlacementState::Removed,
-                            ..row
-                        },
-                    };
-                }
-                outcome
+                self.trusted_failed(&key, &host, error);
+                outcome_of(error)
             }
         };
+        let with_state = |state| Trusted {
+            state,
+            changed_at: self.clock.now().wall_ms(),
+            ..written.clone()
+        };
+        let row = match outcome {
+            EffectOutcome::Done => Some(with_state(PlacementState::Placed)),
+            EffectOutcome::Refused => Some(before.unwrap_or_else(|| with_state(PlacementState::Removed))),
+            EffectOutcome::Unknown => None,
+        };
+        let row = row.filter(|_| self.stands_as(&written));
         let write = Write {
             hosts: vec![host_row],
-            trusted: vec![row],
+            trusted: row.into_iter().collect(),
             effects: self.outcomes(&effects, outcome),
             ..Write::default()
         };
-        self.settle_trusted(&id.0, &host, write).await?;
+        self.settle_trusted(&key, &host, write).await?;
         Ok(())
+    }
+
+    /// Whether the ledger still has a row as a task wrote it: else the user has said something else meanwhile (a revocation
+    /// of what is being put, a grant of what is being taken off), and that is planned from.
+    fn stands_as(&self, written: &Trusted) -> bool {
+        self.view.trusted.get(&written.id()).is_some_and(|row| {
+            row.state == written.state && row.line == written.line && row.until == written.until
+        })
     }
 
     async fn trusted_taken_off(
@@ -265,6 +294,7 @@ impl Engine {
         host: String,
         key: String,
         before: Vec<Trusted>,
+        refused: Vec<Trusted>,
         effects: Vec<Effect>,
         result: Result<Reply, HostError>,
     ) -> Result<(), EngineError> {
@@ -280,10 +310,10 @@ impl Engine {
                 self.keep_what_is_left(&host, keys, reply);
                 self.trusted_fares_well(&key, &host);
                 let changed_at = self.clock.now().wall_ms();
-                let removed = before.into_iter().map(|row| Trusted {
+                let removed = before.iter().map(|row| Trusted {
                     state: PlacementState::Removed,
                     changed_at,
-                    ..row
+                    ..row.clone()
                 });
                 tracing::info!(key, host, "others' lines are taken off");
                 (removed.collect(), EffectOutcome::Done)
@@ -296,6 +326,14 @@ impl Engine {
                 }
             }
         };
+        let mut trusted: Vec<Trusted> = trusted;
+        trusted.retain(|row| {
+            self.stands_as(&Trusted {
+                state: PlacementState::Removing,
+                ..row.clone()
+            })
+        });
+        trusted.extend(refused);
         let write = Write {
             hosts: vec![host_row],
             trusted,
@@ -309,113 +347,64 @@ impl Engine {
     async fn recovery_tried(
         &mut self,
         host: String,
-        id: TrustedId,
+        before: Trusted,
         result: Result<Reply, HostError>,
     ) -> Result<(), EngineError> {
-        let Some(mut row) = self.view.trusted.get(&id).cloned() else {
-            return Ok(());
-        };
         let now = self.clock.now().wall_ms();
-        match result {
+        let key = before.key.clone();
+        let named = self.desired.daemon.recovery.as_ref();
+        let is_named = named.is_some_and(|recovery| recovery.public_key == before.public_key);
+        let row = match result {
             Ok(Reply::Verified { .. }) => {
-                tracing::info!(key = id.0, host, "the recovery identity logs in");
-                self.trusted_fares_well(&id.0, &host);
-                self.observed.recovery_verified.insert(host.clone(), now);
-                row.state = PlacementState::Verified;
-                row.verified_at = Some(now);
-                row.note = None;
+                tracing::info!(key, host, "the recovery identity logs in");
+                self.observed
+                    .retries
+                    .remove(&Subject::Recovery(key.clone(), host.clone()));
+                self.reached(&host);
+                if is_named {
+                    self.observed.recovery_verified.insert(host.clone(), now);
+                }
+                Trusted {
+                    state: PlacementState::Verified,
+                    verified_at: Some(now),
+                    note: None,
+                    ..before.clone()
+                }
             }
             Ok(_) => {
-                self.trusted_failed(&id.0, &host, &nonsense());
+                self.recovery_failed(&key, &host, &nonsense());
                 return Ok(());
             }
             Err(error) => {
-                self.trusted_failed(&id.0, &host, &error);
+                self.recovery_failed(&key, &host, &error);
                 let is_refused = matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused);
                 if !is_refused {
                     return Ok(());
                 }
                 // The line may have been taken away: it is put there again, which changes nothing where it is.
-                self.observed.recovery_verified.remove(&host);
-                row.state = PlacementState::Placing;
-                row.verified_at = None;
-                row.note = Some(error.message);
+                if is_named {
+                    self.observed.recovery_verified.remove(&host);
+                }
+                Trusted {
+                    state: PlacementState::Placing,
+                    verified_at: None,
+                    note: Some(error.message),
+                    ..before.clone()
+                }
             }
+        };
+        if !self.stands_as(&before) {
+            return Ok(());
         }
-        row.changed_at = now;
         let write = Write {
-            trusted: vec![row],
+            trusted: vec![Trusted {
+                changed_at: now,
+                ..row
+            }],
             ..Write::default()
         };
-        self.settle_trusted(&id.0, &host, write).await?;
+        self.settle_trusted(&key, &host, write).await?;
         Ok(())
-    }
-
-    /// As the recovery identity may log in by itself: a key whose owner has to touch it only while a person waits for that.
-    pub(in crate::engine) fn recovery_identity_at(&self, host: &str) -> Option<Identity> {
-        let identity = self.recovery_identity()?;
-        let recovery = self.desired.daemon.recovery.as_ref()?;
-        let may_sign = !needs_touch(&recovery.public_key) || self.observed.recovering.contains_key(host);
-        may_sign.then_some(identity)
-    }
-
-    /// Has the agent offer the recovery identity to hosts where no key of ours logs in now, and to no others.
-    pub(in crate::engine) fn lend(&mut self, host_keys: BTreeSet<Vec<u8>>) {
-        let recovery = self.desired.daemon.recovery.as_ref();
-        let identity = recovery.and_then(|recovery| {
-            let agent = recovery.agent.clone().or_else(|| self.user_agent.clone())?;
-            Some((keyferry_hosts::public_blob(&recovery.public_key)?, agent))
-        });
-        let wanted = identity
-            .filter(|_| !host_keys.is_empty())
-            .map(|(public_blob, agent)| Lent {
-                public_blob,
-                agent,
-                host_keys,
-            });
-        if wanted == self.lent {
-            return;
-        }
-        if let Some(lent) = self.lent.take()
-            && wanted
-                .as_ref()
-                .is_none_or(|wanted| wanted.public_blob != lent.public_blob)
-        {
-            self.key_ring.unlend(&lent.public_blob);
-        }
-        if let Some(wanted) = wanted {
-            let host_keys = wanted.host_keys.iter().cloned().collect();
-            match self
-                .key_ring
-                .lend(&wanted.public_blob, RECOVERY, wanted.agent.clone(), host_keys)
-            {
-                Ok(()) => {
-                    tracing::info!(
-                        hosts = wanted.host_keys.len(),
-                        "the recovery identity is offered to hosts"
-                    );
-                }
-                // Not tried again until something of it changes.
-                Err(error) => tracing::warn!(error, "the recovery identity cannot be offered"),
-            }
-            self.lent = Some(wanted);
-        }
-    }
-
-    /// What the ledger knows of the recovery identity that is named now.
-    pub(in crate::engine) fn remember_recovery(&mut self) {
-        let named = self.desired.daemon.recovery.as_ref();
-        let named = named.map(|recovery| recovery.public_key.clone());
-        if named == self.recovery {
-            return;
-        }
-        let rows =
-            self.view.trusted.values().filter(|row| {
-                row.state == PlacementState::Verified && Some(&row.public_key) == named.as_ref()
-            });
-        let verified = rows.filter_map(|row| Some((row.host.clone(), row.verified_at?)));
-        self.observed.recovery_verified = verified.collect();
-        self.recovery = named;
     }
 
     /// The comment of a line that is no generation's.
@@ -439,6 +428,30 @@ impl Engine {
         self.fail(subject, &Failure::of_host(error));
     }
 
+    /// The recovery identity logs in at a host no more: its lines there, to be tried again wherever that is wanted.
+    pub(super) fn recovery_was_refused(&mut self, host: &str) -> Vec<Trusted> {
+        self.observed.recovery_verified.remove(host);
+        let changed_at = self.clock.now().wall_ms();
+        let named = self.desired.daemon.recovery.as_ref();
+        let rows = self.view.trusted.values().filter(|row| {
+            row.host == host
+                && row.state == PlacementState::Verified
+                && named.is_some_and(|recovery| recovery.public_key == row.public_key)
+        });
+        let rows = rows.map(|row| Trusted {
+            state: PlacementState::Placed,
+            verified_at: None,
+            changed_at,
+            ..row.clone()
+        });
+        rows.collect()
+    }
+
+    fn recovery_failed(&mut self, key: &str, host: &str, error: &HostError) {
+        let subject = Subject::Recovery(key.to_owned(), host.to_owned());
+        self.fail(subject, &Failure::of_host(error));
+    }
+
     /// Writes down what is about to be done or came of it. When the disk refuses, it is done again later.
     async fn settle_trusted(&mut self, key: &str, host: &str, write: Write) -> Result<bool, EngineError> {
         match self.record(write).await? {
@@ -451,21 +464,14 @@ impl Engine {
     }
 }
 
-/// What the agent offers in place of lost keys.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::engine) struct Lent {
-    public_blob: Vec<u8>,
-    agent: PathBuf,
-    host_keys: BTreeSet<Vec<u8>>,
-}
-
 /// The marker of a line that keyferry wrote: this machine may have had another name then.
 pub(super) fn marker_of(line: &str) -> Option<Marker> {
     let start = line.rfind(" keyferry ")?;
     line[start + 1..].parse().ok()
 }
 
-fn no_agent() -> HostError {
+/// Nobody can be asked to log in with the recovery identity.
+pub(super) fn no_agent() -> HostError {
     HostError {
         kind: HostErrorKind::Settings,
         message: "there is no agent that has the recovery identity: [recovery] names none, and the daemon was started without SSH_AUTH_SOCK".to_owned(),
@@ -473,6 +479,3 @@ fn no_agent() -> HostError {
         outcome: keyferry_hosts::Outcome::Unchanged,
     }
 }
-
-/// The comment that clients show beside it.
-const RECOVERY: &str = "keyferry: recovery identity";

@@ -2,7 +2,7 @@
 
 use super::remark;
 use crate::engine::Engine;
-use crate::ledger::{PlacementState, RevocationState, Trusted};
+use crate::ledger::{PlacementState, Purpose, RevocationState, Trusted};
 use crate::plan::Subject;
 use crate::snapshot::{LineState, RevokedStatus, StatusError, Timestamp, TrustedStatus};
 
@@ -84,7 +84,11 @@ impl Engine {
     /// What failed last at a host, for a key.
     pub(in crate::engine) fn failed_at(&self, key: &str, host: &str) -> Option<StatusError> {
         let subject = |of: fn(String, String) -> Subject| of(key.to_owned(), host.to_owned());
-        let subjects = [subject(Subject::Trusted), subject(Subject::Host)];
+        let subjects = [
+            subject(Subject::Trusted),
+            subject(Subject::Recovery),
+            subject(Subject::Host),
+        ];
         let mut failed = subjects
             .iter()
             .filter_map(|subject| self.observed.retries.get(subject));
@@ -101,7 +105,10 @@ impl Engine {
             return Some(remark("last_way_in", why.clone(), &remedy));
         }
         let own = Subject::Trusted(row.key.clone(), row.host.clone());
-        if let Some(retry) = self.observed.retries.get(&own) {
+        let recovery = Subject::Recovery(row.key.clone(), row.host.clone());
+        let recovery = Some(recovery).filter(|_| row.purpose == Purpose::Recovery);
+        let mut failed = std::iter::once(own).chain(recovery);
+        if let Some(retry) = failed.find_map(|subject| self.observed.retries.get(&subject)) {
             return Some(retry.error.clone());
         }
         if row.is_there() {
@@ -109,9 +116,10 @@ impl Engine {
         }
         self.failed_at(&row.key, &row.host).or_else(|| {
             let (key, host) = (&row.key, &row.host);
+            let now = self.clock.now().wall_ms();
             let message = match self.view.keys.get(key) {
                 Some(key) if key.held_at.is_some() => format!("key {} is held", key.name),
-                Some(key) if key.paused_at.is_some() => format!("key {} is on hold", key.name),
+                Some(key) if key.is_paused(now) => format!("key {} is on hold", key.name),
                 Some(key) if key.retire_asked_at.is_some() => format!("key {} is being retired", key.name),
                 _ if self.generation_at(key, host).is_none() => {
                     format!("key {key} was not seen to log in at {host} yet")

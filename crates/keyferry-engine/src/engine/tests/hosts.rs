@@ -28,6 +28,8 @@ struct FakeHost {
     has_ssh_config: bool,
     /// Whether sshd takes no line of the file.
     reads_another_file: bool,
+    /// Whether no other agent's key logs in, as with one whose agent is locked.
+    takes_no_agent: bool,
     host_key: Vec<u8>,
     /// Whether a client of this daemon was seen to be offered a key that logs in.
     is_served: bool,
@@ -72,6 +74,7 @@ impl FakeHosts {
             is_up: true,
             has_ssh_config,
             reads_another_file: false,
+            takes_no_agent: false,
             host_key: format!("host key of {name}").into_bytes(),
             is_served: false,
             standing: None,
@@ -108,6 +111,10 @@ impl FakeHosts {
 
     pub(super) fn read_another_file(&self, name: &str, does: bool) {
         self.host(name, |host| host.reads_another_file = does);
+    }
+
+    pub(super) fn take_no_agent(&self, name: &str) {
+        self.host(name, |host| host.takes_no_agent = true);
     }
 
     /// Every way takes that long.
@@ -411,7 +418,7 @@ impl State {
                 let is_loaded = self.ring.lock().unwrap().contains_key(&(key.clone(), *n));
                 is_loaded && has(host, public_key) && !host.reads_another_file
             }
-            Identity::Agent { public_key, .. } => has(host, public_key),
+            Identity::Agent { public_key, .. } => has(host, public_key) && !host.takes_no_agent,
             Identity::SshConfig => host.has_ssh_config,
         }
     }

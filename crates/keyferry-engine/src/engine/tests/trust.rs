@@ -25,7 +25,7 @@ fn public_key(kind: &str, number: u8) -> String {
     )
 }
 
-fn ed25519(number: u8) -> String {
+pub(super) fn ed25519(number: u8) -> String {
     public_key("ssh-ed25519", number)
 }
 
@@ -37,7 +37,7 @@ fn recovery(public_key: String) -> Option<Recovery> {
 }
 
 /// Lines of a host that are no generation's, by public key.
-fn others(world: &World, host: &str) -> Vec<String> {
+pub(super) fn others(world: &World, host: &str) -> Vec<String> {
     let lines = world.hosts.lines(host).into_iter();
     let ours = lines.filter(|line| line.contains(" keyferry ") && !line.contains(" gen="));
     ours.map(|line| {
@@ -252,6 +252,71 @@ fn a_grant_ends_by_time_or_by_the_users_word() {
                 .iter()
                 .all(|row| row.state == PlacementState::Removed)
         );
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn what_is_over_goes_although_the_recovery_identity_does_not_log_in() {
+    run(async {
+        let mut world = world_with(&[HOST], |_| {});
+        world.desired.daemon.recovery = recovery(ed25519(1));
+        world.hosts.take_no_agent(HOST);
+        let daemon = world.start();
+        let grant = Grant {
+            public_key: ed25519(5),
+            key: "web".to_owned(),
+            until: Timestamp(world.clock.now().wall + Duration::from_secs(7_200)),
+            hosts: Vec::new(),
+        };
+        let mut snapshots = daemon.handle.snapshots();
+        let shows = |snapshot: &Snapshot, number: u8, is_failed: bool| {
+            let named = crate::ledger::fingerprint(&ed25519(number));
+            let mut rows = snapshot.trusted.iter();
+            rows.any(|row| row.fingerprint == named && row.error.is_some() == is_failed)
+        };
+        let failed = snapshots.wait_for(|snapshot| shows(snapshot, 1, true));
+        let failed = tokio::time::timeout(Duration::from_secs(10), failed).await;
+        failed.expect("it does not log in").unwrap();
+        let _ = daemon.handle.grant(grant).await.unwrap();
+        let placed = snapshots.wait_for(|snapshot| shows(snapshot, 5, false));
+        let placed = tokio::time::timeout(Duration::from_secs(10), placed).await;
+        placed.expect("the grant is there").unwrap();
+        assert!(others(&world, HOST).contains(&ed25519(5)));
+        let gone = snapshots.wait_for(|snapshot| snapshot.trusted.len() == 1);
+        let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
+        gone.expect("it ends by time").unwrap();
+        assert_eq!(others(&world, HOST), [ed25519(1)]);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_key_that_has_nothing_yet_is_granted_for() {
+    run(async {
+        let world = world_with(&[HOST], |_| {});
+        world
+            .cloud
+            .always(Some(super::cloud::Fault::Setup(SetupKind::Settings)));
+        world
+            .plugins
+            .answers
+            .store(0, std::sync::atomic::Ordering::Relaxed);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert_eq!(world.history().keys, []);
+        let grant = Grant {
+            public_key: ed25519(5),
+            key: "web".to_owned(),
+            until: Timestamp(world.clock.now().wall + Duration::from_secs(7_200)),
+            hosts: Vec::new(),
+        };
+        let asked = daemon.handle.clone();
+        let asked = tokio::spawn(async move { asked.grant(grant).await });
+        daemon
+            .until("it is noted", |_| !world.history().trusted.is_empty())
+            .await;
+        asked.abort();
         daemon.kill().await;
     });
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::beginning::named;
 use super::{HostFacts, Rotation};
-use crate::ledger::PlacementState;
+use crate::ledger::{Placement, PlacementState};
 use crate::plan::places::Planner;
 use crate::plan::{Action, GenerationId, Over};
 
@@ -12,6 +12,7 @@ impl<'a> Planner<'a> {
     pub(super) fn take_off_for_good(&mut self, rotation: &Rotation<'a>) {
         let mut free = self.free_hosts(rotation);
         let mut left: Vec<&str> = Vec::new();
+        let mut lost: Vec<&str> = Vec::new();
         let others = self.ways_in_of_others(rotation);
         for host in &rotation.hosts {
             let lines = rotation.on(host).iter();
@@ -21,25 +22,43 @@ impl<'a> Planner<'a> {
             if lines.is_empty() {
                 continue;
             }
-            let Some(over) = self.other_way_in(rotation, host, &others) else {
-                left.push(&host.address);
-                // It stays for now, and so do its lines.
-                if free > 0
-                    && let Some(action) = self.upkeep(rotation, host)
-                {
-                    free -= 1;
-                    self.taken.insert(host.address.to_string());
-                    self.plan.actions.push(action);
+            let over = match self.other_way_in(host, &others) {
+                Some(over) => over,
+                None if rotation.is_accepted(&host.address) => {
+                    match self.own_way_in(rotation, host) {
+                        // Those who were let in beside the key go over it, before it goes itself.
+                        Some(own) if self.others_go_first(own) => {}
+                        Some(own) => {
+                            let over = Over::Generation((own.key.clone(), own.n));
+                            self.take_off_now(rotation, host, over, lines, &mut free);
+                        }
+                        None => lost.push(&host.address),
+                    }
+                    continue;
                 }
-                continue;
+                None => {
+                    left.push(&host.address);
+                    // It stays for now, and so do its lines.
+                    if free > 0
+                        && let Some(action) = self.upkeep(rotation, host)
+                    {
+                        free -= 1;
+                        self.taken.insert(host.address.to_string());
+                        self.plan.actions.push(action);
+                    }
+                    continue;
+                }
             };
-            if free == 0 || self.is_busy(&host.address) || !self.is_host_open(rotation, &host.address) {
-                continue;
-            }
-            free -= 1;
-            let host = host.address.to_string();
-            self.taken.insert(host.clone());
-            self.plan.actions.push(Action::TakeOff { over, host, lines });
+            self.take_off_now(rotation, host, over, lines, &mut free);
+        }
+        if !lost.is_empty() {
+            let hosts = named(&lost);
+            self.rotation_waits(
+                rotation,
+                &format!(
+                    "no private half of it is left to take its lines off {hosts}: keyferry host forget HOST leaves them there"
+                ),
+            );
         }
         if !left.is_empty() {
             let key = rotation.key;
@@ -76,10 +95,26 @@ impl<'a> Planner<'a> {
         ways_in
     }
 
-    /// A login at a host that stays when the key is gone; where the user accepted that there is none, the key's own.
+    fn take_off_now(
+        &mut self,
+        rotation: &Rotation<'a>,
+        host: &HostFacts<'a>,
+        over: Over,
+        lines: Vec<GenerationId>,
+        free: &mut usize,
+    ) {
+        let address = host.address.as_ref();
+        if *free > 0 && !self.is_busy(address) && self.is_host_open(rotation, address) {
+            *free -= 1;
+            let host = address.to_owned();
+            self.taken.insert(host.clone());
+            self.plan.actions.push(Action::TakeOff { over, host, lines });
+        }
+    }
+
+    /// A login at a host that stays when the key is gone.
     fn other_way_in(
         &self,
-        rotation: &Rotation<'a>,
         host: &HostFacts<'a>,
         others: &HashMap<&'a str, (bool, GenerationId)>,
     ) -> Option<Over> {
@@ -87,13 +122,24 @@ impl<'a> Planner<'a> {
         if let Some((_, other)) = others.get(address) {
             return Some(Over::Generation(other.clone()));
         }
-        if self.desired.daemon.recovery.is_some() && self.observed.recovery_verified.contains_key(address) {
-            return Some(Over::Recovery);
-        }
-        let own = rotation.on(host).iter().rev().find(|placement| {
-            placement.state == PlacementState::Verified && self.is_in_agent(rotation.key, placement.n)
-        });
-        own.filter(|_| rotation.is_accepted(address))
-            .map(|own| Over::Generation((own.key.clone(), own.n)))
+        self.recovery_logs_in(address).then_some(Over::Recovery)
+    }
+
+    /// The key's own login at a host, where the user accepted that none stays. One whose removal had no answer may log in
+    /// still: trying tells, and being refused is an answer too.
+    fn own_way_in(&self, rotation: &Rotation<'a>, host: &HostFacts<'a>) -> Option<&'a Placement> {
+        let seen = |placement: &&&Placement| {
+            placement.verified_at.is_some() && self.is_in_agent(rotation.key, placement.n)
+        };
+        let own = rotation.on(host).iter().rev().filter(seen);
+        // Of the newest, one of which that is known.
+        own.copied()
+            .min_by_key(|placement| placement.state != PlacementState::Verified)
+    }
+
+    fn others_go_first(&self, own: &Placement) -> bool {
+        let mut rows = self.ledger.trusted_of(&own.key);
+        own.state == PlacementState::Verified
+            && rows.any(|row| row.host == own.host && self.may_go_with_its_key(row))
     }
 }

@@ -11,9 +11,8 @@ impl Planner<'_> {
             return;
         };
         let row = self.ledger.key(key);
-        let is_paused =
-            row.paused_at.is_some() && row.paused_until.is_none_or(|until| until > self.now.wall_ms());
-        let stands_still = is_paused || row.held_at.is_some() || row.retire_asked_at.is_some();
+        let stands_still =
+            row.is_paused(self.now.wall_ms()) || row.held_at.is_some() || row.retire_asked_at.is_some();
         if spec.deploy.replaces.is_empty() || !spec.present || stands_still {
             return;
         }

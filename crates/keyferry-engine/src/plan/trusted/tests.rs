@@ -468,6 +468,45 @@ fn a_key_that_ends_takes_those_with_it_that_it_let_in_over_a_login_that_stays() 
 }
 
 #[test]
+fn a_hold_that_ended_by_time_keeps_nobody_in() {
+    let mut world = World::new();
+    world.recover_with(Some(1));
+    world.spec(|spec| spec.deploy.also_trust = vec![public_key(5)]);
+    world.succeed_until_nothing_is_left();
+    world.ledger.placements.clear();
+    world.observed.recovery_verified.insert(HOSTS[0].to_owned(), NOW);
+    let row = world.ledger.keys.get_mut("web").unwrap();
+    (row.retire_asked_at, row.paused_at, row.paused_until) = (Some(NOW), Some(NOW - 2), Some(NOW + 1));
+    assert_eq!(world.actions(), []);
+    world.ledger.keys.get_mut("web").unwrap().paused_until = Some(NOW - 1);
+    assert!(matches!(&world.actions()[..], [Action::TakeOffTrusted { host, .. }] if host == HOSTS[0]));
+}
+
+#[test]
+fn a_key_that_was_trusted_and_is_the_recovery_identity_now_is_that() {
+    let mut world = World::new();
+    world.spec(|spec| spec.deploy.also_trust = vec![public_key(1)]);
+    world.succeed_until_nothing_is_left();
+    world.recover_with(Some(1));
+    world.succeed_until_nothing_is_left();
+    world.spec(|spec| spec.deploy.also_trust = Vec::new());
+    let purposes = |world: &World| -> BTreeSet<Purpose> {
+        let rows = world.ledger.trusted.values();
+        rows.map(|row| row.purpose).collect()
+    };
+    assert_eq!(purposes(&world), [Purpose::Recovery].into());
+    // Named no more, it is a way in like any other that was.
+    world.recover_with(None);
+    assert_eq!(world.actions(), []);
+    assert_eq!(
+        plan(&world.desired, &world.ledger, &world.observed, now())
+            .trust_waits
+            .len(),
+        3
+    );
+}
+
+#[test]
 fn revocations_are_done_one_at_a_host() {
     let mut world = World::new();
     for selector in [Selector::Owner("li".to_owned()), Selector::Key("web".to_owned())] {

@@ -90,7 +90,10 @@ impl Engine {
         });
         let trusted: Vec<Trusted> = rows.collect();
         let ids = trusted.iter().map(Trusted::id).collect();
+        // A key that was declared a moment ago has no row yet, and the lines name one.
+        let is_new = !self.view.keys.contains_key(key);
         let write = Write {
+            keys: is_new.then(|| self.view.key(key)).into_iter().collect(),
             hosts: host_rows,
             trusted,
             ..Write::default()

@@ -155,7 +155,9 @@ impl Engine {
             .failed_at(key, host)
             .or_else(|| not_loaded.map(|retry| retry.error.clone()));
         let row = self.view.key(key);
-        let stands_still = row.held_at.is_some() || row.paused_at.is_some() || row.retire_asked_at.is_some();
+        let stands_still = row.held_at.is_some()
+            || row.is_paused(self.clock.now().wall_ms())
+            || row.retire_asked_at.is_some();
         let is_done = generation.is_some() && verified_at.is_some_and(|at| at >= asked_at);
         (is_done || error.is_some() || stands_still).then(|| Recovered {
             host: host.to_owned(),
