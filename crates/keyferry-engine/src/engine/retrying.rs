@@ -124,6 +124,9 @@ impl Engine {
             !is_mended || retry.not_before.is_some()
         });
         self.forget_errors_of_changed_accounts();
+        if !usable.is_empty() {
+            self.find_limits();
+        }
     }
 
     /// An account whose file says something else is judged anew.

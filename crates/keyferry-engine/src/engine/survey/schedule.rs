@@ -94,6 +94,8 @@ impl Engine {
         self.observed.can_list_instances.clear();
         for (name, account) in self.desired.accounts.clone() {
             let Ok(manifest) = self.manifest(&account.plugin) else {
+                // Not known: what it could tell is asked before a pair goes.
+                self.observed.can_list_instances.insert(name);
                 continue;
             };
             if manifest.operations.contains_key(&OperationKind::ListInstances) {

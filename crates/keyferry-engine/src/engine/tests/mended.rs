@@ -85,3 +85,62 @@ fn a_plugin_that_is_there_again_is_tried_when_the_files_are_read_or_somebody_ask
         }
     });
 }
+
+/// A key on a host, with an account whose plugin can say which instances name a pair.
+fn named() -> World {
+    let mut world = super::rotation::world_with(&["web-1"], |_| {});
+    let naming = account(|account| account.plugin = "naming".to_owned());
+    world.desired.accounts.insert("cloud".to_owned(), naming);
+    world
+}
+
+/// After a rotation the earlier pair waits for an instance that names it.
+async fn rotated(world: &World, daemon: &Daemon) -> String {
+    let first = world.cloud.our_pairs().remove(0);
+    world.cloud.launch(&first, &["i-1"]);
+    daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+    let waits = |status: &KeyStatus| {
+        let rotation = status.rotation.as_ref();
+        let is_second = rotation.is_some_and(|rotation| rotation.active == Some(2));
+        is_second
+            && rotation
+                .and_then(|rotation| rotation.waiting.as_deref())
+                .is_some()
+    };
+    daemon.until("an instance is waited for", waits).await;
+    first
+}
+
+#[test]
+fn instances_are_asked_for_once_a_plugin_is_there_after_all() {
+    run(async {
+        let world = named();
+        world.plugins.answers.store(0, Ordering::Relaxed);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.plugins.answers.store(u64::MAX, Ordering::Relaxed);
+        assert!(daemon.rest().await);
+        let first = rotated(&world, &daemon).await;
+        assert!(world.cloud.our_pairs().contains(&first));
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_for_a_while_takes_no_pair_from_its_instances() {
+    run(async {
+        let mut world = named();
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let first = rotated(&world, &daemon).await;
+        world.plugins.answers.store(0, Ordering::Relaxed);
+        world.desired.daemon.max_concurrent = Some(3);
+        daemon.read_again(&world.desired);
+        for _ in 0..10 {
+            daemon.handle.refresh().await;
+            world.clock.pass(3_600_000);
+        }
+        assert!(world.cloud.our_pairs().contains(&first));
+        daemon.kill().await;
+    });
+}
