@@ -24,6 +24,9 @@ pub struct KeyRow {
     /// When its removed file has it end, if the file does not come back before; stays when that has begun. None: the file is
     /// there, or is not what ends the key.
     pub retire_at: Option<i64>,
+    /// `DEVICE:INODE` of the folder where its file was last seen and said that the key ends with it; none: it did not say so, or
+    /// the key stays all the same.
+    pub retires_in: Option<String>,
     /// What the user said may be lost by that (`--accept-loss`): hosts, joined by blanks, or `all`.
     pub accepted_loss: Option<String>,
     /// Since when its rotation stands still (`keyferry hold`): nothing is begun, changed on hosts (but for lines that end,

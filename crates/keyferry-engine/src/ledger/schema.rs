@@ -1,7 +1,7 @@
 //! The tables.
 
 /// Version of [`TABLES`], in the file's `user_version`.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// What brings the tables of version 1 to version 2.
 pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEGER;";
@@ -28,6 +28,13 @@ ALTER TABLE generation ADD COLUMN place TEXT;
 ALTER TABLE host ADD COLUMN note TEXT;
 ALTER TABLE placement ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE effect ADD COLUMN host TEXT;
+";
+
+/// What brings those of version 4 to version 5.
+pub(super) const FROM_4: &str = "
+ALTER TABLE key ADD COLUMN retires_in TEXT;
+ALTER TABLE installation ADD COLUMN hardware TEXT;
+ALTER TABLE installation ADD COLUMN instance TEXT;
 ";
 
 /// What is new in version 4 besides.
@@ -68,7 +75,9 @@ CREATE TABLE installation (
     host_name     TEXT,
     uid           INTEGER NOT NULL,
     directory     BLOB,
-    directory_id  TEXT
+    directory_id  TEXT,
+    hardware      TEXT,
+    instance      TEXT
 ) STRICT;
 
 CREATE TABLE key (
@@ -78,6 +87,7 @@ CREATE TABLE key (
     rotate_asked_at  INTEGER,
     retire_asked_at  INTEGER,
     retire_at        INTEGER,
+    retires_in       TEXT,
     accepted_loss    TEXT,
     paused_at        INTEGER,
     paused_until     INTEGER,

@@ -1,23 +1,25 @@
 //! Rows in SQLite.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use keyferry_plugin::contract::Algorithm;
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use super::machine::Machine;
 use super::place::Place;
-use super::rows::{Effect, EffectKind, EffectOutcome, Generation, GenerationState, KeyRow, Stage, Write};
-use super::schema::{FROM_1, FROM_2, FROM_3, TABLES, TRUSTED, VERSION};
+use super::rows::{GenerationState, Write};
+use super::schema::{FROM_1, FROM_2, FROM_3, FROM_4, TABLES, TRUSTED, VERSION};
 use super::{History, LedgerView};
-use crate::desired::GeneratedBy;
 use crate::error::EngineError;
 
+mod effects;
+mod generations;
 mod hosts;
+mod keys;
 mod trusted;
 
 /// One connection.
@@ -50,12 +52,14 @@ impl Store {
     /// Checks that the ledger is this machine's, and notes more about it where more is known now. `adopt` makes it this
     /// machine's.
     pub(super) fn belongs_to(&self, machine: Machine, adopt: bool) -> Result<(), EngineError> {
-        let query = "SELECT machine_id, host_name, uid FROM installation";
+        let query = "SELECT machine_id, host_name, uid, hardware, instance FROM installation";
         let noted = self.connection.query_row(query, [], |row| {
             Ok(Machine {
                 id: row.get(0)?,
                 host_name: row.get(1)?,
                 uid: row.get(2)?,
+                hardware: hardware(row.get::<_, Option<String>>(3)?.as_deref()),
+                instance: row.get(4)?,
             })
         });
         let noted = noted.map_err(|source| self.error(source))?;
@@ -75,8 +79,14 @@ impl Store {
         }
         self.connection
             .execute(
-                "UPDATE installation SET machine_id = ?1, host_name = ?2, uid = ?3",
-                params![machine.id, machine.host_name, machine.uid],
+                "UPDATE installation SET machine_id = ?1, host_name = ?2, uid = ?3, hardware = ?4, instance = ?5",
+                params![
+                    machine.id,
+                    machine.host_name,
+                    machine.uid,
+                    in_words(&machine.hardware),
+                    machine.instance
+                ],
             )
             .map(|_| ())
             .map_err(|source| self.error(source))
@@ -126,10 +136,10 @@ impl Store {
         transaction
             .and_then(|transaction| {
                 for key in &write.keys {
-                    put_key(&transaction, key)?;
+                    keys::put(&transaction, key)?;
                 }
                 for generation in &write.generations {
-                    put_generation(&transaction, generation)?;
+                    generations::put(&transaction, generation)?;
                 }
                 for host in &write.hosts {
                     hosts::put(&transaction, host)?;
@@ -144,7 +154,7 @@ impl Store {
                     trusted::put_revocation(&transaction, row)?;
                 }
                 for effect in &write.effects {
-                    put_effect(&transaction, effect)?;
+                    effects::put(&transaction, effect)?;
                 }
                 transaction.commit()
             })
@@ -249,13 +259,16 @@ impl Store {
             transaction.execute_batch(TABLES)?;
             transaction.execute_batch(TRUSTED)?;
             transaction.execute(
-                "INSERT INTO installation (id, created_at, machine_id, host_name, uid) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO installation (id, created_at, machine_id, host_name, uid, hardware, instance)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
                     random_id(),
                     milliseconds(SystemTime::now()),
                     machine.id,
                     machine.host_name,
-                    machine.uid
+                    machine.uid,
+                    in_words(&machine.hardware),
+                    machine.instance
                 ],
             )?;
         } else {
@@ -268,6 +281,9 @@ impl Store {
             if found < 4 {
                 transaction.execute_batch(FROM_3)?;
                 transaction.execute_batch(TRUSTED)?;
+            }
+            if found < 5 {
+                transaction.execute_batch(FROM_4)?;
             }
         }
         if found < VERSION {
@@ -289,116 +305,6 @@ impl Store {
             }));
         }
         Ok(Ok(()))
-    }
-
-    fn keys(&self) -> Result<Vec<KeyRow>, EngineError> {
-        let columns = "name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until, \
-                       pause_reason, retire_at";
-        self.rows(&format!("SELECT {columns} FROM key ORDER BY name"), |row| {
-            Ok(Ok(KeyRow {
-                name: row.get(0)?,
-                last_n: count(row, 1)?,
-                held_at: row.get(2)?,
-                rotate_asked_at: row.get(3)?,
-                retire_asked_at: row.get(4)?,
-                accepted_loss: row.get(5)?,
-                paused_at: row.get(6)?,
-                paused_until: row.get(7)?,
-                pause_reason: row.get(8)?,
-                retire_at: row.get(9)?,
-            }))
-        })
-    }
-
-    fn generations(&self, condition: &str) -> Result<Vec<Generation>, EngineError> {
-        let columns = "key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id, \
-                       provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint, \
-                       missing_since, delete_asked_at, copy_of, stage, promoted_at, superseded_at, place";
-        self.rows(
-            &format!("SELECT {columns} FROM generation {condition} ORDER BY key, n"),
-            |row| {
-                let (made_by, algorithm, state): (String, String, String) =
-                    (row.get(2)?, row.get(3)?, row.get(11)?);
-                let made_by = [GeneratedBy::Keyferry, GeneratedBy::Provider]
-                    .into_iter()
-                    .find(|&candidate| maker(candidate) == made_by)
-                    .ok_or(made_by);
-                let algorithm = Algorithm::from_name(&algorithm).ok_or(algorithm);
-                let state = GenerationState::ALL
-                    .into_iter()
-                    .find(|known| known.name() == state)
-                    .ok_or(state);
-                let stage: String = row.get(20)?;
-                let stage = Stage::ALL
-                    .into_iter()
-                    .find(|known| known.name() == stage)
-                    .ok_or(stage);
-                let (made_by, algorithm, state, stage) = match (made_by, algorithm, state, stage) {
-                    (Ok(made_by), Ok(algorithm), Ok(state), Ok(stage)) => (made_by, algorithm, state, stage),
-                    (Err(what), ..) => return Ok(Err(format!("generation.made_by {what:?}"))),
-                    (_, Err(what), ..) => return Ok(Err(format!("generation.algorithm {what:?}"))),
-                    (_, _, Err(what), _) => return Ok(Err(format!("generation.state {what:?}"))),
-                    (.., Err(what)) => return Ok(Err(format!("generation.stage {what:?}"))),
-                };
-                Ok(Ok(Generation {
-                    key: row.get(0)?,
-                    n: count(row, 1)?,
-                    made_by,
-                    algorithm,
-                    account: row.get(4)?,
-                    plugin: row.get(5)?,
-                    region: row.get(6)?,
-                    blob: row.get(7)?,
-                    pair_name: row.get(8)?,
-                    provider_id: row.get(9)?,
-                    provider_fingerprint: row.get(10)?,
-                    state,
-                    requested_at: row.get(12)?,
-                    repeated_at: row.get(13)?,
-                    loaded_at: row.get(14)?,
-                    note: row.get(15)?,
-                    endpoint: row.get(16)?,
-                    missing_since: row.get(17)?,
-                    delete_asked_at: row.get(18)?,
-                    copy_of: row.get::<_, Option<i64>>(19)?.map(i64::unsigned_abs),
-                    stage,
-                    promoted_at: row.get(21)?,
-                    superseded_at: row.get(22)?,
-                    place: row.get(23)?,
-                }))
-            },
-        )
-    }
-
-    fn effects(&self) -> Result<Vec<Effect>, EngineError> {
-        let columns = "id, kind, key, n, intent_at, attempt, outcome_at, outcome, host";
-        self.rows(&format!("SELECT {columns} FROM effect ORDER BY id"), |row| {
-            let (kind, outcome): (String, Option<String>) = (row.get(1)?, row.get(7)?);
-            let Some(kind) = EffectKind::ALL.into_iter().find(|known| known.name() == kind) else {
-                return Ok(Err(format!("effect.kind {kind:?}")));
-            };
-            let known = outcome.as_deref().map(|name| {
-                EffectOutcome::ALL
-                    .into_iter()
-                    .find(|known| known.name() == name)
-                    .ok_or(name.to_owned())
-            });
-            let outcome = match known.transpose() {
-                Ok(outcome) => outcome,
-                Err(what) => return Ok(Err(format!("effect.outcome {what:?}"))),
-            };
-            Ok(Ok(Effect {
-                id: row.get(0)?,
-                kind,
-                key: row.get(2)?,
-                n: count(row, 3)?,
-                intent_at: row.get(4)?,
-                attempt: row.get(5)?,
-                outcome_at: row.get(6)?,
-                outcome,
-                host: row.get(8)?,
-            }))
-        })
     }
 
     /// The inner error names a column and a value that this version does not know.
@@ -429,91 +335,6 @@ impl Store {
     }
 }
 
-fn put_key(connection: &Connection, key: &KeyRow) -> rusqlite::Result<usize> {
-    connection
-        .prepare(
-            "INSERT INTO key (name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until,
-                              pause_reason, retire_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (name) DO UPDATE SET last_n = ?2, held_at = ?3, rotate_asked_at = ?4, retire_asked_at = ?5,
-                                              accepted_loss = ?6, paused_at = ?7, paused_until = ?8, pause_reason = ?9,
-                                              retire_at = ?10",
-        )?
-        .execute(params![
-            key.name,
-            number(key.last_n),
-            key.held_at,
-            key.rotate_asked_at,
-            key.retire_asked_at,
-            key.accepted_loss,
-            key.paused_at,
-            key.paused_until,
-            key.pause_reason,
-            key.retire_at,
-        ])
-}
-
-fn put_generation(connection: &Connection, row: &Generation) -> rusqlite::Result<usize> {
-    connection
-        .prepare(
-            "INSERT INTO generation (key, n, made_by, algorithm, account, plugin, region, blob, pair_name, provider_id,
-                                     provider_fingerprint, state, requested_at, repeated_at, loaded_at, note, endpoint,
-                                     missing_since, delete_asked_at, copy_of, stage, promoted_at, superseded_at, place)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-                     ?24)
-             ON CONFLICT (key, n) DO UPDATE SET blob = ?8, provider_id = ?10, provider_fingerprint = ?11, state = ?12,
-                                                requested_at = ?13, repeated_at = ?14, loaded_at = ?15, note = ?16,
-                                                missing_since = ?18, delete_asked_at = ?19, stage = ?21, promoted_at = ?22,
-                                                superseded_at = ?23",
-        )?
-        .execute(params![
-            row.key,
-            number(row.n),
-            maker(row.made_by),
-            row.algorithm.name(),
-            row.account,
-            row.plugin,
-            row.region,
-            row.blob,
-            row.pair_name,
-            row.provider_id,
-            row.provider_fingerprint,
-            row.state.name(),
-            row.requested_at,
-            row.repeated_at,
-            row.loaded_at,
-            row.note,
-            row.endpoint,
-            row.missing_since,
-            row.delete_asked_at,
-            row.copy_of.map(number),
-            row.stage.name(),
-            row.promoted_at,
-            row.superseded_at,
-            row.place,
-        ])
-}
-
-fn put_effect(connection: &Connection, row: &Effect) -> rusqlite::Result<usize> {
-    connection
-        .prepare(
-            "INSERT INTO effect (id, kind, key, n, intent_at, attempt, outcome_at, outcome, host)
-             VALUES (?1, ?2, ?3, ?4, ?5,
-                     (SELECT count(*) + 1 FROM effect WHERE kind = ?2 AND key = ?3 AND n = ?4 AND host IS ?8), ?6, ?7, ?8)
-             ON CONFLICT (id) DO UPDATE SET outcome_at = ?6, outcome = ?7",
-        )?
-        .execute(params![
-            row.id,
-            row.kind.name(),
-            row.key,
-            number(row.n),
-            row.intent_at,
-            row.outcome_at,
-            row.outcome.map(EffectOutcome::name),
-            row.host,
-        ])
-}
-
 /// SQLite's integers are signed; generations are counted from 1 and never come near the limit.
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -523,12 +344,14 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
 }
 
-/// As in config files.
-fn maker(made_by: GeneratedBy) -> &'static str {
-    match made_by {
-        GeneratedBy::Keyferry => "keyferry",
-        GeneratedBy::Provider => "provider",
-    }
+fn hardware(words: Option<&str>) -> BTreeSet<String> {
+    let words = words.unwrap_or_default();
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+fn in_words(hardware: &BTreeSet<String>) -> Option<String> {
+    let words: Vec<&str> = hardware.iter().map(String::as_str).collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Six octets: enough that no two of a user's machines meet.

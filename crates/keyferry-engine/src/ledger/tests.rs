@@ -20,6 +20,7 @@ fn key(name: &str) -> KeyRow {
         rotate_asked_at: Some(11),
         retire_asked_at: Some(12),
         retire_at: Some(15),
+        retires_in: Some("8:2".to_owned()),
         accepted_loss: Some("web-1".to_owned()),
         paused_at: Some(13),
         paused_until: Some(14),
@@ -333,6 +334,8 @@ fn another_machines_ledger_is_refused_until_it_is_adopted() {
         id: Some(id.to_owned()),
         host_name: Some(name.to_owned()),
         uid: 1000,
+        hardware: [format!("card-of-{id}")].into(),
+        instance: None,
     };
     let open = |machine| Ledger::open_on(machine, directory.path(), None).map(|(_, view)| view.installation);
     let installation = open(machine("aaaaaaaa", "laptop")).unwrap();
@@ -348,6 +351,32 @@ fn another_machines_ledger_is_refused_until_it_is_adopted() {
     assert!(!adopt.exists(), "it is for one start");
     open(machine("aaaaaaaa", "laptop")).unwrap_err();
     open(machine("bbbbbbbb", "clone")).unwrap();
+}
+
+#[test]
+fn a_copy_of_the_whole_machine_is_refused_until_it_is_adopted() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = |card: &str| Machine {
+        id: Some("aaaaaaaa".to_owned()),
+        host_name: Some("laptop".to_owned()),
+        uid: 1000,
+        hardware: [card.to_owned()].into(),
+        instance: None,
+    };
+    let open = |machine| Ledger::open_on(machine, directory.path(), None).map(|(_, view)| view.installation);
+    let installation = open(machine("11111111")).unwrap();
+    let refused = open(machine("22222222")).unwrap_err().to_string();
+    let adopt = directory.path().join(ADOPT_FILE_NAME);
+    for said in [
+        "network card 11111111",
+        "network card 22222222",
+        &adopt.display().to_string(),
+    ] {
+        assert!(refused.contains(said), "{refused}");
+    }
+    std::fs::write(&adopt, "").unwrap();
+    assert_eq!(open(machine("22222222")).unwrap(), installation);
+    open(machine("11111111")).unwrap_err();
 }
 
 #[test]
@@ -454,7 +483,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     view.apply(write);
     drop(ledger);
     let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
-    let added = [schema::FROM_1, schema::FROM_2, schema::FROM_3].concat();
+    let added = [schema::FROM_1, schema::FROM_2, schema::FROM_3, schema::FROM_4].concat();
     connection
         .execute_batch("DROP TABLE trusted; DROP TABLE revocation;")
         .unwrap();
@@ -467,7 +496,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 17);
+    assert_eq!(dropped, 20);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {
@@ -491,7 +520,7 @@ fn a_later_versions_ledger_is_left_alone() {
             refused,
             EngineError::NewerLedger {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
