@@ -29,20 +29,21 @@ mod staging;
 mod status;
 mod survey;
 mod wanting;
+mod writing;
 
 #[cfg(test)]
 mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
-pub use commands::{EngineHandle, Grant, Refusal, TrustRefusal, UnknownKey, UnknownName};
+pub use commands::{EngineHandle, Grant, Refusal, TrustRefusal, UnknownName};
 pub use hosts::{DeployFuture, HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
 use crate::config::{PluginProblem, Plugins};
 use crate::desired::Desired;
 use crate::error::EngineError;
-use crate::ledger::{EffectKind, Ledger, LedgerView, TrustedId, Write};
+use crate::ledger::{EffectKind, Ledger, LedgerView, TrustedId};
 use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
@@ -51,6 +52,7 @@ use commands::{Command, TrustWait};
 use hosting::{Deployed, Deployments, Lent, OnHost, Signature};
 use orphans::OrphanWait;
 use survey::{Survey, SurveyWait};
+use writing::Unwritten;
 
 /// What the engine works with.
 pub struct Parts {
@@ -103,8 +105,13 @@ pub struct Engine {
     ready: BTreeMap<String, PrivateKey>,
     /// Private halves of generations that are not in the agent yet.
     halves: BTreeMap<GenerationId, PrivateKey>,
+    /// Generations whose names were somebody else's, until that is on the disk.
+    taken: BTreeSet<GenerationId>,
     /// How often a generation's name was taken while its pair was not there.
     hidden: BTreeMap<GenerationId, u32>,
+    unwritten: Unwritten,
+    /// Why the ledger could not be written last.
+    ledger_error: Option<StatusError>,
     manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
     account_errors: BTreeMap<String, StatusError>,
     waiting: BTreeMap<String, Waiting>,
@@ -170,7 +177,10 @@ impl Engine {
             offered: BTreeMap::new(),
             ready: BTreeMap::new(),
             halves: BTreeMap::new(),
+            taken: BTreeSet::new(),
             hidden: BTreeMap::new(),
+            unwritten: Unwritten::default(),
+            ledger_error: None,
             manifests: BTreeMap::new(),
             account_errors: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -199,9 +209,11 @@ impl Engine {
         let mut files_are_watched = true;
         self.find_limits();
         loop {
+            self.look_at_ledger();
             self.end_surveys();
             self.schedule_surveys();
             self.end_absent_keys().await?;
+            self.write_what_is_left().await?;
             self.act().await?;
             self.answer_about_orphans();
             self.answer_about_trust();
@@ -217,6 +229,7 @@ impl Engine {
                 .into_iter()
                 .chain(self.survey_at)
                 .chain(self.absence.wake_at())
+                .chain(self.unwritten.wake_at())
                 .min();
             let wake = clock.sleep_until(wake_at.unwrap_or(u64::MAX));
             tokio::select! {
@@ -273,21 +286,6 @@ impl Engine {
                 }
             }
             self.begin_deploying(for_programs).await?;
-        }
-    }
-
-    /// Puts rows into ledger and view. The inner error says why the disk refused: then neither has changed.
-    async fn record(&mut self, write: Write) -> Result<Result<(), String>, EngineError> {
-        match self.ledger.write(write.clone()).await {
-            Ok(()) => {
-                self.view.apply(write);
-                Ok(Ok(()))
-            }
-            Err(EngineError::LedgerStopped) => Err(EngineError::LedgerStopped),
-            Err(error) => {
-                tracing::error!(%error, "the ledger could not be written");
-                Ok(Err(error.to_string()))
-            }
         }
     }
 

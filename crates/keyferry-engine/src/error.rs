@@ -62,6 +62,19 @@ pub enum EngineError {
         /// Table, column and value.
         what: String,
     },
+    /// A file of the ledger was moved, removed or replaced while it was open.
+    #[error(
+        "the ledger {} was moved, removed or replaced while keyferry runs ({} is not the file that was opened): nothing new \
+         is begun, and loaded keys sign on",
+        path.display(),
+        missing.display()
+    )]
+    LedgerMoved {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What is missing, or another file now.
+        missing: PathBuf,
+    },
     /// The ledger's thread ended.
     #[error("the ledger has stopped: see the log, then start keyferry again")]
     LedgerStopped,

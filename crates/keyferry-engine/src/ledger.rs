@@ -9,6 +9,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+mod files;
 mod machine;
 mod place;
 mod rows;
@@ -32,6 +33,7 @@ pub use trusted::{
 pub use view::LedgerView;
 
 use crate::error::EngineError;
+use files::Files;
 use machine::Machine;
 pub(crate) use machine::host_name;
 use place::Place;
@@ -52,6 +54,7 @@ pub struct Ledger {
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<thread::JoinHandle<()>>,
     path: PathBuf,
+    files: Files,
 }
 
 impl Ledger {
@@ -86,6 +89,8 @@ impl Ledger {
         store.is_kept_in(&Place::of(state_directory)?, is_adopted)?;
         state_directory::remove(&adopt)?;
         let view = store.view()?;
+        let files = Files::of(&path);
+        let watched = files.clone();
         let (commands, queue) = mpsc::channel::<Command>();
         let thread = thread::Builder::new()
             .name("keyferry-ledger".to_owned())
@@ -95,7 +100,7 @@ impl Ledger {
                     if stop == Some(Stop::Before(count)) {
                         return;
                     }
-                    let result = store.write(&command.write);
+                    let result = watched.check().and_then(|()| store.write(&command.write));
                     if stop == Some(Stop::After(count)) {
                         return;
                     }
@@ -113,6 +118,7 @@ impl Ledger {
                 commands: Some(commands),
                 thread: Some(thread),
                 path,
+                files,
             },
             view,
         ))
@@ -121,7 +127,8 @@ impl Ledger {
     /// Puts rows on the disk: all of them or none. When this returns they survive a power cut.
     ///
     /// # Errors
-    /// [`EngineError::Ledger`] when the disk refuses; [`EngineError::LedgerStopped`] when the thread has ended.
+    /// [`EngineError::Ledger`] when the disk refuses; [`EngineError::LedgerMoved`] when the files were taken away, until they are
+    /// back; [`EngineError::LedgerStopped`] when the thread has ended.
     pub async fn write(&self, write: Write) -> Result<(), EngineError> {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or(EngineError::LedgerStopped)?;
@@ -129,6 +136,14 @@ impl Ledger {
             .send(Command { write, reply })
             .map_err(|_| EngineError::LedgerStopped)?;
         answer.await.map_err(|_| EngineError::LedgerStopped)?
+    }
+
+    /// Whether the files still are where they were opened.
+    ///
+    /// # Errors
+    /// [`EngineError::LedgerMoved`] when they are not.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.files.check()
     }
 
     /// The file.

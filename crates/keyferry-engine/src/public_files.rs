@@ -20,7 +20,11 @@ pub fn path(state_directory: &Path, key: &str) -> PathBuf {
 pub fn write(state_directory: &Path, key: &str, public: &PublicKey, comment: &str) -> io::Result<()> {
     let path = path(state_directory, key);
     let directory = state_directory.join("public");
-    DirBuilder::new().recursive(true).mode(0o755).create(&directory)?;
+    // A state directory that was taken away is not made anew: it would be an empty one, and open to others.
+    match DirBuilder::new().mode(0o755).create(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     // Key names begin with a letter or digit, so this is no key's file.
     let temporary = directory.join(format!(".{key}.pub.new"));
     match fs::remove_file(&temporary) {
@@ -77,5 +81,15 @@ mod tests {
         std::os::unix::fs::symlink(&victim, state.path().join("public/.web.pub.new")).unwrap();
         write(state.path(), "web", key.public_key(), "c").unwrap();
         assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_state_directory_that_is_gone_is_not_made_anew() {
+        let state = tempfile::tempdir().unwrap();
+        let gone = state.path().join("gone");
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let refused = write(&gone, "web", key.public_key(), "").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        assert!(!gone.exists());
     }
 }

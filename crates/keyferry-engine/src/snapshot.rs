@@ -33,6 +33,9 @@ pub struct Snapshot {
     /// Lines that are to go from hosts, whoever put them there.
     #[serde(default)]
     pub revoked: Vec<RevokedStatus>,
+    /// Why the ledger cannot be written now, if it cannot: nothing new is begun then, and loaded keys sign on.
+    #[serde(default)]
+    pub ledger: Option<StatusError>,
     /// Whether nothing is under way and nothing is due by itself.
     #[serde(skip)]
     pub idle: bool,
@@ -492,7 +495,7 @@ mod tests {
                     },
                     "drift": null, "regions": [], "rotation": null, "hosts": [],
                 }],
-                "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [],
+                "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [], "ledger": null,
             })
         );
     }

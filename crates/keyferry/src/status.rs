@@ -154,6 +154,12 @@ fn describe(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<us
             let purpose = line.purpose.name();
             Some((format!("key {} at {} ({purpose})", line.key, line.host), error))
         }))
+        .chain(
+            snapshot
+                .ledger
+                .iter()
+                .map(|error| ("the ledger".to_owned(), error)),
+        )
         .chain(snapshot.revoked.iter().filter_map(|row| {
             let subject = format!("lines of {} on {}", row.lines_of, row.host);
             Some((subject, row.error.as_ref()?))

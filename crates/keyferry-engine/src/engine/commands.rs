@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Engine;
+use crate::config::suggestion;
 use crate::error::EngineError;
 use crate::ledger::{GenerationState, HostRow, HostState, KeyRow, ORPHANS, Write};
 use crate::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
@@ -49,8 +50,8 @@ impl EngineHandle {
     /// for which that changed something.
     ///
     /// # Errors
-    /// [`UnknownKey`] when one of the names is no key's; nothing is resumed then.
-    pub async fn resume(&self, keys: Vec<String>) -> Result<Vec<String>, UnknownKey> {
+    /// A [`Refusal`] when one of the names is no key's, and when the end of a retirement cannot be noted; nothing is resumed then.
+    pub async fn resume(&self, keys: Vec<String>) -> Result<Vec<String>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Resume { keys, reply });
         answer.await.unwrap_or(Ok(Vec::new()))
@@ -92,14 +93,6 @@ impl EngineHandle {
     }
 }
 
-/// There is no key of that name.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("there is no key named {name}")]
-pub struct UnknownKey {
-    /// The name.
-    pub name: String,
-}
-
 /// There is neither an account nor a key of that name.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("there is no account and no key named {name}")]
@@ -124,7 +117,7 @@ pub(super) enum Command {
     },
     Resume {
         keys: Vec<String>,
-        reply: oneshot::Sender<Result<Vec<String>, UnknownKey>>,
+        reply: oneshot::Sender<Result<Vec<String>, Refusal>>,
     },
     Rotation(RotationCommand),
     Trust(TrustCommand),
@@ -151,7 +144,7 @@ impl Engine {
             }
             Command::Held { key } => {
                 let held_at = Some(self.clock.now().wall_ms());
-                self.hold(KeyRow {
+                self.record_word(KeyRow {
                     held_at,
                     ..self.view.key(&key)
                 })
@@ -169,18 +162,30 @@ impl Engine {
                 let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
                 known.extend(self.view.keys.keys().map(String::as_str));
                 if let Some(name) = keys.iter().find(|name| !known.contains(name.as_str())) {
-                    let _ = reply.send(Err(UnknownKey { name: name.clone() }));
+                    known.remove(ORPHANS);
+                    let nearest = suggestion(name, known.iter().copied());
+                    let name = name.clone();
+                    let _ = reply.send(Err(Refusal::UnknownKey { name, nearest }));
                     return Ok(());
                 }
                 let is_named = !keys.is_empty();
+                let named = keys.clone();
                 let keys = match keys.is_empty() {
                     true => known.into_iter().map(str::to_owned).collect(),
                     false => keys,
                 };
+                let ended = match self.end_retirements(&named).await? {
+                    Ok(ended) => ended,
+                    Err(refusal) => {
+                        let _ = reply.send(Err(refusal));
+                        return Ok(());
+                    }
+                };
                 self.forget_failures_that_were_mended(false);
                 let mut resumed = Vec::new();
                 for key in keys {
-                    if self.resume(&key, is_named).await? && !resumed.contains(&key) && key != ORPHANS {
+                    let is_changed = self.resume(&key, is_named).await? || ended.contains(&key);
+                    if is_changed && !resumed.contains(&key) && key != ORPHANS {
                         resumed.push(key);
                     }
                 }
@@ -209,7 +214,32 @@ impl Engine {
         Ok(accounts)
     }
 
-    /// Whether there was something to resume. A retirement ends only for a key that was named.
+    /// Calls off the retirements of keys that were named, and says of which. It is on the disk, or not done: the next start
+    /// would go on with one that only this process has forgotten.
+    async fn end_retirements(
+        &mut self,
+        names: &[String],
+    ) -> Result<Result<BTreeSet<String>, Refusal>, EngineError> {
+        let rows = names.iter().map(|name| self.view.key(name));
+        let rows = rows.filter(|row| row.retire_asked_at.is_some() || row.retire_at.is_some());
+        let rows: Vec<KeyRow> = rows
+            .map(|row| KeyRow {
+                accepted_loss: row.accepted_loss.filter(|_| row.retire_asked_at.is_none()),
+                retire_asked_at: None,
+                retire_at: None,
+                retires_in: None,
+                ..row
+            })
+            .collect();
+        let ended = rows.iter().map(|row| row.name.clone()).collect();
+        let write = Write {
+            keys: rows,
+            ..Write::default()
+        };
+        self.decided(Ok((write, ended))).await
+    }
+
+    /// Whether there was something to resume.
     async fn resume(&mut self, key: &str, is_named: bool) -> Result<bool, EngineError> {
         let failures = self.observed.retries.len();
         self.observed.retries.retain(|subject, _| subject.key() != key);
@@ -223,7 +253,7 @@ impl Engine {
             }
         }
         if self.view.is_held(key) {
-            self.hold(KeyRow {
+            self.record_word(KeyRow {
                 held_at: None,
                 ..self.view.key(key)
             })
@@ -231,20 +261,15 @@ impl Engine {
             self.key_ring.resume(key);
             is_changed = true;
         }
-        let row = self.view.key(key);
-        let is_retired = is_named && (row.retire_asked_at.is_some() || row.retire_at.is_some());
         if is_named {
             self.keep_without_file(key);
         }
-        let is_ending = is_named && row.retire_asked_at.is_some();
-        if row.paused_at.is_some() || is_retired {
-            self.hold(KeyRow {
+        let row = self.view.key(key);
+        if row.paused_at.is_some() {
+            self.record_word(KeyRow {
                 paused_at: None,
                 paused_until: None,
                 pause_reason: None,
-                retire_asked_at: row.retire_asked_at.filter(|_| !is_retired),
-                retire_at: row.retire_at.filter(|_| !is_retired),
-                accepted_loss: row.accepted_loss.clone().filter(|_| !is_ending),
                 ..row
             })
             .await?;
@@ -293,17 +318,5 @@ impl Engine {
             is_changed |= self.record(write).await?.is_ok();
         }
         Ok(is_changed)
-    }
-
-    /// The user's word holds in this process even when the disk refuses it.
-    async fn hold(&mut self, key: KeyRow) -> Result<(), EngineError> {
-        let write = Write {
-            keys: vec![key],
-            ..Write::default()
-        };
-        if self.record(write.clone()).await?.is_err() {
-            self.view.apply(write);
-        }
-        Ok(())
     }
 }

@@ -56,10 +56,10 @@ impl Engine {
         }
         write.keys.push(KeyRow { ..row });
         if let Err(message) = self.record(write).await? {
-            let remedy = "make room on the disk of the state directory and see that it can be written; nothing was deleted";
+            let remedy = format!("{}; nothing was deleted", self.ledger_remedy());
             for (_, stray) in std::mem::take(&mut wait.ids) {
                 wait.results
-                    .push(result(&stray, Some(error("ledger", message.clone(), remedy))));
+                    .push(result(&stray, Some(error("ledger", message.clone(), &remedy))));
             }
         }
         self.orphan_waits.push(wait);
@@ -101,6 +101,12 @@ impl Engine {
         })
     }
 
+    /// Whether a pair's account still is the one that it was found with.
+    fn is_reached(&self, row: &Generation) -> bool {
+        let account = self.desired.accounts.get(&row.account);
+        account.is_some_and(|account| row.is_of(account))
+    }
+
     /// Tells those who wait what came of it: a pair is gone, or something keeps it.
     pub(super) fn answer_about_orphans(&mut self) {
         for mut wait in std::mem::take(&mut self.orphan_waits) {
@@ -110,17 +116,20 @@ impl Engine {
                     .observed
                     .retries
                     .get(&Subject::Generation(id.0.clone(), id.1));
-                match (row.map(|row| row.state), failed) {
+                match (row, failed) {
                     // Not there, and that was looked at a moment ago.
-                    (None | Some(GenerationState::Doubtful), _) => wait.results.push(result(&stray, None)),
-                    (Some(GenerationState::Blocked), _) => {
-                        let note = row.and_then(|row| row.note.clone()).unwrap_or_default();
+                    (None, _) => wait.results.push(result(&stray, None)),
+                    (Some(row), _) if row.state == GenerationState::Doubtful => {
+                        wait.results.push(result(&stray, None));
+                    }
+                    (Some(row), _) if row.state == GenerationState::Blocked => {
+                        let note = row.note.clone().unwrap_or_default();
                         let remedy = "look at that pair at the provider: it changed after it was listed";
                         wait.results
                             .push(result(&stray, Some(error("blocked", note, remedy))));
                     }
                     (Some(_), Some(retry)) => wait.results.push(result(&stray, Some(retry.error.clone()))),
-                    (Some(_), None) if !self.desired.accounts.contains_key(&stray.account) => {
+                    (Some(row), None) if !self.is_reached(row) => {
                         wait.results.push(result(&stray, Some(unknown(&stray))));
                     }
                     (Some(_), None) => wait.ids.push((id, stray)),

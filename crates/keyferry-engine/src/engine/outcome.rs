@@ -1,5 +1,7 @@
 //! What comes of what was begun. The rules for unknown outcomes stand here.
 
+use std::time::SystemTime;
+
 use keyferry_plugin::contract::Pair;
 use keyferry_plugin::manifest::FingerprintForm;
 
@@ -170,6 +172,11 @@ impl Engine {
             // Whether it is still the one that was there shows when it is compared.
             generation.state = GenerationState::Unwanted;
             generation.note = Some("it had not been seen for a while".to_owned());
+            return self.settle(generation, None).await;
+        }
+        if self.taken.contains(&id) || is_older(pair, &generation) {
+            generation.state = GenerationState::Foreign;
+            generation.note = Some("the name was another key's when it was asked for".to_owned());
             return self.settle(generation, None).await;
         }
         let forms = self.forms(&generation.plugin);
@@ -359,6 +366,7 @@ impl Engine {
                     self.observed.retries.remove(&subject);
                 }
                 if is_final {
+                    self.taken.remove(&id);
                     self.observed.looks.remove(&id);
                     self.observed.absent.remove(&id);
                     self.drop_half(&id);
@@ -394,6 +402,21 @@ fn hides(generation: &Generation) -> Failure {
         Pace::Soon,
     )
 }
+
+/// Whether a pair was there before a generation of which nothing but its name is known was asked for: then it is somebody
+/// else's. The clocks of two machines differ by less than ten minutes.
+fn is_older(pair: &Pair, generation: &Generation) -> bool {
+    let made_at = pair.created_at.as_deref().and_then(|text| {
+        let time = humantime::parse_rfc3339_weak(text).ok()?;
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok()
+    });
+    let is_unseen = generation.blob.is_none() && generation.provider_id.is_none();
+    is_unseen && made_at.is_some_and(|at| at < generation.requested_at.saturating_sub(CLOCKS_DIFFER))
+}
+
+/// Milliseconds.
+const CLOCKS_DIFFER: i64 = 600_000;
 
 pub(super) fn nonsense(message: String) -> Failure {
     Failure {

@@ -97,8 +97,8 @@ impl Engine {
 
     /// As [`Self::fail`], for a ledger that could not be written.
     pub(super) fn fail_for_disk(&mut self, subject: Subject, message: String) {
-        let remedy = "make room on the disk of the state directory and see that it can be written: keyferry tries again";
-        self.fail(subject, &Failure::local("ledger", message, remedy, Pace::Soon));
+        let remedy = format!("{}: keyferry tries again", self.ledger_remedy());
+        self.fail(subject, &Failure::local("ledger", message, &remedy, Pace::Soon));
     }
 
     /// Asks anew about plugins that could not be used. What failed for one that can be used now is tried again, and what

@@ -48,7 +48,8 @@ impl Engine {
             files: files.collect(),
             trusted: self.trusted_status(),
             revoked: self.revoked_status(),
-            idle: self.running.is_empty() && self.wake_at.is_none(),
+            ledger: self.ledger_error.clone(),
+            idle: self.running.is_empty() && self.wake_at.is_none() && self.unwritten.is_empty(),
         }
     }
 

@@ -6,13 +6,13 @@ mod behaviour;
 mod cloud;
 mod crossing;
 mod drift;
-mod hosts;
+mod few_places;
 mod hosts;
 mod last_way_in;
-mod few_places;
 mod mended;
 mod pairs;
 mod renewing;
+mod refused_writes;
 mod rotation;
 mod rotation_walk;
 mod thinking_again;
@@ -448,6 +448,9 @@ impl Default for JumpingClock {
 }
 
 impl JumpingClock {
+    /// What the wall clock showed when the machine was started (milliseconds since 1970 UTC).
+    const BEGINNING: u64 = 1_795_000_000_000;
+
     fn pass(&self, milliseconds: u64) {
         self.uptime.fetch_add(milliseconds, Ordering::Relaxed);
     }
@@ -505,7 +508,7 @@ impl Clock for JumpingClock {
         let ahead = self.ahead.load(Ordering::Relaxed);
         Moment {
             uptime,
-            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000 + uptime + ahead),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(Self::BEGINNING + uptime + ahead),
             local_minute: u16::try_from(uptime / 60_000 % 1_440).unwrap(),
         }
     }

@@ -9,6 +9,9 @@ use rustix::fs::FlockOperation;
 
 use crate::error::EngineError;
 
+/// The file that is locked.
+pub(super) const LOCK_NAME: &str = "ledger.lock";
+
 /// Makes the directory if needed, checks it, and locks it until the returned file is dropped.
 pub(super) fn claim(directory: &Path) -> Result<File, EngineError> {
     let io_error = |what, path: &Path| {
@@ -35,7 +38,7 @@ pub(super) fn claim(directory: &Path) -> Result<File, EngineError> {
         });
     }
 
-    let path = directory.join("ledger.lock");
+    let path = directory.join(LOCK_NAME);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -567,3 +567,30 @@ fn a_value_of_a_later_version_is_named() {
         "{refused}"
     );
 }
+
+#[test]
+fn files_that_were_taken_away_are_missed_and_are_known_again_when_they_are_back() {
+    for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.lock"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (ledger, _) = Ledger::open(directory.path()).unwrap();
+        let rows = || Write {
+            keys: vec![key("web")],
+            ..Write::default()
+        };
+        write_now(&ledger, rows()).unwrap();
+        let (path, away) = (directory.path().join(name), directory.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        for is_replaced in [false, true] {
+            if is_replaced {
+                std::fs::copy(&away, &path).unwrap();
+            }
+            let refused = write_now(&ledger, rows()).unwrap_err();
+            assert!(matches!(refused, EngineError::LedgerMoved { .. }), "{refused}");
+            assert!(refused.to_string().contains(name), "{refused}");
+            assert!(ledger.check().is_err());
+        }
+        std::fs::rename(&away, &path).unwrap();
+        ledger.check().unwrap();
+        write_now(&ledger, rows()).unwrap();
+    }
+}

@@ -154,7 +154,7 @@ impl Control {
     async fn resume(&self, keys: Vec<String>) -> Answer {
         match self.engine.resume(keys).await {
             Ok(resumed) => Answer::Resumed(resumed),
-            Err(error) => Answer::Refused(format!("{error}; `keyferry status` lists the keys")),
+            Err(refusal) => Answer::Refused(refusal.to_string()),
         }
     }
 

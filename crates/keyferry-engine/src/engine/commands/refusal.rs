@@ -53,12 +53,12 @@ pub enum Refusal {
         key: String,
     },
     /// The ledger could not be written.
-    #[error(
-        "nothing was changed, since it could not be noted: {message}\n  make room on the disk of the state directory and see that it can be written"
-    )]
+    #[error("nothing was changed, since it could not be noted: {message}\n  {remedy}")]
     Ledger {
         /// What the disk said.
         message: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// Nothing before the active generation is known.
     #[error(

@@ -232,9 +232,10 @@ impl Engine {
             return Ok(Ok(answer));
         }
         let written = self.record(write).await?;
-        Ok(written
-            .map(|()| answer)
-            .map_err(|message| Refusal::Ledger { message }))
+        Ok(written.map(|()| answer).map_err(|message| Refusal::Ledger {
+            message,
+            remedy: self.ledger_remedy(),
+        }))
     }
 
     /// What failed for a key is tried now, whatever the hour.

@@ -110,6 +110,9 @@ impl Engine {
                 *self.hidden.entry(id.clone()).or_default() += 1;
             }
         } else {
+            if is_taken {
+                self.taken.insert(id.clone());
+            }
             generation.state = if is_taken {
                 GenerationState::Foreign
             } else {

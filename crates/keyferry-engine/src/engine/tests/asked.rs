@@ -9,7 +9,7 @@ mod aftermath;
 use super::*;
 use crate::desired::{HostList, Rotate};
 use crate::engine::commands::Command;
-use crate::ledger::{Generation, HostRow, HostState, KeyRow, Placement, PlacementState, Stage};
+use crate::ledger::{Generation, HostRow, HostState, KeyRow, Placement, PlacementState, Stage, Write};
 use crate::snapshot::Timestamp;
 
 /// An engine that obeys and plans nothing.

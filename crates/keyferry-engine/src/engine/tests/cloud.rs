@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -84,6 +85,7 @@ struct State {
     in_flight: usize,
     most_in_flight: usize,
     ids: u64,
+    tells_ages: bool,
 }
 
 pub(super) struct FakeCloud {
@@ -181,6 +183,7 @@ impl FakeCloud {
     pub(super) fn plant(&self, region: &str, name: &str) {
         let mut state = self.state.lock().unwrap();
         state.region = region.to_owned();
+        state.now = self.clock.now().uptime;
         state.put_foreign(name);
     }
 
@@ -193,6 +196,11 @@ impl FakeCloud {
         let id = state.pairs[&place].id.clone();
         state.ids_of.entry(name.to_owned()).or_default().insert(id);
         state.pairs.get_mut(&place).unwrap().foreign = false;
+    }
+
+    /// Every answer about a pair says from now on when that was made.
+    pub(super) fn tell_ages(&self) {
+        self.state.lock().unwrap().tells_ages = true;
     }
 
     /// Instances were launched with a pair, and name it; none: they are gone.
@@ -375,7 +383,12 @@ impl State {
             }
             Job::Get(PairReference { name, .. }) => match self.pairs.get(&self.place(&name)) {
                 Some(entry) if entry.made_at.saturating_add(self.lag) <= self.now => {
-                    Ok(JobReply::Got(entry.describe(&name)))
+                    let made_at = Duration::from_millis(JumpingClock::BEGINNING + entry.made_at);
+                    let made_at = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + made_at);
+                    Ok(JobReply::Got(Pair {
+                        created_at: self.tells_ages.then(|| made_at.to_string()),
+                        ..entry.describe(&name)
+                    }))
                 }
                 _ => Err(refused(ErrorKind::NotFound, Effect::None)),
             },
