@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod stopped;
+
 use super::{Engine, Finished, Moment, Task};
 use crate::config;
 use crate::desired::{KeyFolder, KeySpec, OnRemove};
@@ -75,12 +77,20 @@ impl Engine {
         }
         let now = self.clock.now();
         let files = self.key_files();
+        let is_first = !self.absence.has_begun;
         self.notice_absent_files(&files, now);
+        let folder_id = self.key_folder_id();
+        let mut first = Vec::new();
+        if is_first && folder_id.is_some() {
+            first = self.gone_while_stopped(&files, folder_id.as_ref(), now);
+        }
         let scheduled = self.view.keys.values().filter(|row| row.retire_at.is_some());
         let mut names: BTreeSet<String> = scheduled.map(|row| row.name.clone()).collect();
         names.extend(self.absence.gone.keys().cloned());
-        let mut keys = Vec::new();
         let mut called_off = Vec::new();
+        let mut keys = self.rows_with_folder(folder_id.as_ref());
+        names.retain(|name| first.iter().all(|row| row.name != *name));
+        keys.extend(first);
         for name in names {
             let before = self.view.key(&name);
             let row = self.row_of_absent_key(before.clone(), &files, now);
@@ -108,7 +118,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The user wants a key to stay although its file is gone.
+    /// The user wants a key to stay although its file is gone. What is noted of that follows when it is planned again.
     pub(super) fn keep_without_file(&mut self, key: &str) {
         if let Some(gone) = self.absence.gone.get_mut(key) {
             gone.stays = Some(Stays::Kept);
@@ -261,6 +271,7 @@ impl Engine {
         if gone.stays.is_some() {
             return KeyRow {
                 retire_at: None,
+                retires_in: None,
                 ..row
             };
         }
@@ -270,6 +281,7 @@ impl Engine {
             gone.expect("it was found above").stays = Some(Stays::Renamed(new));
             return KeyRow {
                 retire_at: None,
+                retires_in: None,
                 ..row
             };
         }
@@ -330,11 +342,12 @@ impl Engine {
         };
         let is_near = |at: i64, moment: i64| at.abs_diff(moment) <= AT_ABOUT_THE_SAME_TIME.unsigned_abs();
         let is_new = |other: &str| {
-            let made_at = self.view.originals(other).map(|row| row.requested_at).min();
+            let first = self.view.originals(other).min_by_key(|row| row.requested_at);
             let seen_at = self.absence.seen.get(other);
-            match made_at {
-                Some(at) if at < since_wall.saturating_sub(AT_ABOUT_THE_SAME_TIME) => false,
-                Some(at) if is_near(at, since_wall) => true,
+            match first.map(|row| (row.n, row.requested_at)) {
+                Some((_, at)) if at < since_wall.saturating_sub(AT_ABOUT_THE_SAME_TIME) => false,
+                // After a restart every key has another generation.
+                Some((1, at)) if is_near(at, since_wall) => true,
                 _ => seen_at.is_some_and(|at| is_near(*at, since)),
             }
         };

@@ -404,6 +404,72 @@ fn a_restart_forgets_neither_the_day_nor_the_file() {
 }
 
 #[test]
+fn a_file_that_went_while_the_daemon_was_stopped_ends_its_key_a_day_later() {
+    run(async {
+        let mut files = Files::with(&["bare", "other"]);
+        files.start().await.kill().await;
+        files.remove("bare");
+        files.world.desired.keys.remove("bare");
+        files.world.clock.pass(48 * HOUR);
+        let daemon = files.world.start();
+        files.read(&daemon).await;
+        assert!(files.is_scheduled("bare"));
+        files.pass(&daemon, 20).await;
+        assert!(files.is_scheduled("bare"));
+        daemon.until_ended("bare").await;
+        assert!(daemon.has("other"));
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn files_that_went_while_the_daemon_was_stopped_end_nothing_where_nobody_may_have_meant_it() {
+    run(async {
+        for case in ["folder", "many", "alone", "renamed", "word", "keep"] {
+            let mut files = match case {
+                "alone" => Files::with(&["bare"]),
+                _ => Files::with(&["bare", "db", "other"]),
+            };
+            if case == "keep" {
+                files.put("bare", |spec| spec.on_remove = OnRemove::Keep);
+            }
+            files.start().await.kill().await;
+            let mut gone = vec!["bare"];
+            if case == "many" {
+                gone.push("db");
+            }
+            for name in gone {
+                files.remove(name);
+                files.world.desired.keys.remove(name);
+            }
+            if case == "folder" {
+                std::fs::rename(files.folder(), files.directory.path().join("away")).unwrap();
+                files.write("db");
+                files.write("other");
+            }
+            if case == "renamed" {
+                files.put("new", |_| {});
+            }
+            let daemon = files.world.start();
+            files.read(&daemon).await;
+            if case == "word" {
+                assert!(files.is_scheduled("bare"));
+                daemon.handle.resume(vec!["bare".to_owned()]).await.unwrap();
+                files.read(&daemon).await;
+            }
+            assert!(!files.is_scheduled("bare"), "{case}");
+            assert_eq!(files.row("bare").retires_in, None, "{case}");
+            daemon.kill().await;
+            // And the next start finds nothing to end either.
+            let daemon = files.world.start();
+            files.pass(&daemon, 50).await;
+            assert!(!files.is_scheduled("bare"), "{case}");
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
 fn the_folder_is_looked_at_before_a_key_ends() {
     run(async {
         let mut files = Files::with(&["bare", "other"]);
