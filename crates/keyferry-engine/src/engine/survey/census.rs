@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keyferry_plugin::contract::Pair;
 
 use crate::engine::Engine;
+use crate::ledger::Generation;
 use crate::naming;
 use crate::snapshot::{StatusError, StrayPair};
 
@@ -32,12 +33,13 @@ impl Engine {
         region: Option<&String>,
         pairs: Vec<Pair>,
     ) -> (Census, Vec<(StrayPair, Pair)>) {
-        let known: BTreeSet<&str> = self
-            .view
-            .generations
-            .values()
-            .map(|row| row.pair_name.as_str())
-            .collect();
+        // A pair that was made with an account as it is no more may be seen through any.
+        let is_here = |row: &&Generation| match self.desired.accounts.get(&row.account) {
+            Some(of_row) if row.is_of(of_row) => row.account == account && row.region.as_ref() == region,
+            _ => true,
+        };
+        let rows = self.view.generations.values().filter(is_here);
+        let known: BTreeSet<&str> = rows.map(|row| row.pair_name.as_str()).collect();
         let own = naming::digits(&self.view.installation);
         let mut census = Census::default();
         let mut strays = Vec::new();
