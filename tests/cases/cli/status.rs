@@ -93,7 +93,7 @@ fn the_json_has_every_field_and_null_where_there_is_nothing() {
     has_exactly(
         &status,
         &[
-            "version", "keys", "accounts", "plugins", "files", "trusted", "revoked",
+            "version", "keys", "accounts", "plugins", "files", "trusted", "revoked", "ledger",
         ],
     );
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
