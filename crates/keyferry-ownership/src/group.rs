@@ -10,6 +10,21 @@ pub(crate) fn private_group(uid: u32) -> Option<u32> {
     private_group_of(uid, &passwd, &group)
 }
 
+/// The name of a user in the local file; none: only a directory service knows one, if anybody.
+pub fn user_name(uid: u32) -> Option<String> {
+    user_name_of(uid, &std::fs::read_to_string("/etc/passwd").ok()?)
+}
+
+/// See passwd(5).
+fn user_name_of(uid: u32, passwd: &str) -> Option<String> {
+    let mut named = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password) = (fields.next()?, fields.next()?);
+        (fields.next()?.parse() == Ok(uid) && !name.is_empty()).then_some(name)
+    });
+    named.next().map(str::to_owned)
+}
+
 /// See passwd(5) and group(5).
 fn private_group_of(uid: u32, passwd: &str, group: &str) -> Option<u32> {
     let users = || {
@@ -40,7 +55,7 @@ fn private_group_of(uid: u32, passwd: &str, group: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::private_group_of;
+    use super::{private_group_of, user_name_of};
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nli:x:1000:1000::/home/li:/bin/sh\nmo:x:1001:100::/home/mo:/bin/sh\nno:x:1002:100::/:/bin/sh\n";
 
@@ -51,6 +66,16 @@ mod tests {
             Some(1000)
         );
         assert_eq!(private_group_of(1000, PASSWD, "li:x:1000:li\n"), Some(1000));
+    }
+
+    #[test]
+    fn a_user_is_named_by_number() {
+        assert_eq!(user_name_of(1001, PASSWD).as_deref(), Some("mo"));
+        assert_eq!(user_name_of(4242, PASSWD), None);
+        assert_eq!(
+            user_name_of(0, "::0:0::/:\n\nbroken\nroot:x:0\n").as_deref(),
+            Some("root")
+        );
     }
 
     #[test]

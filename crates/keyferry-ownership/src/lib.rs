@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 mod group;
 mod open;
 
+pub use group::user_name;
 pub use open::{OpenError, open_regular};
 
 /// Checks that `path` and everything above it belongs to the user or root and is writable by nobody else.

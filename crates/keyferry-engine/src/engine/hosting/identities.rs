@@ -1,5 +1,7 @@
 //! Who logs in, and what stands on a host: identities, lines and their markers.
 
+use std::process::{Command, Stdio};
+
 use keyferry_hosts::{Host, Identity, Line, Marker, Proof};
 
 use crate::desired::{Deploy, LoginWith, Verify};
@@ -21,17 +23,35 @@ pub(in crate::engine) struct Signature {
 impl Signature {
     /// The user of this process, on this machine.
     pub(in crate::engine) fn new(installation: &str) -> Self {
-        let named = ["USER", "LOGNAME"].into_iter().find_map(|name| {
-            let value = std::env::var(name).ok()?;
-            (!value.is_empty()).then_some(value)
-        });
-        let owner = named.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
         let host_name = crate::ledger::host_name().unwrap_or_default();
         Self {
-            owner,
+            owner: owner(
+                |name| std::env::var(name).ok(),
+                rustix::process::getuid().as_raw(),
+            ),
             machine: machine(&host_name, installation),
         }
     }
+}
+
+/// The user's name: as the environment has it, else as the system does, which a service may have to ask; else the number.
+fn owner(variable: impl Fn(&str) -> Option<String>, uid: u32) -> String {
+    let named = ["USER", "LOGNAME"].into_iter().filter_map(variable);
+    let mut named = named.filter(|name| !name.is_empty());
+    named
+        .next()
+        .or_else(|| keyferry_ownership::user_name(uid))
+        .or_else(name_by_service)
+        .unwrap_or_else(|| uid.to_string())
+}
+
+/// What id(1) calls the user of this process: it asks a directory service too.
+fn name_by_service() -> Option<String> {
+    let mut command = Command::new("id");
+    command.arg("-un").env_clear().env("PATH", "/usr/bin:/bin");
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !name.is_empty()).then_some(name)
 }
 
 /// A host's name fitted to `[a-z0-9-]`, and the first six digits of the installation.
@@ -226,6 +246,17 @@ const LONGEST_NAME: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_owner_is_named_without_help_of_the_environment() {
+        let nothing = |_: &str| None;
+        let root = owner(nothing, 0);
+        assert_eq!(root, "root");
+        let own = |name: &str| (name == "LOGNAME").then(|| "li".to_owned());
+        assert_eq!(owner(own, 0), "li");
+        // Nobody's number, and id(1) tells the user of this process.
+        assert_eq!(Some(owner(nothing, 4_294_967_000)), name_by_service());
+    }
 
     #[test]
     fn a_machine_has_a_plain_name() {
