@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::desired::{Account, DaemonSettings, Desired, FileReport, KeyFolder, KeySpec, OnRemove};
+use crate::desired::{
+    Account, DaemonSettings, Desired, FileReport, KeyFolder, KeySpec, OnRemove, Standstill,
+};
 
 mod account;
 mod daemon;
@@ -66,6 +68,10 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         .cloned()
         .unwrap_or_default();
 
+    let settings_refused = daemon
+        .values()
+        .any(|entry| entry.is_present() && entry.good().is_none());
+
     plugins.search_in(&settings.plugin_dirs);
     plugins.require_pins(settings.require_pins);
     let mut catalogue = Catalogue::new(plugins);
@@ -87,8 +93,19 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         ),
         &before.accounts,
         &mut tally,
-        |entry| entry.uses().any(|plugin| new_plugins.contains(plugin)),
-        |name, text| account::check(name, text, &mut catalogue),
+        |entry| {
+            let is_mended = settings_refused != before.desired.settings_refused && entry.has_problems();
+            is_mended || entry.uses().any(|plugin| new_plugins.contains(plugin))
+        },
+        |name, text| {
+            let mut checked = account::check(name, text, &mut catalogue);
+            if settings_refused && !checked.problems.is_empty() {
+                // What is wrong may be so only because plugins are not looked for where they are.
+                let cause = Problem::whole(Standstill::Settings.to_string());
+                checked.problems.insert(0, cause);
+            }
+            checked
+        },
     );
 
     let names_changed = !accounts.keys().eq(before.accounts.keys());
@@ -108,6 +125,10 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
         |name, text| key::check(name, text, &accounts),
     );
 
+    if settings_refused {
+        // Their manifests were read to check the files. Loading them is another matter while nobody knows what is asked for.
+        plugins.require_pins(true);
+    }
     let used: BTreeSet<&str> = accounts.values().flat_map(|entry| entry.uses()).collect();
     let mut manifests = catalogue.into_found();
     manifests.retain(|name, _| used.contains(name.as_str()));
@@ -126,6 +147,7 @@ pub fn read(dir: &Path, plugins: &dyn Plugins, previous: Option<&State>) -> Stat
             .filter_map(|(name, entry)| Some((name.clone(), in_force(entry)?)))
             .collect(),
         files: reports,
+        settings_refused,
         key_folder: match listing {
             Listing::Files(_) => KeyFolder::Listed(folder),
             Listing::Closed | Listing::Gone => KeyFolder::Closed,

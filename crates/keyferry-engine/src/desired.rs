@@ -24,6 +24,31 @@ pub struct Desired {
     pub files: Vec<FileReport>,
     /// How the folder of key files fares: whether a file that is not there is known to be gone.
     pub key_folder: KeyFolder,
+    /// Whether `keyferry.toml` is there, is wrong, and never was right since the start: nobody knows what it asks for.
+    pub settings_refused: bool,
+}
+
+impl Desired {
+    /// Why nothing is begun at clouds and hosts, whatever the files say; none: it is.
+    pub fn standstill(&self) -> Option<Standstill> {
+        if self.key_folder == KeyFolder::Unread {
+            return Some(Standstill::Unread);
+        }
+        self.settings_refused.then_some(Standstill::Settings)
+    }
+}
+
+/// Why nothing is begun at clouds and hosts. Loaded keys go on serving.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Standstill {
+    /// `keyferry.toml` cannot be understood. Its defaults are no safe guess: it may ask for a proxy, or for pinned plugins only.
+    #[error(
+        "keyferry.toml has an error, and says how clouds are reached and which plugins are loaded: mend it"
+    )]
+    Settings,
+    /// The config directory was not read yet.
+    #[error("the config directory is still being read: try again in a moment")]
+    Unread,
 }
 
 /// `keys/`, as it was when it was last read.

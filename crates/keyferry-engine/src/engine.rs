@@ -122,6 +122,8 @@ pub struct Engine {
     wake_at: Option<u64>,
     survey_at: Option<u64>,
     requests: u64,
+    /// Since when each generation's request is under way.
+    asked_since: BTreeMap<GenerationId, Moment>,
     /// By account.
     surveys: BTreeMap<String, Survey>,
     survey_waits: Vec<SurveyWait>,
@@ -190,6 +192,7 @@ impl Engine {
             wake_at: None,
             survey_at: None,
             requests: 0,
+            asked_since: BTreeMap::new(),
             surveys: BTreeMap::new(),
             survey_waits: Vec::new(),
             orphan_waits: Vec::new(),
@@ -210,11 +213,15 @@ impl Engine {
         self.find_limits();
         loop {
             self.look_at_ledger();
-            self.end_surveys();
-            self.schedule_surveys();
-            self.end_absent_keys().await?;
             self.write_what_is_left().await?;
-            self.act().await?;
+            if self.desired.standstill().is_some() {
+                self.stand_still();
+            } else {
+                self.end_surveys();
+                self.schedule_surveys();
+                self.end_absent_keys().await?;
+                self.act().await?;
+            }
             self.answer_about_orphans();
             self.answer_about_trust();
             publish.send_replace(Arc::new(self.snapshot()));
@@ -257,8 +264,20 @@ impl Engine {
                 self.forget_failures_that_were_mended(is_other_network);
                 self.find_limits();
                 self.forget_errors_of_changed_accounts();
+                self.forget_missing_files();
             }
         }
+    }
+
+    /// Nothing is begun while nobody knows what the files ask for. What is offered and lent stays as it is.
+    fn stand_still(&mut self) {
+        self.waiting.clear();
+        self.rotations_wait.clear();
+        self.trust_waits.clear();
+        self.overfull.clear();
+        self.wake_at = None;
+        self.survey_at = None;
+        self.absence.stand_still();
     }
 
     /// Begins everything that the plan allows, until it allows nothing more.

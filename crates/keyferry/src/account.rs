@@ -31,7 +31,12 @@ fn open(place: &ConfigPlace) -> Result<(Arc<Desired>, Catalogue), Error> {
     }
     let catalogue = plugin::open(&place.plugins, place.config.as_deref())?;
     let desired = config::read(&directory, &catalogue, None).desired();
-    Ok((desired, catalogue))
+    match desired.standstill() {
+        Some(why) => Err(Error::Refused(format!(
+            "{why}\n  `keyferry check` says what is wrong with it"
+        ))),
+        None => Ok((desired, catalogue)),
+    }
 }
 
 /// The account of this name; of a name that is not there, the nearest that is, and what is wrong with its file.

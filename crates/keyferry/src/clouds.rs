@@ -114,6 +114,10 @@ impl Clouds for Couriers {
 impl Shared {
     /// The account's post: the running one, unless what it was started for has changed.
     async fn post(&self, account: &Arc<Account>) -> Result<Arc<Post>, JobError> {
+        let standstill = self.desired.borrow().standstill();
+        if let Some(why) = standstill {
+            return Err(setup(SetupKind::Settings, &why));
+        }
         let (catalogue, plugin) = (Arc::clone(&self.catalogue), account.plugin.clone());
         let library = tokio::task::spawn_blocking(move || catalogue.facts(&plugin))
             .await

@@ -21,6 +21,7 @@ const KEY_FIELDS: &[&str] = &[
     "fingerprint",
     "public_key",
     "error",
+    "asked",
     "drift",
     "regions",
     "rotation",
@@ -127,7 +128,7 @@ fn the_json_has_every_field_and_null_where_there_is_nothing() {
         has_exactly(&plugin, &["name", "version", "path", "error"]);
     }
     for file in list("files") {
-        has_exactly(&file, &["path", "state", "line", "column", "message"]);
+        has_exactly(&file, &["path", "state", "line", "column", "message", "further"]);
     }
     for owner in ["keys", "accounts", "plugins"].map(list).iter().flatten() {
         if !owner["error"].is_null() {
@@ -307,4 +308,34 @@ fn an_error_of_many_keys_is_printed_once() {
         "{text}"
     );
     assert!(text.contains(&credentials.display().to_string()), "{text}");
+}
+
+/// keyferry.toml may ask for a proxy, or for pinned plugins only: while nobody knows, nothing is sent.
+#[test]
+fn settings_that_are_not_understood_at_the_start_are_no_defaults() {
+    let cloud = keyferry_tests::cloud();
+    let home = Home::new();
+    home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+    home.key("web", KEY);
+    home.write(
+        "keyferry.toml",
+        "[network]\nproxi = \"http://proxy.example.com:3128\"\n",
+    );
+    let daemon = Daemon::start(&home);
+    let (code, status) = daemon.wait(20);
+    assert_eq!(code, 1, "{status:#}");
+    let words = "keyferry.toml has an error";
+    let said = |value: &serde_json::Value| value.as_str().unwrap_or_default().contains(words);
+    assert!(said(&status["accounts"][0]["error"]["message"]), "{status:#}");
+    assert!(said(&find(&status, "web")["error"]["message"]), "{status:#}");
+    assert!(cloud.pairs(Service::AlibabaEcs).is_empty());
+    for command in [&["refresh"][..], &["account", "check"], &["plan"]] {
+        let output = daemon.keyferry(command);
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(words), "{command:?}: {said}");
+    }
+    home.write("keyferry.toml", "");
+    daemon.wait_loaded(30);
+    assert_eq!(cloud.pairs(Service::AlibabaEcs).len(), 1);
 }

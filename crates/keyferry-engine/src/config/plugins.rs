@@ -17,7 +17,8 @@ pub trait Plugins {
         let _ = directories;
     }
 
-    /// Told right after that: `[plugins] require_pins` of `keyferry.toml`.
+    /// Told right after that: `[plugins] require_pins` of `keyferry.toml`; and at the end of a reading that it is so, where
+    /// nobody knows what that file asks for.
     fn require_pins(&self, required: bool) {
         let _ = required;
     }

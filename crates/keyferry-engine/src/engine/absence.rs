@@ -32,6 +32,11 @@ impl Absence {
     pub(super) fn wake_at(&self) -> Option<u64> {
         self.wake_at
     }
+
+    /// Nothing is due.
+    pub(super) fn stand_still(&mut self) {
+        self.wake_at = None;
+    }
 }
 
 #[derive(Debug)]
@@ -71,10 +76,7 @@ struct Look {
 impl Engine {
     /// Schedules the end of keys whose file is gone, calls it off, and asks for it when it is due.
     pub(super) async fn end_absent_keys(&mut self) -> Result<(), EngineError> {
-        self.absence.wake_at = None;
-        if self.desired.key_folder == KeyFolder::Unread {
-            return Ok(());
-        }
+        self.absence.stand_still();
         let now = self.clock.now();
         let files = self.key_files();
         let is_first = !self.absence.has_begun;

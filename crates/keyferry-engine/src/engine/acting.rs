@@ -360,6 +360,7 @@ impl Engine {
         self.count_request(&account);
         self.observed.served.insert(id.0.clone(), self.requests);
         self.observed.jobs.insert(id.clone(), account.clone());
+        self.asked_since.insert(id.clone(), self.clock.now());
         self.running
             .insert(task.id(), Task::Request { id, account, step });
     }

@@ -227,6 +227,8 @@ impl Failure {
     }
 }
 
+/// The kind of what cannot be done without a key's file.
+pub(super) const FILE_MISSING: &str = "file_missing";
 /// The kind of failures of a plugin.
 pub(super) const PLUGIN: &str = "plugin";
 /// The kind of failures of settings that cannot be used.

@@ -66,6 +66,7 @@ impl Engine {
             }
             (Task::Request { id, account, step }, finished) => {
                 self.observed.jobs.remove(&id);
+                self.asked_since.remove(&id);
                 let result = self.reply(&account, finished);
                 let result = result.map_err(|error| Failure::of_job(error, &account));
                 self.answered(id, step, result).await

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Engine;
-use super::failure::{Failure, PLUGIN, Pace, SETTINGS};
+use super::failure::{FILE_MISSING, Failure, PLUGIN, Pace, SETTINGS};
 use crate::desired::Account;
 use crate::plan::{Retry, Subject, max_per_second};
 
@@ -127,6 +127,12 @@ impl Engine {
         if !usable.is_empty() {
             self.find_limits();
         }
+    }
+
+    /// What waits for a key's file is tried again when files have changed.
+    pub(super) fn forget_missing_files(&mut self) {
+        let is_missing = |retry: &Retry| retry.error.kind == FILE_MISSING;
+        self.observed.retries.retain(|_, retry| !is_missing(retry));
     }
 
     /// An account whose file says something else is judged anew.

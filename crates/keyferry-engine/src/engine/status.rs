@@ -7,17 +7,21 @@ mod regions;
 mod trust;
 
 use super::Engine;
-use crate::desired::KeySpec;
+use super::failure::SETTINGS;
+use crate::desired::{KeySpec, Standstill};
 use crate::ledger::{Generation, GenerationState, ORPHANS};
 use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};
 use crate::private_key::PublicKey;
-use crate::snapshot::{AccountStatus, FileStatus, KeyState, KeyStatus, Snapshot, StatusError};
+use crate::snapshot::{
+    AccountStatus, Asked, FileStatus, FurtherProblem, KeyState, KeyStatus, Snapshot, StatusError, Timestamp,
+};
 
 impl Engine {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut names: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
         names.extend(self.view.generations.keys().map(|(key, _)| key.as_str()));
         names.retain(|name| *name != ORPHANS && self.is_something(name));
+        let unusable = self.unusable_settings();
         let accounts = self.desired.accounts.values().map(|account| {
             let (survey_error, checked_at) = self.survey_status(&account.name);
             let error = self.account_errors.get(&account.name).cloned();
@@ -27,8 +31,9 @@ impl Engine {
                 region: account.region.clone(),
                 endpoint: account.endpoint.clone(),
                 insecure_http: account.insecure_http,
-                error: error
-                    .map(|error| self.explained(&account.name, error))
+                error: unusable
+                    .clone()
+                    .or_else(|| error.map(|error| self.explained(&account.name, error)))
                     .or(survey_error),
                 checked_at,
             }
@@ -39,6 +44,7 @@ impl Engine {
             line: file.line,
             column: file.column,
             message: file.message.clone(),
+            further: file.further.iter().map(FurtherProblem::from).collect(),
         });
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -120,11 +126,23 @@ impl Engine {
             fingerprint: public.as_ref().map(PublicKey::fingerprint),
             public_key: public.map(|public| public.line(shown.map_or(name, |row| &row.pair_name))),
             error,
+            asked: self.asked(name),
             drift,
             regions,
             rotation,
             hosts,
         }
+    }
+
+    /// The account whose answer a key waits for, the longest first.
+    fn asked(&self, name: &str) -> Option<Asked> {
+        let of_key = (name.to_owned(), 0)..=(name.to_owned(), u64::MAX);
+        let asked = self.asked_since.range(of_key);
+        let (id, since) = asked.min_by_key(|(_, since)| since.uptime)?;
+        Some(Asked {
+            account: self.observed.jobs.get(id)?.clone(),
+            since: Timestamp(since.wall),
+        })
     }
 
     /// Whether the key did not fit, and a lost pair of its own is being deleted: then it is tried again at once.
@@ -166,6 +184,9 @@ impl Engine {
         spec: Option<&std::sync::Arc<KeySpec>>,
         requested: Option<&Generation>,
     ) -> Option<StatusError> {
+        if let Some(unusable) = self.unusable_settings() {
+            return Some(unusable);
+        }
         let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
         let making = self.observed.retries.get(&Subject::Making(name.to_owned()));
         // What failed under an earlier file says nothing about this one.
@@ -231,6 +252,14 @@ impl Engine {
                 })
             }
         }
+    }
+
+    /// That nobody knows what `keyferry.toml` asks for.
+    fn unusable_settings(&self) -> Option<StatusError> {
+        let standstill = self.desired.standstill();
+        let is_unusable = standstill == Some(Standstill::Settings);
+        let remedy = "keyferry check says what is wrong with it";
+        is_unusable.then(|| remark(SETTINGS, Standstill::Settings.to_string(), remedy))
     }
 
     fn tidying_error(&self, name: &str) -> Option<StatusError> {

@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::desired::{Account, CheckEvery, CredentialSource, GeneratedBy, KeySpec, OnDrift};
+use crate::desired::{Account, CheckEvery, CredentialSource, GeneratedBy, KeyFolder, KeySpec, OnDrift};
 use crate::ledger::{GenerationState, History, Stop, read_history};
 use crate::snapshot::{KeyState, KeyStatus};
 use cloud::FakeCloud;
@@ -60,7 +60,11 @@ impl World {
             false => tempfile::tempdir(),
         };
         let clock = Arc::new(JumpingClock::default());
-        let mut desired = Desired::default();
+        let mut desired = Desired {
+            // It was read; where nothing is listed, nothing is known to be gone.
+            key_folder: KeyFolder::Closed,
+            ..Desired::default()
+        };
         // Otherwise nothing here would ever come to rest.
         desired.daemon.check_every = Some(CheckEvery::Never);
         desired.accounts.insert("cloud".to_owned(), account(|_| {}));

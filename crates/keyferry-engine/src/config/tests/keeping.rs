@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::fixture::{ACCOUNT, Directory, KEY, Manifests};
-use crate::config::{State, read};
+use crate::config::{PluginProblem, Plugins, State, read};
 use crate::desired::FileState;
 
 /// A config directory that is read again and again.
@@ -332,4 +334,75 @@ fn a_link_is_followed_and_a_link_to_nothing_keeps_the_key() {
     reading.again();
     reading.file("keys/web.toml", FileState::Kept, "link to nothing");
     assert_eq!(reading.keys(), ["other", "web"]);
+}
+
+/// Plugins, one of which is only where `keyferry.toml` says.
+struct Scattered {
+    plugins: Manifests,
+    is_told_where: AtomicBool,
+    requires_pins: AtomicBool,
+}
+
+impl Plugins for Scattered {
+    fn search_in(&self, directories: &[PathBuf]) {
+        self.is_told_where
+            .store(!directories.is_empty(), Ordering::Relaxed);
+    }
+
+    fn require_pins(&self, required: bool) {
+        self.requires_pins.store(required, Ordering::Relaxed);
+    }
+
+    fn manifest(&self, plugin: &str) -> Result<Arc<keyferry_plugin::manifest::Manifest>, PluginProblem> {
+        match plugin == "alibaba-ens" && !self.is_told_where.load(Ordering::Relaxed) {
+            true => Err(PluginProblem::Missing { searched: Vec::new() }),
+            false => self.plugins.manifest(plugin),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.plugins.names()
+    }
+}
+
+#[test]
+fn settings_that_never_were_understood_are_no_defaults() {
+    let directory = Directory::new();
+    let plugins = Scattered {
+        plugins: Manifests::new(),
+        is_told_where: AtomicBool::new(false),
+        requires_pins: AtomicBool::new(false),
+    };
+    directory.write("accounts/edge.toml", "plugin = \"alibaba-ens\"\n");
+    let words = "keyferry.toml has an error";
+    let message = |state: &State, file: &str| {
+        let path = directory.path().join(file);
+        let desired = state.desired();
+        let report = desired.files.iter().find(|report| report.path == path);
+        report.unwrap().message.clone().unwrap_or_default()
+    };
+    let settings = |notify: &str| {
+        let text = format!("plugin_dirs = [\"/one/plugins\"]\nnotify = {notify}\n");
+        directory.write("keyferry.toml", text);
+    };
+    settings("maybe");
+    let state = read(&directory.path(), &plugins, None);
+    assert!(state.desired().settings_refused);
+    assert!(plugins.requires_pins.load(Ordering::Relaxed));
+    // What is wrong with it is so for that reason alone.
+    assert!(message(&state, "accounts/edge.toml").contains(words));
+    assert_eq!(message(&state, "accounts/aliyun.toml"), "");
+
+    settings("true");
+    let state = read(&directory.path(), &plugins, Some(&state));
+    assert!(!state.desired().settings_refused);
+    assert!(!plugins.requires_pins.load(Ordering::Relaxed));
+    assert_eq!(message(&state, "accounts/edge.toml"), "");
+    assert_eq!(state.desired().accounts.len(), 2);
+
+    // Once they were, they stay in force.
+    settings("maybe");
+    let state = read(&directory.path(), &plugins, Some(&state));
+    assert!(!state.desired().settings_refused);
+    assert_eq!(state.desired().daemon.notify, Some(true));
 }

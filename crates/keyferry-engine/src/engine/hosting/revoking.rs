@@ -9,7 +9,7 @@ use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Reply, Work};
 
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
-use crate::engine::failure::Failure;
+use crate::engine::failure::{FILE_MISSING, Failure, Pace};
 use crate::error::EngineError;
 use crate::ledger::{
     EffectOutcome, Placement, PlacementState, Revocation, RevocationId, RevocationState, Selector, Write,
@@ -113,6 +113,20 @@ impl Engine {
         let is_verified = self.is_verified_at(&host);
         let marked = self.meant(row.selector.clone()).among(lines, others, is_verified);
         if marked.lines.is_empty() {
+            if self.is_file_missing(&revoking.key) {
+                let message = format!(
+                    "no such line is in the usual file, and keys/{0}.toml says in which file: put it back",
+                    revoking.key
+                );
+                let remedy = format!(
+                    "put keys/{}.toml back, or keyferry host forget {host}",
+                    revoking.key
+                );
+                let failure = Failure::local(FILE_MISSING, message.clone(), &remedy, Pace::Slow);
+                self.fail(Subject::Revocation(host), &failure);
+                let note = Some(message);
+                return self.settle_revocation(row, RevocationState::Asked, note).await;
+            }
             self.observed.retries.remove(&Subject::Revocation(host));
             return self.settle_revocation(row, RevocationState::Removed, None).await;
         }
@@ -211,6 +225,12 @@ impl Engine {
                 false => self.observed.still_let_in.remove(&id),
             };
         }
+    }
+
+    /// Whether a key that is not over has no file that says how its lines are put.
+    fn is_file_missing(&self, key: &str) -> bool {
+        let mut generations = self.view.of_key(key);
+        !self.desired.keys.contains_key(key) && generations.any(|row| !row.state.is_final())
     }
 
     /// What tells the lines that are meant from others.
@@ -324,13 +344,13 @@ impl Meant {
 /// A line as a terminal may have it: its options are whatever somebody wrote there.
 pub(in crate::engine) fn shown(line: &Line) -> String {
     let text = line.to_string();
+    // Nor what changes the order of others there.
+    let is_direction =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
+        .map(|c| match c.is_control() || is_direction(c) {
+            true => char::REPLACEMENT_CHARACTER,
+            false => c,
         })
         .collect()
 }
@@ -373,6 +393,17 @@ mod tests {
             machine: "li-thinkpad-7f3a1c".to_owned(),
             installation: "7f3a1c".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_line_is_fit_to_be_shown() {
+        let shown = shown(&line(
+            "li",
+            "pc-aaaaaa",
+            Some(1),
+            "command=\"a\u{1b}[2J\u{202e}b\"",
+        ));
+        assert!(shown.starts_with("command=\"a\u{fffd}[2J\u{fffd}b\""), "{shown}");
     }
 
     #[test]

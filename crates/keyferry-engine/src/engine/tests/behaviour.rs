@@ -577,3 +577,72 @@ fn a_pair_whose_outcome_the_disk_refused_is_found_again() {
         }
     });
 }
+
+#[test]
+fn nothing_is_begun_while_the_settings_are_not_understood() {
+    run(async {
+        let mut world = World::with_keys(&[("web", GeneratedBy::Provider)]);
+        world.desired.settings_refused = true;
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert_eq!(world.cloud.pairs(), []);
+        let words = "keyferry.toml has an error";
+        let status = daemon.status("web");
+        assert_eq!(status.state, KeyState::Failed);
+        assert!(status.error.unwrap().message.contains(words));
+        let snapshot = daemon.handle.snapshots().borrow().clone();
+        let account = snapshot.accounts[0].error.clone().unwrap();
+        assert!(account.message.contains(words), "{account:?}");
+        world.desired.settings_refused = false;
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        world.assert_converged(&daemon);
+        // What is loaded goes on.
+        world.desired.settings_refused = true;
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        assert_eq!(daemon.status("web").state, KeyState::Loaded);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_request_that_is_under_way_is_told() {
+    run(async {
+        let world = World::with_keys(&[("web", GeneratedBy::Provider)]);
+        let daemon = world.start();
+        let mut snapshots = daemon.handle.snapshots();
+        let is_asked = |snapshot: &Arc<Snapshot>| snapshot.keys.iter().any(|key| key.asked.is_some());
+        let asked = tokio::time::timeout(Duration::from_secs(20), snapshots.wait_for(is_asked)).await;
+        let asked = asked.unwrap().unwrap().keys[0].asked.clone().unwrap();
+        assert_eq!(asked.account, "cloud");
+        assert!(daemon.rest().await);
+        assert_eq!(daemon.status("web").asked, None);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_key_that_stands_still_is_not_called_recovered() {
+    run(async {
+        let mut world = super::rotation::world_with(&["web-1"], |_| {});
+        world.desired.daemon.recovery = Some(crate::desired::Recovery {
+            public_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
+                .to_owned(),
+            agent: Some("/run/other-agent".into()),
+        });
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        daemon.handle.held("web");
+        assert!(daemon.rest().await);
+        daemon.kill().await;
+        let daemon = world.start();
+        let recovered = daemon.handle.recover(Vec::new()).await.unwrap();
+        let told: Vec<_> = recovered
+            .iter()
+            .map(|row| (row.host.as_str(), row.error.clone().map(|error| error.message)))
+            .collect();
+        assert_eq!(told, [("web-1", Some("key web is held".to_owned()))]);
+        daemon.kill().await;
+    });
+}
