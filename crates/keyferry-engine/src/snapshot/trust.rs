@@ -85,7 +85,10 @@ pub struct Revocable {
     pub own: usize,
     /// Whether anybody would be let in without them, as far as keyferry sees.
     pub has_others: bool,
-    /// Why it could not be looked at: then it is looked at when it can be; null: it was.
+    /// Whether the user accepted that nobody may be let in afterwards.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Why it could not be looked at, or was not yet: then it is looked at when it can be; null: it was.
     pub error: Option<StatusError>,
 }
 
@@ -98,6 +101,9 @@ pub struct RevocationPreview {
     pub own: Vec<TrustedStatus>,
     /// A key of this installation's own that would be retired.
     pub retires: Option<String>,
+    /// Of what the user accepts to lose, what belongs to that key.
+    #[serde(default)]
+    pub of_retired: Vec<String>,
 }
 
 /// What came of `keyferry recover` at one host.

@@ -19,12 +19,30 @@ pub(crate) enum TrustRequest {
         /// Hosts of the key; empty: all.
         hosts: Vec<String>,
     },
+    /// How lines fare that [`TrustRequest::NoteRevocation`] noted.
+    FollowRevocation {
+        /// Which lines.
+        selector: Selector,
+        /// Hosts.
+        hosts: Vec<String>,
+    },
+    /// As [`TrustRequest::Revoke`], and do not wait for it.
+    NoteRevocation {
+        /// Which lines.
+        selector: Selector,
+        /// Hosts.
+        hosts: Vec<String>,
+        /// Hosts that may let in nobody afterwards, or `all`.
+        accept_loss: Vec<String>,
+    },
     /// What [`TrustRequest::Revoke`] would take off.
     PreviewRevocation {
         /// Which lines.
         selector: Selector,
         /// Hosts; empty: those that are known.
         hosts: Vec<String>,
+        /// Hosts that may let in nobody afterwards, or `all`; what a key of our own loses.
+        accept_loss: Vec<String>,
     },
     /// Have the recovery identity log in now.
     Recover {
@@ -48,17 +66,19 @@ pub(crate) enum TrustRequest {
 pub(crate) enum TrustAnswer {
     /// Of [`TrustRequest::Grant`].
     Granted(Vec<TrustedStatus>),
+    /// Of [`TrustRequest::NoteRevocation`].
+    Noted,
     /// Of [`TrustRequest::PreviewRevocation`].
     Previewed(RevocationPreview),
     /// Of [`TrustRequest::Recover`].
     Recovered(Vec<Recovered>),
-    /// Of [`TrustRequest::Revoke`].
+    /// Of [`TrustRequest::Revoke`] and [`TrustRequest::FollowRevocation`].
     Revoked {
         /// At hosts, lines of other installations.
         revoked: Vec<RevokedStatus>,
         /// Lines of this installation.
         own: Vec<TrustedStatus>,
     },
-    /// It takes longer than a client waits, and goes on.
+    /// It takes longer than a client waits. What was noted goes on.
     UnderWay,
 }

@@ -110,8 +110,18 @@ impl Engine {
 
     fn retrying(&self, names: &[String]) -> Result<(Write, Vec<String>), Refusal> {
         let mut meant = BTreeSet::new();
+        let keys = self.keys_with_hosts();
+        let revoked: BTreeSet<&String> = self.view.revocations.keys().map(|(host, _)| host).collect();
         for name in names {
-            meant.extend(self.logins(name)?);
+            let logins = self.logins(name)?;
+            let is_somebodys = |host: &String| {
+                revoked.contains(host) || keys.iter().any(|(_, of_key)| of_key.contains(host))
+            };
+            if !logins.iter().any(is_somebodys) {
+                let host = name.clone();
+                return Err(Refusal::NobodysHost { host });
+            }
+            meant.extend(logins);
         }
         if names.is_empty() {
             let failed = self

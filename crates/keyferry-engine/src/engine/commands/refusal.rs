@@ -77,6 +77,14 @@ pub enum Refusal {
         /// The key.
         key: String,
     },
+    /// No key has to do with the host.
+    #[error(
+        "no key is put on {host}: there is nothing to try\n  name it in `hosts` of a key's file, and put the file back if it is gone"
+    )]
+    NobodysHost {
+        /// The host.
+        host: String,
+    },
     /// A key would be left without hosts.
     #[error(
         "{host} is the only host of key {}: without it keyferry sees no more whether the key logs in\n  \

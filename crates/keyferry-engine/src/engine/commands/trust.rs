@@ -1,13 +1,13 @@
 //! What the user says of other public keys than ours: grants, revocations, and the recovery identity.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
 use super::{Command, EngineHandle, Refusal};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::ledger::{HostRow, HostState, Selector, TrustedId};
+use crate::ledger::{HostRow, HostState, RevocationId, Selector, TrustedId};
 use crate::plan::Subject;
 use crate::snapshot::{Recovered, RevocationPreview, RevokedStatus, Timestamp, TrustedStatus};
 
@@ -52,7 +52,7 @@ impl EngineHandle {
     }
 
     /// Looks for what [`Self::revoke`] would take off. No host: all that are known; those of the key, where one of ours is
-    /// named.
+    /// named. It takes 100 seconds at most: hosts that were not looked at by then say so.
     ///
     /// # Errors
     /// A [`Refusal`]; nothing is looked at then.
@@ -60,15 +60,53 @@ impl EngineHandle {
         &self,
         selector: Selector,
         hosts: Vec<String>,
+        accepted_loss: Vec<String>,
     ) -> Result<RevocationPreview, Refusal> {
         let look = self
             .trust(|reply| TrustCommand::Look {
                 selector,
                 hosts,
+                accepted_loss,
                 reply,
             })
             .await?;
         Ok(look.await.unwrap_or_default())
+    }
+
+    /// As [`Self::revoke`], and answers as soon as it is noted: from then on it is tried until it is done.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; nothing is revoked then.
+    pub async fn note_revocation(
+        &self,
+        selector: Selector,
+        hosts: Vec<String>,
+        accepted_loss: Vec<String>,
+    ) -> Result<(), Refusal> {
+        self.trust(|reply| TrustCommand::Note {
+            selector,
+            hosts,
+            accepted_loss,
+            reply,
+        })
+        .await
+    }
+
+    /// Answers when lines that [`Self::note_revocation`] noted are gone from these hosts, or something keeps them.
+    ///
+    /// # Errors
+    /// [`Refusal::Ended`].
+    pub async fn follow_revocation(
+        &self,
+        selector: Selector,
+        hosts: Vec<String>,
+    ) -> Result<Vec<RevokedStatus>, Refusal> {
+        let followed = self.trust(|reply| TrustCommand::Follow {
+            selector,
+            hosts,
+            reply,
+        });
+        followed.await.map(|(revoked, _)| revoked)
     }
 
     /// Takes lines off hosts, whoever put them there. Hosts of `accepted_loss` (or `all`) may have nobody left who is let in.
@@ -110,10 +148,22 @@ pub(in crate::engine) enum TrustCommand {
         grant: Grant,
         reply: oneshot::Sender<Result<Vec<TrustedStatus>, Refusal>>,
     },
+    Follow {
+        selector: Selector,
+        hosts: Vec<String>,
+        reply: oneshot::Sender<Result<Revoked, Refusal>>,
+    },
     Look {
         selector: Selector,
         hosts: Vec<String>,
+        accepted_loss: Vec<String>,
         reply: oneshot::Sender<Result<oneshot::Receiver<RevocationPreview>, Refusal>>,
+    },
+    Note {
+        selector: Selector,
+        hosts: Vec<String>,
+        accepted_loss: Vec<String>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
     },
     Recover {
         hosts: Vec<String>,
@@ -140,11 +190,38 @@ impl Engine {
                     Err(refusal) => _ = reply.send(Err(refusal)),
                 }
             }
-            TrustCommand::Look {
+            TrustCommand::Follow {
                 selector,
                 hosts,
                 reply,
-            } => _ = reply.send(self.looking(selector, &hosts)),
+            } => {
+                let ids = hosts.into_iter().map(|host| (host, selector.clone()));
+                self.trust_asked.push(TrustWait::Revoked {
+                    ids: ids.collect(),
+                    own: Vec::new(),
+                    known: BTreeMap::new(),
+                    reply,
+                });
+            }
+            TrustCommand::Look {
+                selector,
+                hosts,
+                accepted_loss,
+                reply,
+            } => _ = reply.send(self.looking(selector, &hosts, &accepted_loss)),
+            TrustCommand::Note {
+                selector,
+                hosts,
+                accepted_loss,
+                reply,
+            } => {
+                let decision = self.revoking_of(selector, &hosts, &accepted_loss);
+                let noted = self.decided(decision).await?;
+                if let Ok((ids, own)) = &noted {
+                    self.try_revocations_again(ids, own);
+                }
+                _ = reply.send(noted.map(|_| ()));
+            }
             TrustCommand::Recover { hosts, reply } => match self.recovering(&hosts) {
                 Ok(open) => {
                     let asked_at = self.clock.now().wall_ms();
@@ -177,10 +254,7 @@ impl Engine {
                 let decision = self.revoking_of(selector, &hosts, &accepted_loss);
                 match self.decided(decision).await? {
                     Ok((ids, own)) => {
-                        self.forget_failures_about(&own);
-                        for (host, _) in &ids {
-                            self.observed.retries.remove(&Subject::Revocation(host.clone()));
-                        }
+                        self.try_revocations_again(&ids, &own);
                         let known = known.into_iter().filter(|(id, _)| own.contains(id)).collect();
                         self.trust_asked.push(TrustWait::Revoked {
                             ids,
@@ -194,6 +268,13 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn try_revocations_again(&mut self, ids: &[RevocationId], own: &[TrustedId]) {
+        self.forget_failures_about(own);
+        for (host, _) in ids {
+            self.observed.retries.remove(&Subject::Revocation(host.clone()));
+        }
     }
 
     fn forget_failures_about(&mut self, ids: &[TrustedId]) {
@@ -218,7 +299,16 @@ impl Engine {
             meant.extend(self.logins(name)?);
         }
         let mut open = Vec::new();
-        for (key, hosts) in self.keys_with_hosts() {
+        let keys = self.keys_with_hosts();
+        let is_keys = |host: &String| {
+            let mut keys = keys.iter();
+            keys.any(|(key, hosts)| self.desired.keys.contains_key(key) && hosts.contains(host))
+        };
+        if let Some(host) = meant.iter().find(|host| !is_keys(host)) {
+            let host = host.clone();
+            return Err(Refusal::NobodysHost { host });
+        }
+        for (key, hosts) in keys {
             for host in hosts {
                 let is_meant = match names.is_empty() {
                     true => !matches!(self.state_of(&host), HostState::Forgotten),

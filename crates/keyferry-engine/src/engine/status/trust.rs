@@ -114,23 +114,27 @@ impl Engine {
         if row.is_there() {
             return None;
         }
-        self.failed_at(&row.key, &row.host).or_else(|| {
-            let (key, host) = (&row.key, &row.host);
-            let now = self.clock.now().wall_ms();
-            let message = match self.view.keys.get(key) {
-                Some(key) if key.held_at.is_some() => format!("key {} is held", key.name),
-                Some(key) if key.is_paused(now) => format!("key {} is on hold", key.name),
-                Some(key) if key.retire_asked_at.is_some() => format!("key {} is being retired", key.name),
-                _ if self.generation_at(key, host).is_none() => {
-                    format!("key {key} was not seen to log in at {host} yet")
-                }
-                _ => return None,
-            };
-            Some(remark(
-                "waiting",
-                message,
-                "nothing: it goes on when that is over",
-            ))
+        let (key, host) = (&row.key, &row.host);
+        let failed = self.failed_at(key, host).or_else(|| self.stands_still(key));
+        failed.or_else(|| {
+            let is_unseen = self.generation_at(key, host).is_none();
+            is_unseen.then(|| waiting(format!("key {key} was not seen to log in at {host} yet")))
         })
     }
+
+    /// That nothing is done for a key, since the user said so.
+    pub(in crate::engine) fn stands_still(&self, key: &str) -> Option<StatusError> {
+        let row = self.view.keys.get(key)?;
+        let what = match row {
+            row if row.held_at.is_some() => "is held",
+            row if row.is_paused(self.clock.now().wall_ms()) => "is on hold",
+            row if row.retire_asked_at.is_some() => "is being retired",
+            _ => return None,
+        };
+        Some(waiting(format!("key {key} {what}")))
+    }
+}
+
+fn waiting(message: String) -> StatusError {
+    remark("waiting", message, "nothing: it goes on when that is over")
 }

@@ -182,7 +182,7 @@ fn a_grant_ends_by_time_or_by_the_users_word() {
         let selector = Selector::Grant(named);
         let preview = daemon
             .handle
-            .preview_revocation(selector.clone(), Vec::new())
+            .preview_revocation(selector.clone(), Vec::new(), Vec::new())
             .await
             .unwrap();
         assert_eq!((preview.own.len(), preview.hosts.len()), (1, 0));
@@ -388,7 +388,7 @@ fn foreign_lines_go_when_the_host_is_back_and_never_the_last_ones() {
         let hosts: Vec<String> = [HOST, "web-2", "db-1"].map(str::to_owned).into();
         let preview = daemon
             .handle
-            .preview_revocation(selector.clone(), hosts.clone())
+            .preview_revocation(selector.clone(), hosts.clone(), vec!["db-1".to_owned()])
             .await
             .unwrap();
         let seen: Vec<_> = preview
@@ -410,6 +410,19 @@ fn foreign_lines_go_when_the_host_is_back_and_never_the_last_ones() {
                 (HOST, 1, true, false),
                 ("web-2", 0, false, true)
             ]
+        );
+        let accepted = preview.hosts.iter().filter(|host| host.accepted);
+        assert_eq!(
+            accepted.map(|host| host.host.as_str()).collect::<Vec<_>>(),
+            ["db-1"]
+        );
+        let unknown = daemon
+            .handle
+            .preview_revocation(selector.clone(), hosts.clone(), vec!["db-7".to_owned()])
+            .await;
+        assert!(
+            matches!(&unknown, Err(Refusal::Trust(TrustRefusal::UnknownLoss { name, .. })) if name == "db-7"),
+            "{unknown:?}"
         );
         assert!(
             world.hosts.lines(HOST).contains(&line(20, "old-pc-aaaaaa")),
@@ -473,6 +486,85 @@ fn foreign_lines_go_when_the_host_is_back_and_never_the_last_ones() {
             matches!(refused, Err(Refusal::Trust(TrustRefusal::OwnMachine { .. }))),
             "{refused:?}"
         );
+        daemon.kill().await;
+    });
+}
+
+/// A world where lines of another machine are to go from a host that was down when that was asked.
+async fn waiting_revocation() -> (World, String) {
+    let world = world_with(&[HOST], |_| {});
+    let daemon = world.start();
+    assert!(daemon.rest().await);
+    let line = format!(
+        "{} keyferry owner=li machine=old-pc-aaaaaa key=web gen=1",
+        ed25519(20)
+    );
+    world.hosts.write(HOST, |lines| lines.push(line.clone()));
+    world.hosts.turn(HOST, false);
+    let asked = daemon
+        .handle
+        .revoke(
+            Selector::Owner("li".to_owned()),
+            vec![HOST.to_owned()],
+            Vec::new(),
+        )
+        .await;
+    assert_eq!(asked.unwrap().0[0].state, LineState::Removing);
+    daemon.kill().await;
+    world.hosts.turn(HOST, true);
+    (world, line)
+}
+
+#[test]
+fn nothing_is_revoked_before_the_files_were_read() {
+    run(async {
+        let (mut world, line) = waiting_revocation().await;
+        let read = std::mem::take(&mut world.desired);
+        let daemon = world.start();
+        world.hosts.forget_tasks();
+        assert!(daemon.rest().await);
+        assert_eq!(world.hosts.tasks(), []);
+        assert_eq!(world.history().revocations[0].state, RevocationState::Asked);
+        assert!(world.hosts.lines(HOST).contains(&line));
+        world.desired = read;
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        assert_eq!(world.history().revocations[0].state, RevocationState::Removed);
+        assert!(!world.hosts.lines(HOST).contains(&line));
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn what_is_not_found_without_the_keys_file_is_not_called_gone() {
+    run(async {
+        let (mut world, line) = waiting_revocation().await;
+        // Its file said where the lines stand; they are not in the usual one.
+        world
+            .hosts
+            .write(HOST, |lines| lines.retain(|other| *other != line));
+        let spec = world.desired.keys.remove("web").unwrap();
+        let daemon = world.start();
+        daemon.handle.refresh().await;
+        let mut snapshots = daemon.handle.snapshots();
+        let is_told = |snapshot: &Arc<Snapshot>| {
+            let error = snapshot.revoked.first().and_then(|row| row.error.as_ref());
+            error.is_some_and(|error| {
+                error
+                    .message
+                    .contains("keys/web.toml says in which file: put it back")
+            })
+        };
+        let told = snapshots.wait_for(is_told);
+        let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+        assert_eq!(told.unwrap().unwrap().revoked[0].state, LineState::Removing);
+        assert_eq!(world.history().revocations[0].state, RevocationState::Asked);
+        world.hosts.write(HOST, |lines| lines.push(line.clone()));
+        world.desired.keys.insert("web".to_owned(), spec);
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        assert_eq!(world.history().revocations[0].state, RevocationState::Removed);
+        assert!(!world.hosts.lines(HOST).contains(&line));
         daemon.kill().await;
     });
 }

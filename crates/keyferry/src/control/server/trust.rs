@@ -34,8 +34,27 @@ impl Control {
                     };
                     engine.grant(grant).await.map(TrustAnswer::Granted)
                 }
-                TrustRequest::PreviewRevocation { selector, hosts } => {
-                    let preview = engine.preview_revocation(selector, hosts).await;
+                TrustRequest::FollowRevocation { selector, hosts } => {
+                    let revoked = engine.follow_revocation(selector, hosts).await;
+                    revoked.map(|revoked| TrustAnswer::Revoked {
+                        revoked,
+                        own: Vec::new(),
+                    })
+                }
+                TrustRequest::NoteRevocation {
+                    selector,
+                    hosts,
+                    accept_loss,
+                } => {
+                    let noted = engine.note_revocation(selector, hosts, accept_loss).await;
+                    noted.map(|()| TrustAnswer::Noted)
+                }
+                TrustRequest::PreviewRevocation {
+                    selector,
+                    hosts,
+                    accept_loss,
+                } => {
+                    let preview = engine.preview_revocation(selector, hosts, accept_loss).await;
                     preview.map(TrustAnswer::Previewed)
                 }
                 TrustRequest::Recover { hosts } => engine.recover(hosts).await.map(TrustAnswer::Recovered),

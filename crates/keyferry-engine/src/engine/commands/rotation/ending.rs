@@ -45,7 +45,7 @@ impl Engine {
     }
 
     /// The instances that the provider said to name a pair of the key.
-    fn instances_of(&self, key: &str) -> BTreeSet<String> {
+    pub(in crate::engine::commands) fn instances_of(&self, key: &str) -> BTreeSet<String> {
         let of_key = self.observed.instances.iter().filter(|((of, _), _)| of == key);
         of_key.flat_map(|(_, (names, _))| names.iter().cloned()).collect()
     }

@@ -45,6 +45,16 @@ pub enum TrustRefusal {
         /// Which file.
         file: String,
     },
+    /// Nothing of that name would be lost.
+    #[error(
+        "{name} is none of the hosts that are meant{nearest}\n  name those that the list above leaves, or `all`"
+    )]
+    UnknownLoss {
+        /// What was named.
+        name: String,
+        /// Names that are known.
+        nearest: String,
+    },
     /// A machine's lines are taken off by that machine.
     #[error("{machine} is this machine: `keyferry retire KEY` takes a key of its own off its hosts")]
     OwnMachine {

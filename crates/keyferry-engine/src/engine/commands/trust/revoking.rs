@@ -2,19 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyferry_hosts::{Reply, Task, Work};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::Refusal;
 use super::{TrustRefusal, new_host};
+use crate::config::suggestion;
 use crate::engine::Engine;
 use crate::engine::hosting::{host_failure, shown};
 use crate::ledger::{
     HostState, PlacementState, Purpose, Revocation, RevocationId, RevocationState, Selector, Trusted,
     TrustedId, Write,
 };
-use crate::snapshot::{Revocable, RevocationPreview};
+use crate::snapshot::{Revocable, RevocationPreview, StatusError};
 
 impl Engine {
     /// Begins to look at hosts for lines that are meant. It changes nothing, here or there.
@@ -22,6 +26,7 @@ impl Engine {
         &self,
         selector: Selector,
         names: &[String],
+        accepted_loss: &[String],
     ) -> Result<oneshot::Receiver<RevocationPreview>, Refusal> {
         let own = self.own_lines(&selector)?;
         let retires = match &selector {
@@ -32,17 +37,20 @@ impl Engine {
             true => self.hosts_for(&selector, names)?,
             false => BTreeSet::new(),
         };
-        let own = own.iter().filter_map(|id| self.view.trusted.get(id));
+        let own: Vec<&Trusted> = own.iter().filter_map(|id| self.view.trusted.get(id)).collect();
+        let of_retired = self.checked_losses(&hosts, &own, retires.as_deref(), accepted_loss)?;
         let mut preview = RevocationPreview {
             hosts: Vec::new(),
-            own: own.map(|row| self.status_of(row)).collect(),
+            own: own.into_iter().map(|row| self.status_of(row)).collect(),
             retires,
+            of_retired,
         };
         let meant = Arc::new(self.meant(selector));
         let places = Arc::new(Semaphore::new(LOOKED_AT_ONCE));
-        let looks: Vec<_> = hosts
+        let looks: Vec<(String, JoinHandle<Revocable>)> = hosts
             .into_iter()
             .map(|host| {
+                let accepted = self.accepts(&host, accepted_loss);
                 let (key, over) = self.logins_for_revocation(&host);
                 let is_verified = self.is_verified_at(&host);
                 let task = Task {
@@ -51,30 +59,32 @@ impl Engine {
                 };
                 let (meant, places) = (Arc::clone(&meant), Arc::clone(&places));
                 let ssh = Arc::clone(&self.hosts);
-                tokio::spawn(async move {
+                let name = host.clone();
+                let look = tokio::spawn(async move {
                     let _place = places.acquire().await;
-                    let (marked, error) = match ssh.run(task).await {
-                        Ok(Reply::Marked { lines, others }) => {
+                    let (marked, error) = match timeout(LOOK_TIME, ssh.run(task)).await {
+                        Ok(Ok(Reply::Marked { lines, others })) => {
                             (meant.among(lines, others, is_verified), None)
                         }
-                        Ok(_) => Default::default(),
-                        Err(error) => (Default::default(), Some(host_failure(&error).status())),
+                        Ok(Ok(_)) => Default::default(),
+                        Ok(Err(error)) => (Default::default(), Some(host_failure(&error).status())),
+                        Err(_) => (Default::default(), Some(not_seen("it did not answer in time"))),
                     };
                     Revocable {
                         host,
                         lines: marked.lines.iter().map(shown).collect(),
                         own: marked.own,
                         has_others: marked.has_others,
+                        accepted,
                         error,
                     }
-                })
+                });
+                (name, look)
             })
             .collect();
         let (done, answer) = oneshot::channel();
         tokio::spawn(async move {
-            for look in looks {
-                preview.hosts.extend(look.await);
-            }
+            preview.hosts = gathered(looks, Instant::now() + LOOKING_TIME).await;
             // Whoever asked may have gone.
             let _ = done.send(preview);
         });
@@ -143,6 +153,53 @@ impl Engine {
         Ok(rows.into_iter().map(Trusted::id).collect())
     }
 
+    /// Whether the user accepted that a host lets in nobody.
+    fn accepts(&self, host: &str, accepted_loss: &[String]) -> bool {
+        let mut names = accepted_loss.iter();
+        names.any(|name| {
+            name == ALL || name == host || self.logins(name).is_ok_and(|logins| logins.contains(host))
+        })
+    }
+
+    /// Refuses names that stand for nothing that could be lost, and gives those that belong to the key that ends.
+    fn checked_losses(
+        &self,
+        hosts: &BTreeSet<String>,
+        own: &[&Trusted],
+        retires: Option<&str>,
+        accepted_loss: &[String],
+    ) -> Result<Vec<String>, Refusal> {
+        let mut losses = BTreeSet::new();
+        if let Some(key) = retires {
+            losses = self.hosts_of(key);
+            losses.extend(self.instances_of(key));
+            losses.insert(ALL.to_owned());
+        }
+        let mut of_retired = BTreeSet::new();
+        for name in accepted_loss {
+            let stands_for = match losses.contains(name) {
+                true => [name.clone()].into(),
+                false => self.logins(name).unwrap_or_default(),
+            };
+            of_retired.extend(stands_for.into_iter().filter(|name| losses.contains(name)));
+            let is_meant = |host: &str| self.accepts(host, std::slice::from_ref(name));
+            let is_known = name == ALL
+                || losses.contains(name)
+                || hosts.iter().any(|host| is_meant(host))
+                || own.iter().any(|row| is_meant(&row.host));
+            if !is_known {
+                let known = hosts.iter().chain(own.iter().map(|row| &row.host));
+                let known = known.take(MOST_NAMED).map(String::as_str);
+                return Err(TrustRefusal::UnknownLoss {
+                    name: name.clone(),
+                    nearest: suggestion(name, known),
+                }
+                .into());
+            }
+        }
+        Ok(of_retired.into_iter().collect())
+    }
+
     #[expect(clippy::type_complexity, reason = "a write, and what it is about")]
     pub(super) fn revoking_of(
         &self,
@@ -151,13 +208,7 @@ impl Engine {
         accepted_loss: &[String],
     ) -> Result<(Write, (Vec<RevocationId>, Vec<TrustedId>)), Refusal> {
         let now = self.clock.now().wall_ms();
-        let accepts = |host: &str| {
-            let is_named = |name: &String| name == "all" || name == host;
-            accepted_loss.iter().any(is_named)
-                || accepted_loss
-                    .iter()
-                    .any(|name| self.logins(name).is_ok_and(|logins| logins.contains(host)))
-        };
+        let accepts = |host: &str| self.accepts(host, accepted_loss);
         let own = self.own_lines(&selector)?;
         let rows = own.iter().filter_map(|id| self.view.trusted.get(id));
         // A way back in goes only when the user names the host.
@@ -209,4 +260,78 @@ impl Engine {
     }
 }
 
+/// What was seen until then, in the order of the hosts; the others were not looked at yet.
+async fn gathered(looks: Vec<(String, JoinHandle<Revocable>)>, end: Instant) -> Vec<Revocable> {
+    let mut seen = Vec::new();
+    for (host, mut look) in looks {
+        seen.push(match timeout_at(end, &mut look).await {
+            Ok(Ok(revocable)) => revocable,
+            // Those that ended in time are still told after it.
+            _ => {
+                look.abort();
+                Revocable {
+                    host,
+                    lines: Vec::new(),
+                    own: 0,
+                    has_others: false,
+                    accepted: false,
+                    error: Some(not_seen("it was not looked at yet")),
+                }
+            }
+        });
+    }
+    seen
+}
+
+fn not_seen(message: &str) -> StatusError {
+    StatusError {
+        kind: "not_seen".to_owned(),
+        code: None,
+        message: message.to_owned(),
+        request_id: None,
+        remedy: None,
+        retry_at: None,
+    }
+}
+
+const ALL: &str = "all";
+const MOST_NAMED: usize = 10;
 const LOOKED_AT_ONCE: usize = 16;
+/// For one host: one that is up answers in seconds.
+const LOOK_TIME: Duration = Duration::from_secs(40);
+/// For all of them: a person waits.
+const LOOKING_TIME: Duration = Duration::from_secs(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_take_long_are_told_as_not_looked_at() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let seen = Revocable {
+                host: "web-2".to_owned(),
+                lines: vec!["a line".to_owned()],
+                own: 0,
+                has_others: true,
+                accepted: false,
+                error: None,
+            };
+            let known = seen.clone();
+            let looks = vec![
+                ("web-1".to_owned(), tokio::spawn(std::future::pending())),
+                ("web-2".to_owned(), tokio::spawn(async move { known })),
+            ];
+            let end = Instant::now() + Duration::from_millis(20);
+            let gathered = gathered(looks, end).await;
+            assert_eq!(gathered[0].host, "web-1");
+            let error = gathered[0].error.clone().unwrap();
+            assert_eq!(error.message, "it was not looked at yet");
+            assert_eq!(gathered[1], seen);
+        });
+    }
+}

@@ -77,7 +77,10 @@ impl Engine {
                         }
                     }
                     match left.is_empty() {
-                        true => _ = reply.send(Ok(done)),
+                        true => {
+                            done.sort_by(|one, other| (&one.host, &one.key).cmp(&(&other.host, &other.key)));
+                            _ = reply.send(Ok(done));
+                        }
                         false => self.trust_asked.push(TrustWait::Recovered {
                             asked_at,
                             open: left,
@@ -154,12 +157,9 @@ impl Engine {
         let error = self
             .failed_at(key, host)
             .or_else(|| not_loaded.map(|retry| retry.error.clone()));
-        let row = self.view.key(key);
-        let stands_still = row.held_at.is_some()
-            || row.is_paused(self.clock.now().wall_ms())
-            || row.retire_asked_at.is_some();
         let is_done = generation.is_some() && verified_at.is_some_and(|at| at >= asked_at);
-        (is_done || error.is_some() || stands_still).then(|| Recovered {
+        let error = error.or_else(|| self.stands_still(key).filter(|_| !is_done));
+        (is_done || error.is_some()).then(|| Recovered {
             host: host.to_owned(),
             key: key.to_owned(),
             generation,
