@@ -12,6 +12,7 @@ pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
 pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
 pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 
+use crate::config::Problem;
 use crate::desired::FileState;
 
 /// Everything that status shows.
@@ -53,10 +54,15 @@ impl Snapshot {
         self.keys.iter().filter(move |key| !key.settled(now))
     }
 
-    /// Whether a key is blocked or lost on a host: nothing but a person helps.
+    /// Whether a key is lost or blocked, or is so on a host: nothing but a person helps.
     pub fn needs_person(&self) -> bool {
+        self.keys.iter().any(KeyStatus::needs_person)
+    }
+
+    /// Whether a key could not be brought to one of its hosts, or taken off.
+    pub fn has_failed_hosts(&self) -> bool {
         let mut hosts = self.keys.iter().flat_map(|key| &key.hosts);
-        hosts.any(HostStatus::needs_person)
+        hosts.any(|host| host.state == HostCondition::Failed)
     }
 }
 
@@ -79,6 +85,9 @@ pub struct KeyStatus {
     pub public_key: Option<String>,
     /// What is wrong, or worth knowing.
     pub error: Option<StatusError>,
+    /// A request that its account has not answered yet; null: none is under way.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// What became of its pair at the provider while the key is loaded; null: nothing, or it was put right.
     #[serde(default)]
     pub drift: Option<Drift>,
@@ -93,7 +102,28 @@ pub struct KeyStatus {
     pub hosts: Vec<HostStatus>,
 }
 
+/// A request that was not answered yet.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Asked {
+    /// The account.
+    pub account: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 impl KeyStatus {
+    /// The request that it waits for longer than a provider usually takes.
+    pub fn waits_long_for(&self, now: SystemTime) -> Option<&Asked> {
+        let asked = self.asked.as_ref()?;
+        (asked.since.0 + LONG <= now).then_some(asked)
+    }
+
+    /// Whether nothing but a person helps, here or on a host.
+    fn needs_person(&self) -> bool {
+        let is_blocked = self.error.as_ref().is_some_and(|error| error.kind == "blocked");
+        self.state == KeyState::Lost || is_blocked || self.hosts.iter().any(HostStatus::needs_person)
+    }
+
     /// Whether no host is being worked on, and none waits for its turn, unless the rotation as a whole waits for something.
     fn is_settled_on_hosts(&self, now: SystemTime) -> bool {
         let waits = self
@@ -198,6 +228,8 @@ impl RegionState {
     }
 }
 
+/// A provider answers in a second or two.
+const LONG: Duration = Duration::from_secs(10);
 /// A try that near is waited for.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -326,6 +358,30 @@ pub struct FileStatus {
     pub column: Option<u32>,
     /// What is wrong and what to do about it.
     pub message: Option<String>,
+    /// What else is wrong, in the order of the file.
+    #[serde(default)]
+    pub further: Vec<FurtherProblem>,
+}
+
+/// One more thing that is wrong with a file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FurtherProblem {
+    /// From 1; null: it concerns the file as a whole.
+    pub line: Option<u32>,
+    /// From 1.
+    pub column: Option<u32>,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+impl From<&Problem> for FurtherProblem {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            line: problem.place.map(|place| place.line),
+            column: problem.place.map(|place| place.column),
+            message: problem.message.clone(),
+        }
+    }
 }
 
 /// What is wrong, and what to do about it.
@@ -423,6 +479,7 @@ mod tests {
                 remedy: None,
                 retry_at,
             }),
+            asked: None,
             drift: None,
             regions: Vec::new(),
             rotation: None,
@@ -454,6 +511,26 @@ mod tests {
         check(KeyState::Failed, None, true);
         check(KeyState::Failed, Some(5), false);
         check(KeyState::Failed, Some(6), true);
+    }
+
+    #[test]
+    fn a_lost_key_needs_a_person() {
+        let needs_person = |key: KeyStatus| {
+            let keys = vec![key];
+            Snapshot {
+                keys,
+                ..Snapshot::default()
+            }
+            .needs_person()
+        };
+        assert!(needs_person(key(KeyState::Lost, None)));
+        assert!(!needs_person(key(KeyState::Loaded, None)));
+        let mut blocked = key(KeyState::Failed, None);
+        assert!(!needs_person(blocked.clone()));
+        if let Some(error) = &mut blocked.error {
+            error.kind = "blocked".to_owned();
+        }
+        assert!(needs_person(blocked));
     }
 
     #[test]
@@ -493,7 +570,7 @@ mod tests {
                         "kind": "throttled", "code": "Throttling", "message": "too many requests",
                         "request_id": null, "remedy": null, "retry_at": "2026-11-22T03:36:55Z",
                     },
-                    "drift": null, "regions": [], "rotation": null, "hosts": [],
+                    "asked": null, "drift": null, "regions": [], "rotation": null, "hosts": [],
                 }],
                 "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [], "ledger": null,
             })

@@ -2,6 +2,7 @@
 
 use keyferry_engine::config;
 use keyferry_engine::desired::{FileReport, FileState};
+use keyferry_engine::snapshot::FurtherProblem;
 use serde_json::json;
 
 use crate::catalogue::Catalogue;
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Exit, Error> {
                     "line": report.line,
                     "column": report.column,
                     "message": report.message,
+                    "further": report.further.iter().map(FurtherProblem::from).collect::<Vec<_>>(),
                 })
             })
             .collect();

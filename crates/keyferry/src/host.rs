@@ -21,10 +21,9 @@ pub(crate) fn run(command: &HostCommand) -> Result<Exit, Error> {
                 Answer::Status(snapshot) => snapshot,
                 other => return Err(client::strange(&other)),
             };
-            let exit = if snapshot.needs_person() {
-                Exit::Failed
-            } else {
-                Exit::Fine
+            let exit = match snapshot.needs_person() || snapshot.has_failed_hosts() {
+                true => Exit::Failed,
+                false => Exit::Fine,
             };
             if *json {
                 table::print(&for_programs(&snapshot)?)?;
@@ -39,13 +38,23 @@ pub(crate) fn run(command: &HostCommand) -> Result<Exit, Error> {
             ))?;
             return Ok(exit);
         }
-        HostCommand::Trust { runtime, host } => {
+        HostCommand::Trust { runtime, host, json } => {
             let request = Request::TrustHost { host: host.clone() };
-            (trusted(&tried(runtime, &request)?), Exit::Fine)
+            let tried = tried(runtime, &request)?;
+            if *json {
+                table::print_json(&json!({ "tried": tried }))?;
+                return Ok(Exit::Fine);
+            }
+            (trusted(&tried), Exit::Fine)
         }
-        HostCommand::Retry { runtime, hosts } => {
+        HostCommand::Retry { runtime, hosts, json } => {
             let request = Request::RetryHosts { hosts: hosts.clone() };
-            let text = match tried(runtime, &request)?.as_slice() {
+            let tried = tried(runtime, &request)?;
+            if *json {
+                table::print_json(&json!({ "tried": tried }))?;
+                return Ok(Exit::Fine);
+            }
+            let text = match tried.as_slice() {
                 [] => "nothing to try again: no host failed, is out of reach or blocked".to_owned(),
                 hosts => format!(
                     "tried again: {}\n  `keyferry host list` shows what comes of it",
@@ -54,12 +63,21 @@ pub(crate) fn run(command: &HostCommand) -> Result<Exit, Error> {
             };
             (text, Exit::Fine)
         }
-        HostCommand::Forget { runtime, host, force } => {
+        HostCommand::Forget {
+            runtime,
+            host,
+            force,
+            json,
+        } => {
             let request = Request::ForgetHost {
                 host: host.clone(),
                 force: *force,
             };
             match client::ask(runtime, &request)? {
+                Answer::HostForgotten(forgotten) if *json => {
+                    table::print_json(&forgotten)?;
+                    return Ok(Exit::Fine);
+                }
                 Answer::HostForgotten(forgotten) => (describe_forgotten(&forgotten), Exit::Fine),
                 other => return Err(client::strange(&other)),
             }

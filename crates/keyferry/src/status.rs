@@ -4,33 +4,34 @@ use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{KeyState, KeyStatus, RegionState, Snapshot, StatusError};
+use serde_json::json;
 
 use crate::cli::{ResumeArguments, StatusArguments};
-use crate::control::client::Conversation;
+use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::paths;
 use crate::table::{self, Style};
 
 pub(crate) mod rotation;
 
 /// `keyferry status`.
 pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
-    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let door = Door::of(&arguments.runtime)?;
     let request = match arguments.wait {
         Some(seconds) => Request::Wait {
             timeout_ms: seconds.saturating_mul(1000),
         },
         None => Request::Status,
     };
-    let mut conversation = Conversation::start_soon(&socket, &request, arguments.wait.unwrap_or(0))?;
+    let mut conversation = Conversation::start_soon(&door, &request, arguments.wait.unwrap_or(0))?;
     let mut progress = Progress::new();
     let (snapshot, timed_out) = loop {
         match conversation.next()? {
             Answer::Progress(snapshot) => progress.show(&snapshot),
             Answer::Status(snapshot) => break (snapshot, false),
             Answer::TimedOut(snapshot) => break (snapshot, true),
+            Answer::Refused(message) => return Err(Error::Refused(message)),
             other => return Err(Error::Answer(format!("{other:?} to a question for status"))),
         }
     };
@@ -63,7 +64,7 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
                 .any(|region| region.state == RegionState::Failed)
     };
     let failed = arguments.wait.is_some() && snapshot.keys.iter().any(has_failed);
-    match failed || snapshot.needs_person() {
+    match failed || snapshot.has_failed_hosts() || snapshot.needs_person() {
         true => Ok(Exit::Failed),
         false => Ok(Exit::Fine),
     }
@@ -71,11 +72,12 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
 
 /// `keyferry resume`.
 pub(crate) fn resume(arguments: &ResumeArguments) -> Result<Exit, Error> {
-    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let door = Door::of(&arguments.runtime)?;
     let request = Request::Resume {
         keys: arguments.keys.clone(),
     };
-    match Conversation::start(&socket, &request)?.next()? {
+    match Conversation::start(&door, &request)?.next()? {
+        Answer::Resumed(keys) if arguments.json => table::print_json(&json!({ "resumed": keys }))?,
         Answer::Resumed(keys) if keys.is_empty() => {
             table::print("nothing to resume: no key is held, and nothing waits to be tried again")?
         }

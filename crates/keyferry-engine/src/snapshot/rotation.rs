@@ -72,7 +72,7 @@ impl HostStatus {
 pub enum HostCondition {
     /// Its turn has not come.
     Pending,
-    /// The line is being put there, or the login tried.
+    /// The line is being put there, or the login tried; of a key that is being retired, its lines are being taken off.
     Placing,
     /// The generation that is offered was seen to log in.
     Verified,

@@ -37,6 +37,7 @@ fn snapshot() -> Snapshot {
             fingerprint: None,
             public_key: None,
             error: None,
+            asked: None,
             drift: None,
             regions: Vec::new(),
             rotation: None,

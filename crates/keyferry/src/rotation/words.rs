@@ -8,7 +8,7 @@ use keyferry_engine::snapshot::{
 
 use super::course::{self, Course};
 use crate::table::{self, Style};
-use crate::when;
+use crate::{status, when};
 
 /// What was asked for, when nothing is waited for.
 pub(super) fn asked(asked: &[RotationAsked]) -> String {
@@ -31,13 +31,19 @@ pub(super) fn asked(asked: &[RotationAsked]) -> String {
 }
 
 /// One line about rotations that go on.
-pub(super) fn progress(asked: &[RotationAsked], snapshot: &Snapshot) -> String {
+pub(super) fn progress(asked: &[RotationAsked], snapshot: &Snapshot, now: SystemTime) -> String {
     let parts = asked.iter().filter_map(|asked| {
         let key = snapshot.keys.iter().find(|key| key.name == asked.key)?;
         let rotation = key.rotation.as_ref();
         let begun = rotation.filter(|rotation| course::is_begun(asked, rotation));
         let Some(target) = begun.and_then(course::target) else {
-            return Some(format!("{}: making the next generation", key.name));
+            let asked = key.waits_long_for(now);
+            let asked = asked.map(|asked| format!("; {}", status::rotation::unanswered(asked, now)));
+            return Some(format!(
+                "{}: making the next generation{}",
+                key.name,
+                asked.unwrap_or_default()
+            ));
         };
         let verified = verified(key, target).count();
         let expected = key

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{
-    AfterReboot, HostCondition, HostStatus, KeyStatus, Pause, RotationStatus, Snapshot, Timestamp,
+    AfterReboot, Asked, HostCondition, HostStatus, KeyStatus, Pause, RotationStatus, Snapshot, Timestamp,
 };
 
 use crate::table::{self, Style};
@@ -35,11 +35,21 @@ pub(crate) fn after_reboot(after: AfterReboot) -> &'static str {
 
 fn of_key(key: &KeyStatus, now: SystemTime, style: Style) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
+    parts.extend(key.waits_long_for(now).map(|asked| unanswered(asked, now)));
     parts.extend(hosts(&key.hosts, now, style));
     if let Some(rotation) = &key.rotation {
         parts.extend(rotation_parts(rotation, key, now));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// That a provider takes its time.
+pub(crate) fn unanswered(asked: &Asked, now: SystemTime) -> String {
+    let since = when::from_now(asked.since, now);
+    format!(
+        "account {} was asked {since} and has not answered yet",
+        asked.account
+    )
 }
 
 /// `12 hosts verified, 1 parked (web-7, last login 2 days ago)`.

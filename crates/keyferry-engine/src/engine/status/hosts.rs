@@ -139,10 +139,13 @@ impl Engine {
             .host_tasks
             .get(address)
             .is_some_and(|key| key == name);
+        let is_ending = self.view.key(name).retire_asked_at.is_some();
         let condition = match state {
             _ if host.forgotten => HostCondition::Forgotten,
             HostState::Blocked => HostCondition::Blocked,
             HostState::Parked => HostCondition::Parked,
+            _ if is_ending && is_busy => HostCondition::Placing,
+            _ if is_ending && error.is_some() => HostCondition::Failed,
             _ if is_verified => HostCondition::Verified,
             _ if self.is_lost(here, error.as_ref()) => HostCondition::Lost,
             _ if is_busy => HostCondition::Placing,

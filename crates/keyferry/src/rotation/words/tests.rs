@@ -1,6 +1,6 @@
 use super::*;
 use crate::rotation::course::tests::{asked as request, host, snapshot};
-use keyferry_engine::snapshot::{PlanStep, Timestamp};
+use keyferry_engine::snapshot::{Asked, PlanStep, Timestamp};
 use std::time::Duration;
 
 fn now() -> SystemTime {
@@ -33,17 +33,34 @@ fn progress_counts_hosts_and_names_those_in_work() {
     assert_eq!(
         progress(
             &asked,
-            &snapshot(3, None, vec![host("a", Verified, Some(3), None)])
+            &snapshot(3, None, vec![host("a", Verified, Some(3), None)]),
+            now()
         ),
         "web: making the next generation"
     );
+    // A provider that takes long is named.
+    let mut waiting = snapshot(3, None, vec![host("a", Verified, Some(3), None)]);
+    let since = |seconds| Timestamp(now() - Duration::from_secs(seconds));
+    for (seconds, words) in [
+        (5, "web: making the next generation"),
+        (
+            25,
+            "web: making the next generation; account aliyun was asked 25 seconds ago and has not answered yet",
+        ),
+    ] {
+        waiting.keys[0].asked = Some(Asked {
+            account: "aliyun".to_owned(),
+            since: since(seconds),
+        });
+        assert_eq!(progress(&asked, &waiting, now()), words);
+    }
     let hosts = vec![
         host("a", Verified, Some(4), None),
         host("b", Placing, Some(3), None),
         host("c", Verified, Some(3), None),
     ];
     assert_eq!(
-        progress(&asked, &snapshot(4, None, hosts)),
+        progress(&asked, &snapshot(4, None, hosts), now()),
         "web: generation 4 verified on 1 of 3; at b"
     );
 }

@@ -32,6 +32,7 @@ fn check(hosts: Vec<HostStatus>, rotation: Option<RotationStatus>, expected: &st
         fingerprint: None,
         public_key: None,
         error: None,
+        asked: None,
         drift: None,
         regions: Vec::new(),
         rotation,
