@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use keyferry_engine::desired::Desired;
-use keyferry_engine::snapshot::{Snapshot, Timestamp};
+use keyferry_engine::engine::EngineHandle;
+use keyferry_engine::snapshot::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
@@ -71,16 +72,22 @@ impl Kind {
     }
 }
 
-/// Tells of events until the engine ends, or the future is dropped.
-pub(crate) async fn run(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    desired: watch::Receiver<Arc<Desired>>,
-) {
+/// Tells of events until the engine ends, or the future is dropped. They begin when the config directory was read and planned
+/// for: before, nobody knows which keys are lost.
+pub(crate) async fn run(engine: EngineHandle, mut desired: watch::Receiver<Arc<Desired>>) {
+    if desired.changed().await.is_ok() {
+        engine.refresh().await;
+    }
+    let mut snapshots = engine.snapshots();
+    // It ends when nobody has a handle.
+    drop(engine);
     let (to_program, for_program) = mpsc::channel(MOST_WAITING);
     let (to_desktop, for_desktop) = mpsc::channel(MOST_WAITING);
     let watching = async {
         let mut changes = Changes::since(&snapshots.borrow_and_update().clone());
         let mut is_full = false;
+        // What was lost with the process before is told now.
+        snapshots.mark_changed();
         while snapshots.changed().await.is_ok() {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             for event in changes.to(&snapshot, Timestamp(SystemTime::now())) {

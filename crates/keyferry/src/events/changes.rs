@@ -29,7 +29,8 @@ struct Facts {
 }
 
 impl Changes {
-    /// From a first snapshot: what stands in it already is no event.
+    /// From a first snapshot: what stands in it already is no event, but for keys that are lost. They are so since the process
+    /// before ended, and nobody was told.
     pub(super) fn since(snapshot: &Snapshot) -> Self {
         let mut changes = Self {
             keys: BTreeMap::new(),
@@ -37,6 +38,7 @@ impl Changes {
             host_troubles: BTreeMap::new(),
         };
         changes.to(snapshot, Timestamp::from_ms(0));
+        changes.key_troubles.retain(|_, kind| *kind != Kind::KeyLost);
         changes
     }
 

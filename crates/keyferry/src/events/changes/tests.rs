@@ -36,6 +36,7 @@ fn key(active: u64, staged: Option<u64>, earlier: &[u64], hosts: Vec<HostStatus>
         fingerprint: None,
         public_key: None,
         error: None,
+        asked: None,
         drift: None,
         regions: Vec::new(),
         rotation: Some(RotationStatus {
@@ -194,4 +195,19 @@ fn programs_get_every_field() {
             "message": "generation 4 of key web is offered now, in place of generation 3", "remedy": null,
         })
     );
+}
+
+#[test]
+fn a_key_that_was_lost_before_is_told_once() {
+    let lost = || KeyStatus {
+        state: KeyState::Lost,
+        ..key(3, None, &[], Vec::new())
+    };
+    let mut changes = Changes::since(&snapshot(lost()));
+    let told = kinds(&mut changes, lost());
+    assert_eq!(
+        told.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        [Kind::KeyLost]
+    );
+    assert_eq!(kinds(&mut changes, lost()), []);
 }
