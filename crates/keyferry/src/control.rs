@@ -15,6 +15,7 @@ use crate::prompts::Kind;
 
 pub(crate) mod adopt;
 pub(crate) mod client;
+pub(crate) mod peer;
 pub(crate) mod server;
 pub(crate) mod trust;
 
@@ -98,6 +99,8 @@ pub(crate) enum Request {
         key: String,
         /// What may be lost.
         accept_loss: Vec<String>,
+        /// Milliseconds after which to give up waiting; none: do not wait.
+        timeout_ms: Option<u64>,
     },
     /// Try hosts again now.
     RetryHosts {
@@ -153,7 +156,8 @@ pub(crate) enum Answer {
     HostsTried(Vec<String>),
     /// Of [`Request::DeleteOrphans`].
     OrphansDeleted(Vec<OrphanResult>),
-    /// Of [`Request::GiveUpInstances`], [`Request::Hold`], [`Request::Questions`] and [`Request::Retire`].
+    /// Of [`Request::GiveUpInstances`], [`Request::Hold`], [`Request::Questions`] and [`Request::Retire`]; if that one waits, as
+    /// after [`Answer::Rotating`].
     Noted,
     /// Of [`Request::Plan`] and [`Request::PlanToRetire`].
     Planned(Vec<KeyPlan>),
@@ -197,7 +201,7 @@ pub(crate) enum Answer {
     TimedOut(Box<Snapshot>),
 }
 
-/// The longest request that is read, in bytes: 1,000 names of keys fit.
-const MAX_REQUEST: u64 = 64 * 1024;
-/// The longest answer that is read, in bytes: 10,000 keys fit.
-const MAX_ANSWER: u64 = 32 * 1024 * 1024;
+/// The longest request that is read, in bytes: as many names as there can be hosts fit.
+const MAX_REQUEST: u64 = 16 * 1024 * 1024;
+/// The longest answer that is read, in bytes: 10,000 keys with all their hosts fit.
+const MAX_ANSWER: u64 = 256 * 1024 * 1024;

@@ -39,6 +39,11 @@ pub(crate) enum Error {
     /// The process could not be hardened.
     #[error("cannot forbid core dumps and tracing: {0}")]
     Harden(io::Error),
+    /// The daemon's answer is longer than any that is read.
+    #[error(
+        "the daemon's answer is longer than {0} MiB, which is more than this program reads\n  ask for some keys or hosts by name"
+    )]
+    LongAnswer(u64),
     /// The manual pages could not be written.
     #[error("cannot write the manual pages into {}: {source}", directory.display())]
     Manual {

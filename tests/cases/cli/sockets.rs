@@ -310,3 +310,43 @@ fn a_state_directory_that_cannot_be_used_is_named_with_the_way_out() {
         "it stays as it is"
     );
 }
+
+/// Where XDG_RUNTIME_DIR is not set, the folder for all has the runtime directory: somebody else may have made it.
+#[test]
+fn whoever_was_in_the_folder_for_all_first_is_told_nothing() {
+    let home = Home::new();
+    let folder = home.path("tmp");
+    let uid = rustix::process::geteuid().as_raw();
+    let theirs = folder.join(format!("keyferry-{uid}"));
+    fs::create_dir_all(&theirs).expect("a folder can be made");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o777)).expect("modes can be set");
+    let listener =
+        std::os::unix::net::UnixListener::bind(theirs.join("control.sock")).expect("a socket can be bound");
+    listener.set_nonblocking(true).expect("a socket has that");
+    let key = home.path("id");
+    fs::write(&key, "nothing that is sent").expect("a file can be written");
+    let key = text(&key);
+    for arguments in [
+        &["status"][..],
+        &["rotate", "web", "--wait"],
+        &["adopt", &key, "--account", "ecs", "--hosts", "web-1", "--yes"],
+    ] {
+        let output = crate::program::command(home.root())
+            .env("TMPDIR", &folder)
+            .args(arguments)
+            .output()
+            .expect("keyferry can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("others may write to it"), "{said}");
+    }
+    assert!(listener.accept().is_err(), "it was connected to");
+    // Where there is none, nothing answers.
+    fs::remove_dir_all(&theirs).expect("a folder can be removed");
+    let output = crate::program::command(home.root())
+        .env("TMPDIR", &folder)
+        .arg("status")
+        .output()
+        .expect("keyferry can be started");
+    assert_eq!(output.status.code(), Some(3));
+}

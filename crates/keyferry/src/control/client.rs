@@ -3,11 +3,12 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::adopt::AdoptRequest;
+use super::peer::Believed;
 use super::{Answer, MAX_ANSWER, Request};
 use crate::cli::RuntimeArguments;
 use crate::error::Error;
@@ -18,8 +19,7 @@ use crate::paths;
 /// # Errors
 /// As [`Conversation::start`] and [`Conversation::next`]; [`Error::Refused`] where the daemon refuses it.
 pub(crate) fn ask(runtime: &RuntimeArguments, request: &Request) -> Result<Answer, Error> {
-    let socket = paths::control_socket(&paths::runtime(runtime.runtime.as_deref())?);
-    match Conversation::start(&socket, request)?.next()? {
+    match Conversation::start(&Door::of(runtime)?, request)?.next()? {
         Answer::Refused(message) => Err(Error::Refused(message)),
         answer => Ok(answer),
     }
@@ -34,6 +34,57 @@ pub(crate) fn strange(answer: &Answer) -> Error {
     Error::Answer(words)
 }
 
+/// Where the daemon is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// The runtime directory.
+    directory: PathBuf,
+    /// Whether the user named it.
+    is_named: bool,
+}
+
+impl Door {
+    /// That of a runtime directory. Nothing is looked at yet.
+    pub(crate) fn of(runtime: &RuntimeArguments) -> Result<Self, Error> {
+        let flag = runtime.runtime.as_deref();
+        Ok(Self {
+            directory: paths::runtime(flag)?,
+            is_named: flag.is_some(),
+        })
+    }
+
+    /// Whom sockets here are believed of.
+    ///
+    /// # Errors
+    /// When somebody else may have put them there.
+    pub(crate) fn believed(&self) -> Result<Believed, Error> {
+        Believed::in_directory(&self.directory, self.is_named)
+    }
+
+    /// Whether a daemon runs there.
+    ///
+    /// # Errors
+    /// As [`Conversation::start`], unless none runs.
+    pub(crate) fn is_answered(&self) -> Result<bool, Error> {
+        match self.connect() {
+            Ok(_) => Ok(true),
+            Err(Error::NotRunning(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn connect(&self) -> Result<(PathBuf, UnixStream), Error> {
+        let path = paths::control_socket(&self.directory);
+        match self.believed()?.connect(&path) {
+            Ok(stream) => Ok((path, stream)),
+            Err(source) => Err(match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NotRunning(path),
+                _ => Error::Control { path, source },
+            }),
+        }
+    }
+}
+
 /// A connection with one request on its way.
 pub(crate) struct Conversation {
     path: PathBuf,
@@ -45,10 +96,10 @@ impl Conversation {
     ///
     /// # Errors
     /// As [`Conversation::start`].
-    pub(crate) fn start_soon(path: &Path, request: &Request, seconds: u64) -> Result<Self, Error> {
+    pub(crate) fn start_soon(door: &Door, request: &Request, seconds: u64) -> Result<Self, Error> {
         let end = Instant::now() + Duration::from_secs(seconds).min(START_TIME);
         loop {
-            match Self::start(path, request) {
+            match Self::start(door, request) {
                 Err(Error::NotRunning(_)) if Instant::now() < end => thread::sleep(START_PAUSE),
                 result => return result,
             }
@@ -58,13 +109,14 @@ impl Conversation {
     /// Connects and asks.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] where nothing answers at the socket.
-    pub(crate) fn start(path: &Path, request: &Request) -> Result<Self, Error> {
-        let (conversation, stream) = Self::start_answering(path, request)?;
+    /// [`Error::NotRunning`] where nothing answers at the socket; [`Error::Runtime`] and [`Error::Control`] where somebody
+    /// else may.
+    pub(crate) fn start(door: &Door, request: &Request) -> Result<Self, Error> {
+        let (conversation, stream) = Self::start_answering(door, request)?;
         // Nothing more is said from here.
         let shut = stream.shutdown(Shutdown::Write);
         shut.map_err(|source| Error::Control {
-            path: path.to_owned(),
+            path: conversation.path.clone(),
             source,
         })?;
         Ok(conversation)
@@ -74,15 +126,12 @@ impl Conversation {
     ///
     /// # Errors
     /// As [`Conversation::start`].
-    pub(crate) fn start_answering(path: &Path, request: &Request) -> Result<(Self, UnixStream), Error> {
+    pub(crate) fn start_answering(door: &Door, request: &Request) -> Result<(Self, UnixStream), Error> {
+        let (path, mut stream) = door.connect()?;
         let broken = |source| Error::Control {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
-        let mut stream = UnixStream::connect(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NotRunning(path.to_owned()),
-            _ => broken(source),
-        })?;
         let mut line = serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))?;
         line.push(b'\n');
         let patience = match request {
@@ -94,7 +143,11 @@ impl Conversation {
             | Request::DeleteOrphans { .. }
             | Request::Survey { .. }
             | Request::Trust(_) => CLOUD_PATIENCE,
-            Request::Rotate {
+            Request::Retire {
+                timeout_ms: Some(timeout_ms),
+                ..
+            }
+            | Request::Rotate {
                 timeout_ms: Some(timeout_ms),
                 ..
             } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
@@ -110,7 +163,7 @@ impl Conversation {
             | Request::Plan { .. }
             | Request::PlanToRetire { .. }
             | Request::Resume { .. }
-            | Request::Retire { .. }
+            | Request::Retire { timeout_ms: None, .. }
             | Request::RetryHosts { .. }
             | Request::Rollback { .. }
             | Request::Rotate { timeout_ms: None, .. }
@@ -124,7 +177,7 @@ impl Conversation {
             .map_err(broken)?;
         let writing = stream.try_clone().map_err(broken)?;
         let conversation = Self {
-            path: path.to_owned(),
+            path,
             lines: BufReader::new(stream.take(MAX_ANSWER)),
         };
         Ok((conversation, writing))
@@ -145,6 +198,9 @@ impl Conversation {
         self.lines.get_mut().set_limit(MAX_ANSWER);
         let mut line = Vec::new();
         self.lines.read_until(b'\n', &mut line).map_err(broken)?;
+        if line.len() as u64 >= MAX_ANSWER && line.last() != Some(&b'\n') {
+            return Err(Error::LongAnswer(MAX_ANSWER / (1024 * 1024)));
+        }
         if line.last() != Some(&b'\n') {
             return Err(broken(io::Error::new(
                 io::ErrorKind::UnexpectedEof,

@@ -10,7 +10,8 @@ use keyferry_engine::private_key::PrivateKey;
 use keyferry_plugin::contract::Algorithm;
 
 use super::*;
-use crate::control::client::Conversation;
+use crate::cli::RuntimeArguments;
+use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 
 /// What `ssh-add -l` says, and its exit code.
@@ -116,11 +117,11 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
             let _ = stopped.await;
         };
         let known = Arc::clone(&reason);
-        let (agent_path, control_path, place) = (
-            agent_socket.clone(),
-            control_socket.clone(),
-            folder.path().to_owned(),
-        );
+        let (agent_path, place) = (agent_socket.clone(), folder.path().to_owned());
+        let door = Door::of(&RuntimeArguments {
+            runtime: Some(place.clone()),
+        });
+        let door = door.unwrap();
         let users = tokio::task::spawn_blocking(move || {
             let end = std::time::Instant::now() + Duration::from_secs(20);
             while known.get().is_none() {
@@ -136,7 +137,7 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
             assert_signs(&place, &agent_path, &public_key);
 
             let ask = |request: &Request| {
-                let mut conversation = Conversation::start(&control_path, request).unwrap();
+                let mut conversation = Conversation::start(&door, request).unwrap();
                 conversation.next().unwrap()
             };
             assert!(matches!(ask(&Request::Status), Answer::Status(_)));

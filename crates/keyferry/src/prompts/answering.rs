@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 
 use super::{Kind, NO_ANSWER, terminal};
-use crate::control::client::Conversation;
+use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 
@@ -23,7 +22,7 @@ impl Answering {
     ///
     /// # Errors
     /// When the daemon cannot be talked to.
-    pub(crate) fn start(control: &Path, keys: &[String], hosts: &[String]) -> Result<Self, Error> {
+    pub(crate) fn start(door: &Door, keys: &[String], hosts: &[String]) -> Result<Self, Error> {
         if !terminal::has_person() {
             return Ok(Self { connection: None });
         }
@@ -31,7 +30,7 @@ impl Answering {
             keys: keys.to_vec(),
             hosts: hosts.to_vec(),
         };
-        let (mut conversation, mut stream) = Conversation::start_answering(control, &request)?;
+        let (mut conversation, mut stream) = Conversation::start_answering(door, &request)?;
         match conversation.next()? {
             Answer::Noted => {}
             Answer::Refused(message) => return Err(Error::Refused(message)),
