@@ -344,4 +344,46 @@ fn what_was_broken_off_is_gone_on_with() {
     assert!(scene.daemon.wait_for_log("it logs in", Duration::from_secs(1)));
 }
 
+#[test]
+fn a_key_that_the_agent_had_before_stays_as_it_was() {
+    let scene = Scene::new(&[Shell::Dash]);
+    let old = scene.old_key("web", &["web-1"]);
+    let added = Command::new("ssh-add")
+        .args(["-q", "-t", "3600"])
+        .arg(&old)
+        .env("SSH_AUTH_SOCK", scene.home.agent_socket())
+        .status()
+        .expect("ssh-add can be started (Debian: openssh-client)");
+    assert!(added.success());
+    let before = listed(&scene.home.agent_socket());
+    let output = scene.adopt(&[old.to_str().expect("a plain path"), "--hosts=web-1", "--wait=0"]);
+    assert!(scene.key_file("web").exists(), "{}", said(&output));
+    // Not even its comment is another.
+    let after = listed(&scene.home.agent_socket());
+    assert!(after.contains(&before[0]), "{before:?} {after:?}");
+}
+
+/// Nobody reads a question that goes into a file.
+#[test]
+fn nothing_is_asked_where_nobody_sees_the_question() {
+    let scene = Scene::new(&[Shell::Dash]);
+    let old = scene.old_key("web", &["web-1"]);
+    let command = format!(
+        "{} adopt {} --account ecs --hosts web-1 --runtime {} 2>{}",
+        built().keyferry().display(),
+        old.display(),
+        scene.home.path("run").display(),
+        scene.home.path("said").display()
+    );
+    let output = Command::new("script")
+        .args(["-q", "-e", "-c", &command, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .output()
+        .expect("script can be started (Debian: bsdutils)");
+    let told = fs::read_to_string(scene.home.path("said")).expect("it says why");
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("say --yes"), "{told}");
+    assert!(!scene.agent_has(&old));
+}
+
 const PASSPHRASE: &str = "a passphrase nobody else has";

@@ -75,7 +75,7 @@ impl PrivateKey {
     }
 
     /// A copy of [`Self::into_blob`]'s bytes, for a hand-over that may fail and be tried again.
-    pub(crate) fn copy_blob(&self) -> Zeroizing<Vec<u8>> {
+    pub fn copy_blob(&self) -> Zeroizing<Vec<u8>> {
         self.blob.clone()
     }
 
@@ -88,6 +88,12 @@ impl PrivateKey {
         let public = PublicKey::from_blob(public).ok_or(PrivateKeyError::Inconsistent)?;
         Ok(Self { public, blob })
     }
+}
+
+/// The public half that stands in front of an encrypted one, as OpenSSH's own format has it; none: the text tells none.
+pub fn public_half(text: &[u8]) -> Option<Vec<u8>> {
+    let content = armour::strip(text).ok()?;
+    openssh::public_half(&content)
 }
 
 impl fmt::Debug for PrivateKey {

@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 
 use keyferry_engine::config;
 use keyferry_engine::desired::FileState;
+use keyferry_engine::private_key::PrivateKey;
 use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot, StatusError};
 use keyferry_hosts::fingerprint;
 
 use crate::cli::AdoptArguments;
 use crate::control::adopt::{AdoptAnswer, AdoptRequest};
-use crate::control::client::{self, Conversation};
+use crate::control::client::{self, Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::paths;
 use crate::prompts::answering::Answering;
 use crate::prompts::terminal;
 use crate::table::{self, Style, Table};
-use crate::{harden, paths};
 
 mod agent;
 mod key_file;
@@ -30,17 +31,14 @@ mod names;
 mod private_file;
 mod words;
 
-use agent::{Agent, Listed};
+use agent::{Agent, Listed, Stay};
 use key_file::{Draft, Standing};
 use private_file::Found;
 
 /// `keyferry adopt`.
 pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
-    harden::process().map_err(Error::Harden)?;
-    if !arguments.yes && !io::stdin().is_terminal() {
-        return Err(Error::Usage(
-            "there is nobody to ask whether to adopt the key: say --yes".to_owned(),
-        ));
+    if !arguments.yes {
+        table::check_for_a_person("whether to adopt the key")?;
     }
     let key = names::of_key(arguments)?;
     names::check_hosts(&arguments.hosts)?;
@@ -67,7 +65,7 @@ pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
             )));
         }
     };
-    adopted.is_to_stay = true;
+    adoption.let_stay(&mut adopted)?;
     adoption.end(&adopted, &hosts)
 }
 
@@ -79,7 +77,9 @@ struct Adoption<'a> {
     /// Its file.
     path: PathBuf,
     agent: Agent,
-    control: PathBuf,
+    door: Door,
+    /// Fingerprints of keyferry's own keys, and their names.
+    own: Vec<(String, String)>,
     end: Instant,
 }
 
@@ -89,6 +89,8 @@ struct Adopted<'a> {
     public_blob: Vec<u8>,
     /// `SHA256:...`.
     fingerprint: String,
+    /// What was added here, and goes by itself after a while; none: ssh-add added it, or it was there before.
+    private: Option<PrivateKey>,
     /// It was there before, or something relies on it by now.
     is_to_stay: bool,
 }
@@ -104,7 +106,7 @@ impl Drop for Adopted<'_> {
 
 impl<'a> Adoption<'a> {
     fn prepare(arguments: &'a AdoptArguments, key: String) -> Result<Self, Error> {
-        let control = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+        let door = Door::of(&arguments.runtime)?;
         let places = Request::Adopt(AdoptRequest::Places);
         let (agent_socket, config_directory) = match client::ask(&arguments.runtime, &places)? {
             Answer::Adopt(AdoptAnswer::Places {
@@ -132,36 +134,80 @@ impl<'a> Adoption<'a> {
                 "there is a key {key} already, whose file is gone\n  name the new key with --key"
             )));
         }
+        let own = snapshot
+            .keys
+            .iter()
+            .filter_map(|known| Some((known.fingerprint.clone()?, known.name.clone())));
         Ok(Self {
             arguments,
             key,
             path,
-            agent: Agent::at(agent_socket),
-            control,
-            end: Instant::now() + Duration::from_secs(arguments.wait),
+            agent: Agent::at(agent_socket, door.believed()?),
+            door,
+            own: own.collect(),
+            // Longer than anybody waits, and short enough for a clock.
+            end: Instant::now() + Duration::from_secs(arguments.wait).min(MAX_WAIT),
         })
     }
 
     /// Adds the private half to the agent.
     fn put_into_agent(&self, found: Found) -> Result<Adopted<'_>, Error> {
         let before = self.agent.list()?;
-        let public_blob = match found {
-            Found::Plain(key) => {
-                let public_blob = key.public_key().blob().to_vec();
-                self.agent.add(key, &format!("adopted as {}", self.key))?;
-                public_blob
-            }
-            Found::Encrypted => {
-                self.agent.add_with_passphrase(&self.arguments.file)?;
-                self.added_since(&before)?
-            }
+        let was_there = |blob: &[u8]| before.iter().any(|known| known.public_blob == blob);
+        let (public_blob, private) = match found {
+            Found::Plain(key) => (key.public_key().blob().to_vec(), Some(key)),
+            Found::Encrypted(public) => match public.or_else(|| self.public_half_beside()) {
+                Some(public) if was_there(&public) => (public, None),
+                _ => {
+                    self.agent
+                        .add_with_passphrase(&self.arguments.file, Stay::ForNow)?;
+                    (self.added_since(&before)?, None)
+                }
+            },
         };
+        let is_to_stay = was_there(&public_blob);
+        let fingerprint = fingerprint(&public_blob);
+        if let Some((_, key)) = self.own.iter().find(|(own, _)| *own == fingerprint) {
+            return Err(Error::Refused(format!(
+                "that is a generation of key {key}: keyferry has made it, and there is nothing to adopt"
+            )));
+        }
+        if let (Some(key), false) = (&private, is_to_stay) {
+            self.agent.add(key, &self.comment(), Stay::ForNow)?;
+        }
         Ok(Adopted {
             agent: &self.agent,
-            fingerprint: fingerprint(&public_blob),
-            is_to_stay: before.iter().any(|known| known.public_blob == public_blob),
+            fingerprint,
+            private: private.filter(|_| !is_to_stay),
+            is_to_stay,
             public_blob,
         })
+    }
+
+    /// Has the agent keep the key until it is taken out: something relies on it from now on.
+    fn let_stay(&self, adopted: &mut Adopted<'_>) -> Result<(), Error> {
+        match (adopted.private.take(), adopted.is_to_stay) {
+            (Some(key), _) => self.agent.add(&key, &self.comment(), Stay::ForGood)?,
+            (None, true) => {}
+            (None, false) => {
+                table::complain("the agent has the key for ten minutes: once more, so that it keeps it");
+                self.agent
+                    .add_with_passphrase(&self.arguments.file, Stay::ForGood)?;
+            }
+        }
+        adopted.is_to_stay = true;
+        Ok(())
+    }
+
+    fn comment(&self) -> String {
+        format!("adopted as {}", self.key)
+    }
+
+    /// The public half that lies beside the file.
+    fn public_half_beside(&self) -> Option<Vec<u8>> {
+        let file = paths::absolute(&self.arguments.file).ok()?;
+        let line = std::fs::read_to_string(format!("{}.pub", file.display())).ok()?;
+        keyferry_hosts::public_blob(&config::public_key(&line).ok()?)
     }
 
     /// Which key `ssh-add` added: a new one, or one that got this file's comment.
@@ -176,9 +222,7 @@ impl<'a> Adoption<'a> {
             .iter()
             .find(|key| key.comment == file.as_os_str().as_encoded_bytes());
         let public_half = || {
-            let beside = PathBuf::from(format!("{}.pub", file.display()));
-            let line = std::fs::read_to_string(beside).ok()?;
-            let blob = keyferry_hosts::public_blob(&config::public_key(&line).ok()?)?;
+            let blob = self.public_half_beside()?;
             now.iter().any(|known| known.public_blob == blob).then_some(blob)
         };
         with_comment
@@ -269,20 +313,22 @@ impl<'a> Adoption<'a> {
         adopted: &Adopted<'_>,
         hosts: &[String],
     ) -> Result<Vec<(String, Option<StatusError>)>, Error> {
-        let request = Request::Adopt(AdoptRequest::Try {
-            fingerprint: adopted.fingerprint.clone(),
-            hosts: hosts.to_vec(),
-        });
-        let mut conversation = Conversation::start(&self.control, &request)?;
         let mut tried: Vec<(String, Option<StatusError>)> = Vec::new();
         let progress = Progress::new();
-        loop {
-            progress.show(&format!("logging in: {} of {} hosts", tried.len(), hosts.len()));
-            match conversation.next()? {
-                Answer::Adopt(AdoptAnswer::Tried { host, error }) => tried.push((host, error)),
-                Answer::Adopt(AdoptAnswer::TriedAll) => break,
-                Answer::Refused(message) => return Err(Error::Refused(message)),
-                other => return Err(client::strange(&other)),
+        for some in hosts.chunks(AT_ONCE) {
+            let request = Request::Adopt(AdoptRequest::Try {
+                fingerprint: adopted.fingerprint.clone(),
+                hosts: some.to_vec(),
+            });
+            let mut conversation = Conversation::start(&self.door, &request)?;
+            loop {
+                progress.show(&format!("logging in: {} of {} hosts", tried.len(), hosts.len()));
+                match conversation.next()? {
+                    Answer::Adopt(AdoptAnswer::Tried { host, error }) => tried.push((host, error)),
+                    Answer::Adopt(AdoptAnswer::TriedAll) => break,
+                    Answer::Refused(message) => return Err(Error::Refused(message)),
+                    other => return Err(client::strange(&other)),
+                }
             }
         }
         progress.clear();
@@ -292,7 +338,7 @@ impl<'a> Adoption<'a> {
 
     /// Waits for the new key, and says what is left to do.
     fn end(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Exit, Error> {
-        let answering = Answering::start(&self.control, &[], hosts)?;
+        let answering = Answering::start(&self.door, &[], hosts)?;
         let (snapshot, timed_out) = self.followed()?;
         drop(answering);
         let Some(key) = snapshot.keys.iter().find(|key| key.name == self.key) else {
@@ -344,7 +390,7 @@ impl<'a> Adoption<'a> {
             key: self.key.clone(),
             timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         });
-        let mut conversation = Conversation::start(&self.control, &request)?;
+        let mut conversation = Conversation::start(&self.door, &request)?;
         let progress = Progress::new();
         progress.show(&format!("{}: waiting for its first generation", self.key));
         let result = loop {
@@ -437,4 +483,8 @@ fn verified(key: &KeyStatus) -> usize {
 
 /// Each host's lines go over two logins.
 const REMOVAL_TIME: Duration = Duration::from_secs(30);
+/// Hosts in one request: each of them may take a while.
+const AT_ONCE: usize = 200;
+/// A day.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 const REMOVAL_PAUSE: Duration = Duration::from_secs(1);

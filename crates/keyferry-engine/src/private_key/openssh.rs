@@ -48,6 +48,16 @@ pub(super) fn parse(content: &[u8]) -> Result<PrivateKey, PrivateKeyError> {
     Ok(key)
 }
 
+/// The public half of a file with one key, encrypted or not.
+pub(super) fn public_half(content: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader(content.strip_prefix(MAGIC)?);
+    let (_cipher, _derivation, _options) = (reader.string()?, reader.string()?, reader.string()?);
+    if reader.u32()? != 1 {
+        return None;
+    }
+    reader.string().map(<[u8]>::to_vec)
+}
+
 const TRUNCATED: PrivateKeyError = PrivateKeyError::Malformed("the OpenSSH structure is cut short");
 
 /// Reads key type and fields, as they also stand in an agent's `add identity`.

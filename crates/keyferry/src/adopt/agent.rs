@@ -1,7 +1,6 @@
 //! The daemon's agent as `ssh-add` sees it.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,11 +8,22 @@ use std::time::Duration;
 use keyferry_engine::private_key::PrivateKey;
 use zeroize::Zeroizing;
 
+use crate::control::peer::Believed;
 use crate::error::Error;
 
 /// The agent behind a socket.
 pub(super) struct Agent {
     socket: PathBuf,
+    believed: Believed,
+}
+
+/// How long a key that is added stays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stay {
+    /// Until it is known whether it is adopted: one who gives up (`^C`) leaves no key behind.
+    ForNow,
+    /// Until it is taken out.
+    ForGood,
 }
 
 /// A key on its list.
@@ -23,8 +33,9 @@ pub(super) struct Listed {
 }
 
 impl Agent {
-    pub(super) fn at(socket: PathBuf) -> Self {
-        Self { socket }
+    /// Only one of such a user is told anything.
+    pub(super) fn at(socket: PathBuf, believed: Believed) -> Self {
+        Self { socket, believed }
     }
 
     pub(super) fn socket(&self) -> &Path {
@@ -37,14 +48,21 @@ impl Agent {
         parse(&reply).ok_or_else(|| self.broken(io::Error::other("its list is malformed")))
     }
 
-    /// Adds a key, or gives one that is there another comment.
-    pub(super) fn add(&self, key: PrivateKey, comment: &str) -> Result<(), Error> {
-        let blob = key.into_blob();
+    /// Adds a key, or lets one that is there stay as long as is said now.
+    pub(super) fn add(&self, key: &PrivateKey, comment: &str, stay: Stay) -> Result<(), Error> {
+        let blob = key.copy_blob();
         // With room for all of it, so that it never moves and leaves a copy behind.
-        let mut message = Zeroizing::new(Vec::with_capacity(1 + blob.len() + 4 + comment.len()));
-        message.push(ADD_IDENTITY);
+        let mut message = Zeroizing::new(Vec::with_capacity(1 + blob.len() + 4 + comment.len() + 5));
+        message.push(match stay {
+            Stay::ForNow => ADD_ID_CONSTRAINED,
+            Stay::ForGood => ADD_IDENTITY,
+        });
         message.extend_from_slice(&blob);
         put_string(&mut message, comment.as_bytes());
+        if let Stay::ForNow = stay {
+            message.push(CONSTRAIN_LIFETIME);
+            message.extend_from_slice(&FOR_NOW.to_be_bytes());
+        }
         match self.ask(&message)?.first() {
             Some(&SUCCESS) => Ok(()),
             _ => Err(Error::Refused(
@@ -63,10 +81,16 @@ impl Agent {
     }
 
     /// Has OpenSSH's `ssh-add` add a file that is encrypted: it asks for the passphrase, which keyferry never sees.
-    pub(super) fn add_with_passphrase(&self, file: &Path) -> Result<(), Error> {
+    pub(super) fn add_with_passphrase(&self, file: &Path, stay: Stay) -> Result<(), Error> {
+        // That asks at the same socket.
+        self.list()?;
         // A certificate beside the file is not asked for, and a path from the root is no option.
         let mut command = Command::new("ssh-add");
-        command.args(["-q", "-k"]).arg(crate::paths::absolute(file)?);
+        command.args(["-q", "-k"]);
+        if let Stay::ForNow = stay {
+            command.args(["-t", &FOR_NOW.to_string()]);
+        }
+        command.arg(crate::paths::absolute(file)?);
         command.env("SSH_AUTH_SOCK", &self.socket).stdout(Stdio::null());
         let added = command.status().map_err(|error| {
             Error::Refused(format!(
@@ -84,7 +108,7 @@ impl Agent {
 
     fn ask(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let asked = || {
-            let mut stream = UnixStream::connect(&self.socket)?;
+            let mut stream = self.believed.connect(&self.socket)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
             let length = u32::try_from(message.len()).map_err(io::Error::other)?;
@@ -146,6 +170,52 @@ const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const ADD_IDENTITY: u8 = 17;
 const REMOVE_IDENTITY: u8 = 18;
+const ADD_ID_CONSTRAINED: u8 = 25;
+const CONSTRAIN_LIFETIME: u8 = 1;
+/// Seconds.
+const FOR_NOW: u32 = 600;
 /// As OpenSSH's own client has it.
 const MAX_REPLY: u32 = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use keyferry_plugin::contract::Algorithm;
+
+    use super::*;
+    use crate::control::peer::Believed;
+
+    /// What is sent for a key that is to stay that long.
+    fn sent(stay: Stay) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let mut message = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut message).unwrap();
+            stream.write_all(&[0, 0, 0, 1, SUCCESS]).unwrap();
+            message
+        });
+        let believed = Believed::in_directory(folder.path(), true).unwrap();
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        Agent::at(path, believed).add(&key, "adopted", stay).unwrap();
+        served.join().unwrap()
+    }
+
+    #[test]
+    fn a_key_that_is_not_adopted_yet_goes_by_itself() {
+        let for_now = sent(Stay::ForNow);
+        assert_eq!(for_now[0], 25);
+        // SSH_AGENT_CONSTRAIN_LIFETIME, ten minutes.
+        assert!(for_now.ends_with(b"adopted\x01\x00\x00\x02\x58"), "{for_now:?}");
+        let for_good = sent(Stay::ForGood);
+        assert_eq!(for_good[0], 17);
+        assert!(for_good.ends_with(b"adopted"), "{for_good:?}");
+    }
+}

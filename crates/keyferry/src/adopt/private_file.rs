@@ -5,15 +5,15 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use keyferry_engine::private_key::{MAX_LENGTH, PrivateKey, PrivateKeyError};
+use keyferry_engine::private_key::{self, MAX_LENGTH, PrivateKey, PrivateKeyError};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
 
 /// What a file holds.
 pub(super) enum Found {
-    /// A private half that only a passphrase opens.
-    Encrypted,
+    /// A private half that only a passphrase opens, and its public half as far as the file tells it.
+    Encrypted(Option<Vec<u8>>),
     /// A private half.
     Plain(PrivateKey),
 }
@@ -33,7 +33,7 @@ pub(super) fn read(path: &Path) -> Result<Found, Error> {
         .map_err(unread)?;
     match PrivateKey::parse(&text) {
         Ok(key) => Ok(Found::Plain(key)),
-        Err(PrivateKeyError::Encrypted(_)) => Ok(Found::Encrypted),
+        Err(PrivateKeyError::Encrypted(_)) => Ok(Found::Encrypted(private_key::public_half(&text))),
         Err(error) => Err(refused(match what_else(&text) {
             Some(what) => what.to_owned(),
             None => format!("cannot be adopted: {error}"),
