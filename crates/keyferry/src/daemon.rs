@@ -14,7 +14,7 @@ use keyferry_engine::engine::{Engine, EngineHandle, Parts, SystemClock};
 use keyferry_engine::error::EngineError;
 use keyferry_engine::ledger::Ledger;
 use keyferry_engine::watch as config_watch;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -34,7 +34,6 @@ use crate::{
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
     keyferry_sandbox::jail::close_inherited_descriptors();
-    harden::process().map_err(Error::Harden)?;
     harden::open_files();
     let _log = logging::start();
 
@@ -75,6 +74,8 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         .map_err(Error::Start)?;
     let outcome = runtime.block_on(async {
         let end = signals::end().map_err(Error::Start)?;
+        // A SIGHUP that comes as soon as it is ready is no end.
+        let hangups = signal(SignalKind::hangup()).map_err(Error::Start)?;
         let control_listener = Listener::bind(&paths::control_socket(&runtime_directory))?;
         for key in ledger.1.keys.values().filter(|key| key.held_at.is_some()) {
             agent.hold(&key.name);
@@ -116,7 +117,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
         })
         .map_err(Error::Start)?;
         let holding = tokio::spawn(pass_holds_on(agent.clone(), engine.clone()));
-        let announcing = tokio::spawn(events::run(engine.snapshots(), wanted.clone()));
+        let announcing = tokio::spawn(events::run(engine.clone(), wanted.clone()));
         let engine_reason = Arc::new(OnceLock::new());
         let control = Arc::new(Control {
             agent_socket: agent_socket.clone(),
@@ -136,7 +137,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             first_plan(&control).await;
             server::serve(control_listener, control).await;
         });
-        let reloading = tokio::spawn(rescan_on_hangup(rescan));
+        let reloading = tokio::spawn(rescan_on_hangup(hangups, rescan));
 
         ready(&agent_socket);
         let result = until_the_end(end, &mut engine_ended, &mut served, &engine_reason).await;
@@ -258,10 +259,7 @@ async fn pass_holds_on(agent: Agent, engine: EngineHandle) {
 }
 
 /// SIGHUP reads the config directory again, as for other daemons.
-async fn rescan_on_hangup(rescan: mpsc::Sender<oneshot::Sender<()>>) {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-        return;
-    };
+async fn rescan_on_hangup(mut hangups: Signal, rescan: mpsc::Sender<oneshot::Sender<()>>) {
     while hangups.recv().await.is_some() {
         let (asked, _read) = oneshot::channel();
         if rescan.send(asked).await.is_err() {

@@ -76,6 +76,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, Error> {
+    // Commands read passwords and private keys too.
+    harden::process().map_err(Error::Harden)?;
     let exit = match command {
         Command::Account(command) => account::run(&command)?,
         Command::Adopt(arguments) => adopt::run(&arguments)?,

@@ -13,11 +13,10 @@ use serde_json::json;
 use crate::cli::RequestArguments;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::{clouds, harden, logging, paths, plugin, table};
+use crate::{clouds, logging, paths, plugin, table};
 
 /// Runs the plugin and a courier as the daemon would, and prints what would be sent.
 pub(crate) fn run(arguments: &RequestArguments) -> Result<Exit, Error> {
-    harden::process().map_err(Error::Harden)?;
     let _log = logging::start();
     let catalogue = plugin::open(&arguments.plugins, arguments.config.as_deref())?;
     let facts = plugin::facts(&catalogue, &arguments.plugin)?;

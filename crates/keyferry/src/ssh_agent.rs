@@ -11,7 +11,6 @@ use crate::{harden, logging, signals};
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, as ssh-agent(1) does.
 pub(crate) fn run(arguments: &SshAgentArguments) -> Result<Exit, Error> {
-    harden::process().map_err(Error::Harden)?;
     harden::open_files();
     let _log = logging::start();
     let default_lifetime = arguments.lifetime.as_deref().map(parse_lifetime).transpose()?;

@@ -93,3 +93,41 @@ fn sighup_reads_the_config_directory_again() {
     assert!(!daemon.has_ended());
     assert_eq!(find(&daemon.status(), "found")["generation"], 1);
 }
+
+#[test]
+fn a_sighup_right_after_it_is_ready_is_no_end() {
+    let home = Home::new();
+    for _ in 0..5 {
+        let mut daemon = Daemon::start(&home);
+        daemon.signal(Signal::HUP);
+        assert_eq!(
+            daemon.keyferry(&["status"]).status.code(),
+            Some(0),
+            "{}",
+            daemon.log()
+        );
+        assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    }
+}
+
+/// Commands read passwords and private keys: they leave no core.
+#[test]
+fn a_command_that_waits_forbids_core_dumps() {
+    let home = Home::new();
+    let listener =
+        std::os::unix::net::UnixListener::bind(home.path("run/control.sock")).expect("a socket can be bound");
+    let mut child = crate::program::command(home.root())
+        .args(["status", "--runtime"])
+        .arg(home.path("run"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("keyferry can be started");
+    // It has asked, and nobody answers.
+    let _connection = listener.accept().expect("it connects");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("it runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let words: Vec<&str> = core.expect("there is such a limit").split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "{words:?}");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
