@@ -30,6 +30,6 @@ impl From<Exit> for ExitCode {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  fine
-  1  something failed, and a message says what
+  1  something failed, and a message says what; or a question was answered with no
   2  the command line was not understood
   3  the daemon is not running";

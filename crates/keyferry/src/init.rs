@@ -1,11 +1,10 @@
 //! `keyferry init`: from the profiles that the vendors' own tools have on this machine to a first config directory.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use crate::cli::InitArguments;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::{harden, logging, paths, plugin, table};
+use crate::prompts::terminal;
+use crate::{logging, paths, plugin, table};
 
 mod draft;
 mod found;
@@ -16,7 +15,6 @@ use draft::Draft;
 
 /// Finds profiles, shows what it would write, asks, and writes it.
 pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
-    harden::process().map_err(Error::Harden)?;
     let _log = logging::start();
     let directory = paths::config(arguments.place.config.as_deref())?;
     if directory.is_file() {
@@ -39,12 +37,15 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
             offer.plugin()
         ))?;
     }
-    let asks = !arguments.yes && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let asks = !arguments.yes && terminal::has_person();
     let mut draft = Draft::new(&directory);
     for offer in found.iter().filter(|offer| offer.profile.unusable.is_none()) {
         let region = match offer.region(arguments.region.as_deref()) {
             Ok(region) => region,
-            Err(needed) if asks => answer(&format!("{needed}; its region (empty: leave it out): "))?,
+            Err(needed) if asks => {
+                let region = table::answer(&format!("{needed}; its region (empty: leave it out): "))?;
+                region.filter(|region| !region.is_empty())
+            }
             Err(needed) => {
                 table::print(&format!("not offered: {needed}: give one with --region"))?;
                 continue;
@@ -91,24 +92,12 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<Exit, Error> {
     Ok(Exit::Fine)
 }
 
-/// What the person at the terminal types, none for nothing.
-fn answer(question: &str) -> Result<Option<String>, Error> {
-    let mut stdout = io::stdout();
-    stdout
-        .write_all(question.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Error::Output)?;
-    let mut line = String::new();
-    // The end of the input is an empty answer.
-    io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
-    let line = line.trim();
-    Ok((!line.is_empty()).then(|| line.to_owned()))
-}
-
+/// An empty line is the default; the end of the input is no.
 fn agrees(question: &str, default: bool) -> Result<bool, Error> {
     let choices = if default { "[Y/n]" } else { "[y/N]" };
-    Ok(match answer(&format!("{question} {choices} "))?.as_deref() {
-        None => default,
-        Some(word) => word.eq_ignore_ascii_case("y") || word.eq_ignore_ascii_case("yes"),
-    })
+    let answer = table::answer(&format!("{question} {choices} "))?;
+    Ok(answer.is_some_and(|word| match &*word {
+        "" => default,
+        word => word.eq_ignore_ascii_case("y") || word.eq_ignore_ascii_case("yes"),
+    }))
 }

@@ -1,24 +1,22 @@
 //! `keyferry refresh` and `keyferry orphans`: what there is at the providers.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal};
-use std::path::Path;
 
 use keyferry_engine::snapshot::{OrphanResult, Snapshot, StatusError, StrayPair, SurveyReport};
 use serde_json::json;
 
 use crate::cli::{OrphansArguments, RefreshArguments};
-use crate::control::client::Conversation;
+use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::paths;
+use crate::prompts::terminal;
 use crate::table::{self, Style, Table};
 
 /// `keyferry refresh`.
 pub(crate) fn refresh(arguments: &RefreshArguments) -> Result<Exit, Error> {
-    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
-    let (reports, snapshot) = survey(&socket, arguments.names.clone())?;
+    let door = Door::of(&arguments.runtime)?;
+    let (reports, snapshot) = survey(&door, arguments.names.clone())?;
     if arguments.json {
         let accounts: Vec<_> = reports
             .iter()
@@ -39,14 +37,14 @@ pub(crate) fn refresh(arguments: &RefreshArguments) -> Result<Exit, Error> {
 /// `keyferry orphans`.
 pub(crate) fn orphans(arguments: &OrphansArguments) -> Result<Exit, Error> {
     let asks = arguments.delete && !arguments.yes;
-    if asks && (arguments.json || !io::stdin().is_terminal()) {
+    if asks && (arguments.json || !terminal::has_person()) {
         return Err(Error::Usage(
             "there is nobody to ask whether to delete: look at the list without --delete, then say --delete --yes"
                 .to_owned(),
         ));
     }
-    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
-    let (reports, _) = survey(&socket, Vec::new())?;
+    let door = Door::of(&arguments.runtime)?;
+    let (reports, _) = survey(&door, Vec::new())?;
     // Two accounts may be one to the vendor. Of a pair that is listed again after its deletion the next run tells.
     let mut seen = BTreeSet::new();
     let strays = reports
@@ -64,11 +62,8 @@ pub(crate) fn orphans(arguments: &OrphansArguments) -> Result<Exit, Error> {
         table::print(&list(&ours, &others, &reports, Style::of_stdout()))?;
     }
     let wanted = arguments.delete && !ours.is_empty() && (!asks || is_confirmed(ours.len())?);
-    let results = if wanted {
-        delete(&socket, &ours)?
-    } else {
-        Vec::new()
-    };
+    let is_refused = arguments.delete && !ours.is_empty() && !wanted;
+    let results = if wanted { delete(&door, &ours)? } else { Vec::new() };
     if arguments.json {
         let errors = reports.iter().filter_map(|report| {
             let error = report.error.as_ref()?;
@@ -79,14 +74,17 @@ pub(crate) fn orphans(arguments: &OrphansArguments) -> Result<Exit, Error> {
     } else if wanted {
         table::print(&tell(&results, Style::of_stdout()))?;
     }
-    match results.iter().any(|result| result.error.is_some()) {
+    if is_refused {
+        table::print("nothing was changed")?;
+    }
+    match is_refused || results.iter().any(|result| result.error.is_some()) {
         true => Ok(Exit::Failed),
         false => Ok(outcome(&reports)),
     }
 }
 
-fn survey(socket: &Path, names: Vec<String>) -> Result<(Vec<SurveyReport>, Box<Snapshot>), Error> {
-    let mut conversation = Conversation::start(socket, &Request::Survey { names })?;
+fn survey(door: &Door, names: Vec<String>) -> Result<(Vec<SurveyReport>, Box<Snapshot>), Error> {
+    let mut conversation = Conversation::start(door, &Request::Survey { names })?;
     match table::while_waiting("listing the pairs", || conversation.next())? {
         Answer::Surveyed {
             mut reports,
@@ -100,11 +98,11 @@ fn survey(socket: &Path, names: Vec<String>) -> Result<(Vec<SurveyReport>, Box<S
     }
 }
 
-fn delete(socket: &Path, orphans: &[StrayPair]) -> Result<Vec<OrphanResult>, Error> {
+fn delete(door: &Door, orphans: &[StrayPair]) -> Result<Vec<OrphanResult>, Error> {
     let mut results = Vec::new();
     for some in orphans.chunks(AT_ONCE) {
         let request = Request::DeleteOrphans { pairs: some.to_vec() };
-        let mut conversation = Conversation::start(socket, &request)?;
+        let mut conversation = Conversation::start(door, &request)?;
         match table::while_waiting("deleting", || conversation.next())? {
             Answer::OrphansDeleted(some) => results.extend(some),
             Answer::Refused(message) => return Err(Error::Refused(message)),

@@ -5,6 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::error::Error;
 use crate::prompts::terminal;
 
@@ -16,21 +18,40 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
+/// Prints a value as JSON for programs.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Answer(error.to_string()))?;
+    print(&text)
+}
+
 /// Prints a line on standard error.
 pub(crate) fn complain(text: &str) {
     // There is nobody else to tell.
     let _ = writeln!(io::stderr(), "keyferry: {text}");
 }
 
-/// Asks at the terminal; everything but `y` and `yes` is no.
+/// Asks at the terminal; everything but `y` and `yes` is no. The question is no part of the output, which may be a file.
 pub(crate) fn is_confirmed(question: &str) -> Result<bool, Error> {
-    write!(io::stdout(), "\n{question} [y/N] ")
-        .and_then(|()| io::stdout().flush())
-        .map_err(Error::Output)?;
+    let answer = answer(&format!("\n{question} [y/N] "))?.unwrap_or_default();
+    Ok(matches!(&*answer.to_ascii_lowercase(), "y" | "yes"))
+}
+
+/// What the person at the terminal types after a question; none: the input has ended.
+pub(crate) fn answer(question: &str) -> Result<Option<String>, Error> {
+    // What it is about stands above it.
+    io::stdout().flush().map_err(Error::Output)?;
+    write!(io::stderr(), "{question}").map_err(Error::Output)?;
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
-    let answer = line.trim().to_ascii_lowercase();
-    Ok(matches!(&*answer, "y" | "yes"))
+    let length = io::stdin().lock().read_line(&mut line).map_err(Error::Output)?;
+    Ok((length > 0).then(|| line.trim().to_owned()))
+}
+
+/// Refuses to go on where a question would be asked and nobody sees it; `what` ends the sentence.
+pub(crate) fn check_for_a_person(what: &str) -> Result<(), Error> {
+    match terminal::has_person() {
+        true => Ok(()),
+        false => Err(Error::Usage(format!("there is nobody to ask {what}: say --yes"))),
+    }
 }
 
 /// How many characters fit a line of standard output's terminal; none: it is no terminal.
