@@ -46,7 +46,7 @@ pub(crate) enum Command {
     Daemon(DaemonArguments),
     /// Show keys, hosts, accounts, plugins and files, each with its last error and what to do about it
     ///
-    /// It exits with 1 when a key is blocked or lost on a host: nothing but a person helps then.
+    /// It exits with 1 when a key is lost or blocked, is so on a host, or could not be brought to one: somebody has to look.
     #[command(after_help = exit::HELP)]
     Status(StatusArguments),
     /// Check a config directory without touching anything
@@ -210,7 +210,7 @@ pub(crate) struct StatusArguments {
     #[arg(long)]
     pub(crate) json: bool,
     /// Read the config directory again, then wait until every key is loaded, held, or failed with its next try
-    /// more than 5 s away; exit 1 if one failed or the time is over [default without a number: 60]
+    /// more than 5 s away; exit 1 also if one failed or the time is over [default without a number: 60]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     pub(crate) wait: Option<u64>,
 }
@@ -239,6 +239,9 @@ pub(crate) struct ResumeArguments {
     /// Names of keys [default: all]
     #[arg(value_name = "KEY")]
     pub(crate) keys: Vec<String>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The commands below `keyferry plugin`.
@@ -338,5 +341,7 @@ Parameters of the operations:
   list     page_size
   get      name, id
   delete   name (may be given more than once), id
+  attach, detach            name, id, instance (may be given more than once)
+  list_instances            name, id
 
 The values of bearer credentials are shown as <name>. The signature is real: treat it as you would the request.";

@@ -7,14 +7,14 @@ use keyferry_engine::snapshot::{KeyPlan, RotationAsked, Snapshot};
 use serde_json::json;
 
 use crate::cli::{HoldArguments, RollbackArguments, RotateArguments};
-use crate::control::client::{self, Conversation};
+use crate::control::client::{self, Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::prompts::answering::Answering;
 use crate::prompts::terminal;
 use crate::table::{self, Style};
-use crate::{paths, when};
+use crate::when;
 
 pub(crate) mod course;
 mod words;
@@ -23,17 +23,17 @@ use course::Course;
 
 /// `keyferry rotate`.
 pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
-    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let door = Door::of(&arguments.runtime)?;
     let request = Request::Rotate {
         keys: arguments.keys.clone(),
         timeout_ms: arguments.wait.map(|seconds| seconds.saturating_mul(1_000)),
     };
     // Before anything is tried.
     let _answering = match arguments.wait {
-        Some(_) => Some(Answering::start(&socket, &arguments.keys, &[])?),
+        Some(_) => Some(Answering::start(&door, &arguments.keys, &[])?),
         None => None,
     };
-    let mut conversation = Conversation::start(&socket, &request)?;
+    let mut conversation = Conversation::start(&door, &request)?;
     let (asked, snapshot) = match conversation.next()? {
         Answer::Rotating { asked, snapshot } => (asked, snapshot),
         Answer::Refused(message) => return Err(Error::Refused(message)),
@@ -53,6 +53,7 @@ pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
             Answer::Progress(snapshot) => progress.show(&asked, &snapshot),
             Answer::Status(snapshot) => break (snapshot, false),
             Answer::TimedOut(snapshot) => break (snapshot, true),
+            Answer::Refused(message) => return Err(Error::Refused(message)),
             other => return Err(client::strange(&other)),
         }
     };
@@ -95,6 +96,7 @@ pub(crate) fn rollback(arguments: &RollbackArguments) -> Result<Exit, Error> {
         key: arguments.key.clone(),
     };
     match client::ask(&arguments.runtime, &request)? {
+        Answer::RolledBack(rolled_back) if arguments.json => table::print_json(&rolled_back)?,
         Answer::RolledBack(rolled_back) => {
             table::print(&table::wrapped(&words::rolled_back(&rolled_back), table::width()))?
         }
@@ -114,6 +116,15 @@ pub(crate) fn hold(arguments: &HoldArguments) -> Result<Exit, Error> {
         Answer::Noted => {}
         other => return Err(client::strange(&other)),
     }
+    if arguments.json {
+        let held = json!({
+            "keys": arguments.keys,
+            "until": arguments.until,
+            "reason": arguments.reason,
+        });
+        table::print_json(&held)?;
+        return Ok(Exit::Fine);
+    }
     let keys = arguments.keys.join(", ");
     let until = match arguments.until {
         Some(until) => format!("until {until} ({})", when::from_now(until, SystemTime::now())),
@@ -127,8 +138,7 @@ pub(crate) fn hold(arguments: &HoldArguments) -> Result<Exit, Error> {
 
 fn print_json(asked: &[RotationAsked], snapshot: &Snapshot) -> Result<(), Error> {
     let value = json!({ "asked": asked, "keys": snapshot.keys });
-    let text = serde_json::to_string_pretty(&value).map_err(|error| Error::Answer(error.to_string()))?;
-    table::print(&text)
+    table::print_json(&value)
 }
 
 /// One line on a terminal that says how far it is.
@@ -147,7 +157,7 @@ impl Progress {
 
     fn show(&mut self, asked: &[RotationAsked], snapshot: &Snapshot) {
         if self.on_terminal && !terminal::is_asking() {
-            let line = words::progress(asked, snapshot);
+            let line = words::progress(asked, snapshot, SystemTime::now());
             // One that is broken over two lines could not be taken back.
             let most = table::width().unwrap_or(80).saturating_sub(1);
             let line: String = line.chars().take(most).collect();

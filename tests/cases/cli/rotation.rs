@@ -113,6 +113,12 @@ fn what_cannot_be_done_is_refused_with_the_way_out() {
         &["2020-01-01", "is over"],
     );
     refuses(&daemon, &["history", "--since", "x"], 2, &["3d"]);
+    refuses(
+        &daemon,
+        &["history", "wbe"],
+        1,
+        &["no key wbe", "did you mean `web`?"],
+    );
     for command in ["trust", "forget", "retry"] {
         refuses(&daemon, &["host", command, "web-1"], 1, &["no host web-1"]);
     }
@@ -158,8 +164,8 @@ fn a_retired_key_goes_with_its_pair() {
     assert_eq!(cloud.pairs(Service::AlibabaEcs).len(), 1);
     succeeds(
         &daemon,
-        &["retire", "web", "--yes"],
-        &["is being retired", "keys/web.toml"],
+        &["retire", "web", "--yes", "--wait=30"],
+        &["key web", "keys/web.toml"],
     );
     keyferry_tests::wait::until("the pair is gone", std::time::Duration::from_secs(30), || {
         cloud.pairs(Service::AlibabaEcs).is_empty().then_some(())
@@ -187,6 +193,7 @@ fn the_history_is_read_without_a_daemon_too() {
     let ran = keyferry(home.root(), &["history", "--runtime", &run, "--state", &nowhere]);
     assert_eq!(ran.code, 1, "{}", ran.stdout);
     assert!(ran.stderr.contains(&nowhere), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no ledger"), "{}", ran.stderr);
 }
 
 #[test]

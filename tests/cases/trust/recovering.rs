@@ -131,6 +131,13 @@ fn a_key_that_is_retired_takes_those_with_it_that_it_let_in() {
         said(&output),
         scene.daemon.log()
     );
+    // It speaks when that is done.
+    let lines = scene.fleet.host("web-1").keys();
+    assert!(
+        !lines.iter().any(|line| line.comment.contains(" gen=")),
+        "{}",
+        said(&output)
+    );
     wait::until(
         "nothing of the key is left but the way back",
         2 * DEADLINE,

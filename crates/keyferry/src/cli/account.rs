@@ -13,7 +13,8 @@ pub(crate) enum AccountCommand {
     /// Say where an account's credentials come from, and try them with the cheapest request that reads
     ///
     /// The daemon obtains them anew, in its own environment, and tells what it looked at and why that did not do. What is
-    /// set in this shell and not in the daemon is named. Without a daemon it is done here, in this shell's environment.
+    /// set in this shell and not in the daemon is named. Without a daemon it is done here, in this shell's environment; --config
+    /// and --plugin-dir are for that.
     #[command(after_help = exit::HELP)]
     Check(AccountCheckArguments),
     /// Print the least permissions that an account needs at its vendor, as the vendor's policy document
@@ -42,6 +43,9 @@ pub(crate) struct AccountPolicyArguments {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) place: ConfigPlace,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `keyferry init`.

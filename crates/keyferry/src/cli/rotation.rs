@@ -45,6 +45,9 @@ pub(crate) struct RollbackArguments {
     pub(crate) runtime: RuntimeArguments,
     /// The key's name
     pub(crate) key: String,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `keyferry retire`.
@@ -57,12 +60,18 @@ pub(crate) struct RetireArguments {
     /// A host or an instance that may lose its last login by this, or all; may be given more than once
     #[arg(long = "accept-loss", value_name = "WHAT")]
     pub(crate) accept_loss: Vec<String>,
+    /// Wait until no line of it is left on a host; exit 1 if some are, or the time is over [default without a number: 3600]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3600", require_equals = true)]
+    pub(crate) wait: Option<u64>,
     /// Keep the key, and give up the instances of --accept-loss that hold its earlier generations back
-    #[arg(long, requires = "accept_loss")]
+    #[arg(long, requires = "accept_loss", conflicts_with = "wait")]
     pub(crate) earlier: bool,
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Print JSON for programs; needs --yes
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `keyferry hold`.
@@ -79,6 +88,9 @@ pub(crate) struct HoldArguments {
     /// Why, for keyferry status
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `keyferry history`.
@@ -121,6 +133,9 @@ pub(crate) enum HostCommand {
         runtime: RuntimeArguments,
         /// The host, with or without the login
         host: String,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
     },
     /// Try hosts again now that failed, were out of reach or are blocked
     #[command(after_help = exit::HELP)]
@@ -130,6 +145,9 @@ pub(crate) enum HostCommand {
         /// Hosts, with or without the login; forgotten ones too [default: all that wait for something]
         #[arg(value_name = "HOST")]
         hosts: Vec<String>,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
     },
     /// Give a host up: nothing is asked of it any more, and what stands there stays
     #[command(after_help = exit::HELP)]
@@ -141,5 +159,8 @@ pub(crate) enum HostCommand {
         /// Also where it is the only host of a key
         #[arg(long)]
         force: bool,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
     },
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use keyferry_agent::Listener;
-use keyferry_engine::desired::Desired;
+use keyferry_engine::desired::{Desired, Standstill};
 use keyferry_engine::engine::EngineHandle;
 use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError, StrayPair};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -95,6 +95,9 @@ impl Control {
                 return write(&mut writing, &answer).await;
             }
         };
+        if let Some(why) = self.standstill(&request).await {
+            return write(&mut writing, &Answer::Refused(why.to_string())).await;
+        }
         match request {
             Request::Adopt(request) => self.adopt(request, &mut writing).await,
             Request::CheckAccounts { name } => {
@@ -126,6 +129,14 @@ impl Control {
                 let snapshot = self.snapshot().await;
                 write(&mut writing, &Answer::Status(snapshot)).await
             }
+            Request::Retire {
+                key,
+                accept_loss,
+                timeout_ms,
+            } => {
+                let time = timeout_ms.map(Duration::from_millis);
+                self.retire(key, accept_loss, time, &mut writing).await
+            }
             Request::Rotate { keys, timeout_ms } => {
                 let time = timeout_ms.map(Duration::from_millis);
                 self.rotate(keys, time, &mut writing).await
@@ -136,7 +147,6 @@ impl Control {
             | Request::Hold { .. }
             | Request::Plan { .. }
             | Request::PlanToRetire { .. }
-            | Request::Retire { .. }
             | Request::RetryHosts { .. }
             | Request::Rollback { .. }
             | Request::TrustHost { .. } => {
@@ -151,8 +161,43 @@ impl Control {
         }
     }
 
+    /// Why what is asked cannot be begun now; none: it can, or an engine that has ended has the word.
+    async fn standstill(&self, request: &Request) -> Option<Standstill> {
+        let acts = match request {
+            Request::Adopt(_)
+            | Request::CheckAccounts { .. }
+            | Request::DeleteOrphans { .. }
+            | Request::Plan { .. }
+            | Request::PlanToRetire { .. }
+            | Request::Retire { .. }
+            | Request::RetryHosts { .. }
+            | Request::Rollback { .. }
+            | Request::Rotate { .. }
+            | Request::Survey { .. }
+            | Request::Trust(_)
+            | Request::TrustHost { .. } => true,
+            Request::ForgetHost { .. }
+            | Request::GiveUpInstances { .. }
+            | Request::History { .. }
+            | Request::Hold { .. }
+            | Request::Questions { .. }
+            | Request::Resume { .. }
+            | Request::Status
+            | Request::Wait { .. } => false,
+        };
+        if !acts || self.engine_ended.get().is_some() {
+            return None;
+        }
+        if self.desired.borrow().standstill().is_some() {
+            // It may have been mended a moment ago.
+            self.read_again().await;
+        }
+        self.desired.borrow().standstill()
+    }
+
     async fn resume(&self, keys: Vec<String>) -> Answer {
         match self.engine.resume(keys).await {
+            _ if self.engine_ended.get().is_some() => self.ended(),
             Ok(resumed) => Answer::Resumed(resumed),
             Err(refusal) => Answer::Refused(refusal.to_string()),
         }
@@ -228,9 +273,10 @@ impl Control {
             // and when its next try comes it changes too. So changes are all there is to wait for.
             match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
                 Ok(Ok(())) => {}
+                Ok(Err(_)) => return write(writing, &self.ended()).await,
                 // Whether somebody still waits shows only when something is said.
                 Err(_) if Instant::now() < end => {}
-                _ => return write(writing, &Answer::TimedOut(self.snapshot().await)).await,
+                Err(_) => return write(writing, &Answer::TimedOut(self.snapshot().await)).await,
             }
             if told.elapsed() >= PROGRESS_PAUSE {
                 told = Instant::now();

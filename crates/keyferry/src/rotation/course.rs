@@ -69,6 +69,32 @@ pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime, un
     }
 }
 
+/// How the end of a key fares. `snapshot` has all keys, or at least this one.
+pub(crate) fn of_retirement(key: &str, snapshot: &Snapshot, now: SystemTime) -> Course {
+    let Some(key) = snapshot.keys.iter().find(|known| known.name == key) else {
+        return Course::Done;
+    };
+    let left: Vec<&HostStatus> = with_lines(key).collect();
+    if left.is_empty() {
+        return Course::Done;
+    }
+    let rotation = key.rotation.clone().unwrap_or_default();
+    let goes_on = left.iter().any(|host| moves(host, snapshot, now));
+    let stands_still = rotation.waiting.is_some() || rotation.paused.is_some() || !rotation.retiring;
+    let is_stuck = |host: &&HostStatus| host.state == HostCondition::Parked || has_failed(host, now);
+    match !goes_on && (stands_still || left.iter().all(is_stuck)) {
+        true => Course::Stuck,
+        false => Course::UnderWay,
+    }
+}
+
+/// The hosts where lines of a key stand, or may, but for those that were given up.
+pub(crate) fn with_lines(key: &KeyStatus) -> impl Iterator<Item = &HostStatus> {
+    key.hosts
+        .iter()
+        .filter(|host| !host.lines.is_empty() && host.state != HostCondition::Forgotten)
+}
+
 /// Whether the next generation is there.
 pub(super) fn is_begun(asked: &RotationAsked, rotation: &RotationStatus) -> bool {
     rotation.staged.is_some() || rotation.active.is_some_and(|active| active != asked.from)

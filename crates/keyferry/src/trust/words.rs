@@ -48,18 +48,12 @@ pub(super) fn granted(
     text.trim_end().to_owned()
 }
 
-pub(super) fn preview(
-    preview: &RevocationPreview,
-    selector: &Selector,
-    accept_loss: &[String],
-    style: Style,
-) -> String {
+pub(super) fn preview(preview: &RevocationPreview, selector: &Selector, style: Style) -> String {
     let mut text = String::new();
     let mut table = Table::new(&["HOST", "LINE", "WITHOUT IT"]);
     let (mut lines, mut left) = (0, Vec::new());
     for host in &preview.hosts {
-        let is_accepted = accept_loss.iter().any(|name| name == "all" || *name == host.host);
-        let afterwards = match (host.has_others, is_accepted) {
+        let afterwards = match (host.has_others, host.accepted) {
             (true, _) => "others are let in",
             (false, true) => "nobody may be let in: accepted",
             (false, false) => "nobody would be let in: left",
@@ -68,7 +62,7 @@ pub(super) fn preview(
             lines += 1;
             table.row(vec![host.host.clone(), shortened(line), afterwards.to_owned()]);
         }
-        if !host.lines.is_empty() && !host.has_others && !is_accepted {
+        if !host.lines.is_empty() && !host.has_others && !host.accepted {
             left.push(host.host.as_str());
         }
     }
@@ -129,16 +123,12 @@ fn shortened(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn revoked(
-    revoked: &[RevokedStatus],
-    own: &[TrustedStatus],
-    retires: Option<&str>,
-    style: Style,
-) -> String {
+pub(super) fn revoked(revoked: &[RevokedStatus], own: &[TrustedStatus], style: Style) -> String {
     let mut text = String::new();
     for row in revoked {
         match &row.error {
-            None => text.push_str(&format!("revoked: {}\n", row.host)),
+            None if row.state == LineState::Removed => text.push_str(&format!("revoked: {}\n", row.host)),
+            None => text.push_str(&format!("under way: {}\n", row.host)),
             error @ Some(_) if row.state == LineState::Removed => {
                 text.push_str(&problem(&format!("revoked: {}", row.host), error.as_ref(), style));
             }
@@ -152,6 +142,7 @@ pub(super) fn revoked(
     for line in own {
         match (&line.error, line.state) {
             (None, LineState::Removed) => text.push_str(&format!("taken off: {}\n", line.host)),
+            (None, _) => text.push_str(&format!("under way: {}\n", line.host)),
             (error, LineState::Removed) => {
                 text.push_str(&problem(
                     &format!("taken off: {}", line.host),
@@ -167,19 +158,10 @@ pub(super) fn revoked(
         }
     }
     let is_over = |state: LineState| matches!(state, LineState::Left | LineState::Removed);
-    if revoked
-        .iter()
-        .any(|row| row.error.is_some() && !is_over(row.state))
-        || own
-            .iter()
-            .any(|line| line.error.is_some() && line.state != LineState::Removed)
+    if revoked.iter().any(|row| !is_over(row.state))
+        || own.iter().any(|line| line.state != LineState::Removed)
     {
         text.push_str("\nwhat is not done is tried again until it is: `keyferry grant --list` shows it\n");
-    }
-    if let Some(key) = retires {
-        text.push_str(&format!(
-            "key {key} is being retired: `keyferry status` shows what is left of it\n"
-        ));
     }
     text.trim_end().to_owned()
 }
@@ -220,6 +202,7 @@ mod tests {
             lines: Vec::new(),
             own,
             has_others: true,
+            accepted: false,
             error: None,
         }
     }
@@ -238,7 +221,7 @@ mod tests {
                 hosts: vec![host(own)],
                 ..RevocationPreview::default()
             };
-            let text = preview(&looked_at, &selector, &[], Style::Plain);
+            let text = preview(&looked_at, &selector, Style::Plain);
             assert!(text.starts_with(words), "{text}");
         }
     }

@@ -20,6 +20,8 @@ impl Control {
         if self.engine_ended.get().is_some() {
             return self.ended();
         }
+        // What is asked is meant of the files as they are now.
+        self.read_again().await;
         let engine = &self.engine;
         let answer = match request {
             Request::ForgetHost { host, force } => {
@@ -32,21 +34,11 @@ impl Control {
             Request::Hold { keys, until, reason } => {
                 engine.pause(keys, until, reason).await.map(|()| Answer::Noted)
             }
-            Request::Plan { keys } => {
-                self.read_again().await;
-                engine.plan(keys).await.map(Answer::Planned)
-            }
+            Request::Plan { keys } => engine.plan(keys).await.map(Answer::Planned),
             Request::PlanToRetire { key, accept_loss } => {
-                self.read_again().await;
                 engine.plan_to_retire(key, accept_loss).await.map(Answer::Planned)
             }
-            Request::Retire { key, accept_loss } => {
-                engine.retire(key, accept_loss).await.map(|()| Answer::Noted)
-            }
-            Request::RetryHosts { hosts } => {
-                self.read_again().await;
-                engine.host_retry(hosts).await.map(Answer::HostsTried)
-            }
+            Request::RetryHosts { hosts } => engine.host_retry(hosts).await.map(Answer::HostsTried),
             Request::Rollback { key } => engine.rollback(key).await.map(Answer::RolledBack),
             Request::TrustHost { host } => engine.host_trust(host).await.map(Answer::HostsTried),
             // Answered elsewhere.
@@ -59,12 +51,13 @@ impl Control {
         let directory = self.state_directory.clone();
         // Reading takes the disk's time, not this thread's.
         let read = tokio::task::spawn_blocking(move || {
-            let history = ledger::read_history(&directory)?;
-            Ok::<_, keyferry_engine::error::EngineError>(history::excerpt(&history, key.as_deref(), since))
+            let history = ledger::read_history(&directory).map_err(|error| error.to_string())?;
+            history::known(&history, key.as_deref())?;
+            Ok::<_, String>(history::excerpt(&history, key.as_deref(), since))
         });
         match read.await {
             Ok(Ok(excerpt)) => Answer::History(excerpt),
-            Ok(Err(error)) => Answer::Refused(error.to_string()),
+            Ok(Err(refusal)) => Answer::Refused(refusal),
             Err(error) => Answer::Refused(format!("the history could not be read: {error}")),
         }
     }
@@ -100,6 +93,36 @@ impl Control {
         self.follow(&asked, time, is_over, writing).await
     }
 
+    /// Has a key taken off its hosts, and tells how that goes for that long.
+    pub(super) async fn retire(
+        &self,
+        key: String,
+        accept_loss: Vec<String>,
+        time: Option<Duration>,
+        writing: &mut (impl AsyncWriteExt + Unpin),
+    ) -> std::io::Result<()> {
+        if self.engine_ended.get().is_some() {
+            return write(writing, &self.ended()).await;
+        }
+        self.read_again().await;
+        if let Err(refusal) = self.engine.retire(key.clone(), accept_loss).await {
+            return write(writing, &Answer::Refused(refusal.to_string())).await;
+        }
+        self.engine.refresh().await;
+        write(writing, &Answer::Noted).await?;
+        let Some(time) = time else { return Ok(()) };
+        let asked = [RotationAsked {
+            key,
+            from: 0,
+            waiting: None,
+        }];
+        let is_over = |current: &Snapshot| {
+            let course = course::of_retirement(&asked[0].key, current, SystemTime::now());
+            course != Course::UnderWay
+        };
+        self.follow(&asked, time, is_over, writing).await
+    }
+
     /// Tells how keys fare until it is over, or the time is.
     pub(super) async fn follow(
         &self,
@@ -118,9 +141,10 @@ impl Control {
             }
             match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
                 Ok(Ok(())) => {}
+                Ok(Err(_)) => return write(writing, &self.ended()).await,
                 // Whether somebody still waits shows only when something is said.
                 Err(_) if Instant::now() < end => {}
-                _ => return write(writing, &Answer::TimedOut(self.current_of(asked))).await,
+                Err(_) => return write(writing, &Answer::TimedOut(self.current_of(asked))).await,
             }
             if told.elapsed() >= PROGRESS_PAUSE {
                 told = Instant::now();

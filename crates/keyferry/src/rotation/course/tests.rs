@@ -42,6 +42,7 @@ pub(in crate::rotation) fn snapshot(active: u64, staged: Option<u64>, hosts: Vec
             fingerprint: None,
             public_key: None,
             error: None,
+            asked: None,
             drift: None,
             regions: Vec::new(),
             rotation: Some(RotationStatus {
@@ -177,4 +178,44 @@ fn what_goes_on_by_itself_within_the_wait_is_waited_for() {
             "{goes_on_in} of {wait}"
         );
     }
+}
+
+#[test]
+fn a_key_is_retired_when_no_line_of_it_is_left() {
+    let retiring = |states: &[(HostCondition, &[u64])], waiting: Option<&str>| {
+        let hosts = states
+            .iter()
+            .zip(["a", "b"])
+            .map(|((state, lines), name)| HostStatus {
+                lines: lines.to_vec(),
+                ..host(name, *state, Some(3), None)
+            });
+        let mut snapshot = snapshot(3, None, hosts.collect());
+        snapshot.keys[0].rotation = Some(RotationStatus {
+            active: Some(3),
+            retiring: true,
+            waiting: waiting.map(str::to_owned),
+            ..RotationStatus::default()
+        });
+        of_retirement("web", &snapshot, now())
+    };
+    assert_eq!(
+        retiring(&[(Placing, &[3]), (Verified, &[3])], None),
+        Course::UnderWay
+    );
+    assert_eq!(retiring(&[(Verified, &[3])], None), Course::UnderWay);
+    assert_eq!(
+        retiring(&[(Verified, &[3])], Some("the only way in")),
+        Course::Stuck
+    );
+    assert_eq!(
+        retiring(&[(Placing, &[3]), (Verified, &[3])], Some("the only way in")),
+        Course::UnderWay
+    );
+    assert_eq!(retiring(&[(Parked, &[3]), (Blocked, &[3])], None), Course::Stuck);
+    assert_eq!(
+        retiring(&[(Verified, &[]), (Forgotten, &[3])], None),
+        Course::Done
+    );
+    assert_eq!(of_retirement("web", &Snapshot::default(), now()), Course::Done);
 }
