@@ -1,5 +1,8 @@
 //! `keyferry history`: what keyferry did, from the rows of its ledger.
 
+use std::collections::BTreeSet;
+
+use keyferry_engine::config::suggestion;
 use keyferry_engine::ledger::{
     self, Effect, EffectKind, EffectOutcome, Generation, GenerationState, History, HostState, KeyRow,
     ORPHANS, PlacementState, Revocation, RevocationState, Trusted,
@@ -56,7 +59,14 @@ pub(crate) fn run(arguments: &HistoryArguments) -> Result<Exit, Error> {
         Ok(other) => return Err(client::strange(&other)),
         Err(Error::NotRunning(_)) => {
             let directory = paths::state(arguments.state.as_deref())?;
+            if !directory.join(LEDGER).exists() {
+                return Err(Error::Refused(format!(
+                    "there is no ledger in {}: keyferry has not run with that state directory\n  name another with --state",
+                    directory.display()
+                )));
+            }
             let history = ledger::read_history(&directory)?;
+            known(&history, arguments.key.as_deref()).map_err(Error::Refused)?;
             self::excerpt(&history, arguments.key.as_deref(), arguments.since)
         }
         Err(error) => return Err(error),
@@ -69,6 +79,24 @@ pub(crate) fn run(arguments: &HistoryArguments) -> Result<Exit, Error> {
         table::print(&describe(&excerpt, Style::of_stdout(), table::width()))?;
     }
     Ok(Exit::Fine)
+}
+
+/// Refuses the name of a key that the ledger never heard of.
+///
+/// # Errors
+/// In words, with the nearest name.
+pub(crate) fn known(history: &History, key: Option<&str>) -> Result<(), String> {
+    let Some(key) = key else { return Ok(()) };
+    let rows = history.keys.iter().map(|row| row.name.as_str());
+    let names = rows.chain(history.generations.iter().map(|row| row.key.as_str()));
+    let names: BTreeSet<&str> = names.filter(|name| *name != ORPHANS).collect();
+    match names.contains(key) {
+        true => Ok(()),
+        false => Err(format!(
+            "the ledger knows of no key {key}{}",
+            suggestion(key, names)
+        )),
+    }
 }
 
 /// What happened to a key (none: to all) since then.
@@ -333,6 +361,8 @@ fn describe(excerpt: &Excerpt, style: Style, width: Option<usize>) -> String {
     text
 }
 
+/// The ledger's file in the state directory.
+const LEDGER: &str = "ledger.sqlite";
 /// Far below the longest answer that is read.
 const MOST_ENTRIES: usize = 20_000;
 

@@ -8,17 +8,26 @@ use super::report::AccountReport;
 use super::{named, open};
 use crate::catalogue::Catalogue;
 use crate::cli::AccountCheckArguments;
-use crate::control::client::Conversation;
+use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::table::{self, Style};
-use crate::{clouds, harden, logging, paths};
+use crate::{clouds, logging};
 
 /// Asks the daemon; where there is none, looks by itself.
 pub(crate) fn run(arguments: &AccountCheckArguments) -> Result<Exit, Error> {
-    let runtime = paths::runtime(arguments.runtime.runtime.as_deref())?;
-    let (reports, by_daemon) = match ask(&paths::control_socket(&runtime), arguments.name.as_deref()) {
+    let door = Door::of(&arguments.runtime)?;
+    let place = &arguments.place;
+    let names_a_place = place.config.is_some() || !place.plugins.plugin_dirs.is_empty();
+    if names_a_place && door.is_answered()? {
+        return Err(Error::Refused(
+            "the daemon is running, and looks at its own config directory and plugins\n  leave --config and --plugin-dir out, or \
+             have it done without a daemon: --runtime DIR names a directory where none runs"
+                .to_owned(),
+        ));
+    }
+    let (reports, by_daemon) = match ask(&door, arguments.name.as_deref()) {
         Err(Error::NotRunning(_)) => (look(arguments)?, false),
         reports => (reports?, true),
     };
@@ -40,11 +49,11 @@ pub(crate) fn run(arguments: &AccountCheckArguments) -> Result<Exit, Error> {
     Ok(if good { Exit::Fine } else { Exit::Failed })
 }
 
-fn ask(socket: &std::path::Path, name: Option<&str>) -> Result<Vec<AccountReport>, Error> {
+fn ask(door: &Door, name: Option<&str>) -> Result<Vec<AccountReport>, Error> {
     let request = Request::CheckAccounts {
         name: name.map(str::to_owned),
     };
-    let mut conversation = Conversation::start(socket, &request)?;
+    let mut conversation = Conversation::start(door, &request)?;
     match table::while_waiting(WAITING, || conversation.next())? {
         Answer::AccountsChecked(reports) => Ok(reports),
         Answer::Refused(why) => Err(Error::Refused(why)),
@@ -54,7 +63,6 @@ fn ask(socket: &std::path::Path, name: Option<&str>) -> Result<Vec<AccountReport
 
 /// As the daemon would, in this process's own environment.
 fn look(arguments: &AccountCheckArguments) -> Result<Vec<AccountReport>, Error> {
-    harden::process().map_err(Error::Harden)?;
     let _log = logging::start();
     let (desired, catalogue) = open(&arguments.place)?;
     let accounts = match &arguments.name {

@@ -3,7 +3,7 @@
 use keyferry_engine::desired::{Account, CredentialSource, Desired, GeneratedBy};
 use keyferry_plugin::contract::OperationKind;
 use keyferry_plugin::manifest::Manifest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{named, open};
 use crate::cli::AccountPolicyArguments;
@@ -17,7 +17,18 @@ pub(crate) fn run(arguments: &AccountPolicyArguments) -> Result<Exit, Error> {
     let account = named(&desired, &arguments.name)?;
     let facts = plugin::facts(&catalogue, &account.plugin)?;
     let permissions = permissions(&facts.manifest, &operations(&desired, account), account);
-    table::print(&document(&facts.manifest, &permissions))?;
+    let document = document(&facts.manifest, &permissions);
+    if arguments.json {
+        // Most vendors' documents are JSON themselves.
+        let parsed = serde_json::from_str(&document).unwrap_or(Value::Null);
+        table::print_json(&json!({
+            "account": arguments.name,
+            "permissions": permissions,
+            "document": parsed,
+        }))?;
+    } else {
+        table::print(&document)?;
+    }
     Ok(Exit::Fine)
 }
 
