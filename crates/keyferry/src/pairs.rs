@@ -11,7 +11,7 @@ use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::prompts::terminal;
-use crate::table::{self, Style, Table};
+use crate::table::{self, Style, Table, print_json};
 
 /// `keyferry refresh`.
 pub(crate) fn refresh(arguments: &RefreshArguments) -> Result<Exit, Error> {
@@ -122,11 +122,6 @@ fn outcome(reports: &[SurveyReport]) -> Exit {
         true => Exit::Failed,
         false => Exit::Fine,
     }
-}
-
-fn print_json(value: &serde_json::Value) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Answer(error.to_string()))?;
-    table::print(&text)
 }
 
 /// What was looked at, and what is not as the ledger has it.

@@ -18,7 +18,7 @@ use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::prompts::answering::Answering;
-use crate::table::{self, Style, Table};
+use crate::table::{self, Style, Table, print_json};
 use crate::when;
 
 mod revoking;
@@ -175,11 +175,6 @@ fn outcome<'a>(mut errors: impl Iterator<Item = &'a Option<StatusError>>) -> Exi
         true => Exit::Failed,
         false => Exit::Fine,
     }
-}
-
-fn print_json(value: &serde_json::Value) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Answer(error.to_string()))?;
-    table::print(&text)
 }
 
 /// Whether a line is somebody's for a while.

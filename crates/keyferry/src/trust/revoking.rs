@@ -10,7 +10,7 @@ use keyferry_engine::ledger::Selector;
 use keyferry_engine::snapshot::{LineState, RevocationPreview, RevokedStatus, TrustedStatus};
 use serde_json::json;
 
-use super::{ask, outcome, print_json, words};
+use super::{ask, outcome, words};
 use crate::cli::RevokeArguments;
 use crate::control::client::{self, Door};
 use crate::control::trust::{TrustAnswer, TrustRequest};
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::prompts::terminal;
 use crate::retire;
-use crate::table::{self, Style};
+use crate::table::{self, Style, print_json};
 
 /// `keyferry revoke`.
 pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
