@@ -292,6 +292,29 @@ fn what_is_over_goes_although_the_recovery_identity_does_not_log_in() {
 }
 
 #[test]
+fn a_recovery_identity_that_is_refused_is_no_way_in_any_more() {
+    run(async {
+        let mut world = world_with(&[HOST], |_| {});
+        world.desired.daemon.recovery = recovery(ed25519(1));
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.hosts.take_no_agent(HOST);
+        daemon.handle.retire("web".to_owned(), Vec::new()).await.unwrap();
+        daemon
+            .until("its own line is the only way in", |status| {
+                let rotation = status.rotation.as_ref();
+                let waiting = rotation.and_then(|rotation| rotation.waiting.as_deref());
+                waiting.is_some_and(|waiting| waiting.contains("only way in"))
+            })
+            .await;
+        assert_eq!(world.hosts.generations(HOST), [1]);
+        let row = world.history().trusted.remove(0);
+        assert_eq!((row.state, row.verified_at), (PlacementState::Placed, None));
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn a_key_that_has_nothing_yet_is_granted_for() {
     run(async {
         let world = world_with(&[HOST], |_| {});

@@ -468,6 +468,25 @@ fn a_key_that_ends_takes_those_with_it_that_it_let_in_over_a_login_that_stays() 
 }
 
 #[test]
+fn an_identity_that_has_to_be_touched_ends_a_key_while_a_person_waits_alone() {
+    let mut world = World::new();
+    world.recover_with(Some(1));
+    let recovery = world.desired.daemon.recovery.as_mut().unwrap();
+    recovery.public_key = recovery
+        .public_key
+        .replacen("ssh-ed25519", "sk-ssh-ed25519@openssh.com", 1);
+    world.ledger.keys.get_mut("web").unwrap().retire_asked_at = Some(NOW);
+    world.observed.recovery_verified.insert(HOSTS[0].to_owned(), NOW);
+    assert_eq!(world.actions(), []);
+    world.observed.recovering.insert(HOSTS[0].to_owned(), NOW);
+    let actions = world.actions();
+    assert!(
+        matches!(&actions[..], [Action::TakeOff { over: Over::Recovery, host, .. }] if host == HOSTS[0]),
+        "{actions:?}"
+    );
+}
+
+#[test]
 fn a_hold_that_ended_by_time_keeps_nobody_in() {
     let mut world = World::new();
     world.recover_with(Some(1));
