@@ -112,8 +112,8 @@ impl Snapshot {
     }
 
     /// The frame for a client that is bound to this host. What is known to be let in there comes first, `let_in` being names
-    /// of such keys: servers hear out but a few keys. To a host that nothing is offered to by name all that is offered to
-    /// others comes last: it may be one of those, with another of its host keys.
+    /// of such keys: servers hear out but a few keys. To a host that nothing is offered to by name those of ours that are
+    /// offered to others come last: it may be one of those, with another of its host keys.
     pub(crate) fn list_for(&self, host_key: &[u8], let_in: &[String]) -> Arc<[u8]> {
         let mut list = List::default();
         list.put_managed(
@@ -142,7 +142,6 @@ impl Snapshot {
                     .iter()
                     .filter(|managed| managed.audience.is_of_hosts()),
             );
-            list.put_lent(self.lent.iter().filter(|lent| lent.audience.is_of_hosts()));
         }
         list.into_reply()
     }
@@ -181,12 +180,10 @@ impl Snapshot {
     pub(crate) fn is_offered(&self, entry: &Entry, host_key: Option<&[u8]>) -> bool {
         match (entry, host_key) {
             (Entry::Added(_), _) => true,
-            (Entry::Lent(lent), Some(host_key)) => {
-                lent.audience.is_everyone()
-                    || lent.audience.has_host(host_key)
-                    || lent.audience.is_of_hosts() && !self.knows(host_key)
+            // Another agent may ask somebody to touch something: not for a host that nobody named.
+            (Entry::Lent(lent), _) => {
+                lent.audience.is_everyone() || host_key.is_some_and(|host| lent.audience.has_host(host))
             }
-            (Entry::Lent(lent), None) => lent.audience.is_everyone(),
             (Entry::Managed(managed), Some(host_key)) if self.has_hosts => self.is_shown(managed, host_key),
             (Entry::Managed(managed), _) => managed.audience.is_everyone(),
         }
