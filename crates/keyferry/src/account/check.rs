@@ -1,5 +1,7 @@
 //! `keyferry account check`.
 
+use std::fs;
+
 use keyferry_courier::{Courier, Hooks};
 use keyferry_engine::desired::Account;
 use serde_json::json;
@@ -8,19 +10,18 @@ use super::report::AccountReport;
 use super::{named, open};
 use crate::catalogue::Catalogue;
 use crate::cli::AccountCheckArguments;
-use crate::control::client::{Conversation, Door};
+use crate::control::adopt::{AdoptAnswer, AdoptRequest};
+use crate::control::client::{self, Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::table::{self, Style};
-use crate::{clouds, logging};
+use crate::{clouds, logging, paths};
 
 /// Asks the daemon; where there is none, looks by itself.
 pub(crate) fn run(arguments: &AccountCheckArguments) -> Result<Exit, Error> {
     let door = Door::of(&arguments.runtime)?;
-    let place = &arguments.place;
-    let names_a_place = place.config.is_some() || !place.plugins.plugin_dirs.is_empty();
-    if names_a_place && door.is_answered()? {
+    if names_other_places(arguments)? && door.is_answered()? {
         return Err(Error::Refused(
             "the daemon is running, and looks at its own config directory and plugins\n  leave --config and --plugin-dir out, or \
              have it done without a daemon: --runtime DIR names a directory where none runs"
@@ -47,6 +48,26 @@ pub(crate) fn run(arguments: &AccountCheckArguments) -> Result<Exit, Error> {
     }
     let good = reports.iter().all(|report| report.error.is_none());
     Ok(if good { Exit::Fine } else { Exit::Failed })
+}
+
+/// Whether the user wants other places looked at than those that a running daemon has.
+fn names_other_places(arguments: &AccountCheckArguments) -> Result<bool, Error> {
+    let place = &arguments.place;
+    let Some(config) = &place.config else {
+        return Ok(!place.plugins.plugin_dirs.is_empty());
+    };
+    let daemons = match client::ask(&arguments.runtime, &Request::Adopt(AdoptRequest::Places)) {
+        Ok(Answer::Adopt(AdoptAnswer::Places { config_directory, .. })) => config_directory,
+        Err(Error::NotRunning(_)) => return Ok(false),
+        Ok(other) => return Err(client::strange(&other)),
+        Err(error) => return Err(error),
+    };
+    let config = paths::absolute(config)?;
+    let is_the_same = match (fs::canonicalize(&config), fs::canonicalize(&daemons)) {
+        (Ok(named), Ok(daemons)) => named == daemons,
+        _ => config == daemons,
+    };
+    Ok(!is_the_same || !place.plugins.plugin_dirs.is_empty())
 }
 
 fn ask(door: &Door, name: Option<&str>) -> Result<Vec<AccountReport>, Error> {
