@@ -84,7 +84,7 @@ fn a_key_whose_file_is_gone_serves_on_and_is_lost_at_a_restart() {
     scene.cloud.clear_requests();
     scene.daemon = Daemon::start(&scene.home);
     let (code, status) = scene.daemon.wait(60);
-    assert_eq!(code, 0, "{status:#}");
+    assert_eq!(code, 1, "a lost key needs somebody: {status:#}");
     for declared in &ALL {
         let key = scene.daemon.key(declared.key);
         assert_eq!(key["state"], "lost", "{key:#}");

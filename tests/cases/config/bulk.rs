@@ -36,9 +36,9 @@ fn five_hundred_files_at_once_all_load_within_the_limits_of_their_accounts() {
             file.display()
         ),
     );
-    // Long enough that requests meet.
+    // Long enough that requests meet, on a busy machine too.
     cloud.fault(Fault::new(FaultKind::Slow {
-        delay: Duration::from_millis(40),
+        delay: Duration::from_millis(150),
     }));
     let daemon = Daemon::start(&home);
 
