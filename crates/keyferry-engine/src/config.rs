@@ -274,12 +274,15 @@ fn gone_key(good: Option<&Arc<KeySpec>>) -> &'static str {
 
 /// Whether a name will do for a key or an account.
 pub fn is_name(name: &str) -> bool {
-    (1..=48).contains(&name.len())
+    (1..=LONGEST_NAME).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
 }
+
+/// In characters.
+pub(crate) const LONGEST_NAME: usize = 48;
 
 /// What [`is_name`] asks for, in words.
 pub const NAME_RULE: &str = "lower-case letters, digits and `-`, at most 48, not beginning with `-`";

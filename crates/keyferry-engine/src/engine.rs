@@ -19,6 +19,7 @@ mod clock;
 mod cloud;
 mod commands;
 mod copying;
+mod exec;
 mod failure;
 mod hosting;
 mod hosts;
@@ -36,7 +37,7 @@ mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
-pub use commands::{EngineHandle, Grant, Refusal, TrustRefusal, UnknownName};
+pub use commands::{EngineHandle, Grant, Lease, Refusal, TrustRefusal, UnknownName};
 pub use hosts::{DeployFuture, HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
@@ -49,6 +50,7 @@ use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
 use absence::Absence;
 use commands::{Command, TrustWait};
+use exec::Exec;
 use hosting::{Deployed, Deployments, Lent, OnHost, Signature};
 use orphans::OrphanWait;
 use survey::{Survey, SurveyWait};
@@ -81,6 +83,9 @@ pub struct Engine {
     state_directory: PathBuf,
     ledger: Ledger,
     view: LedgerView,
+    /// What the config directory asks for.
+    declared: Arc<Desired>,
+    /// That, and the keys for one command.
     desired: Arc<Desired>,
     plugins: Arc<dyn Plugins + Send + Sync>,
     clouds: Arc<dyn Clouds>,
@@ -93,6 +98,7 @@ pub struct Engine {
 
     observed: Observed,
     absence: Absence,
+    exec: Exec,
     /// What the agent offers in place of lost keys.
     lent: Option<Lent>,
     /// The recovery identity that was named when it was last looked at.
@@ -157,10 +163,11 @@ impl Engine {
         let mut updates = parts.desired;
         let desired = Arc::clone(&updates.borrow_and_update());
         let signature = Signature::new(&view.installation);
-        let engine = Self {
+        let mut engine = Self {
             state_directory: parts.state_directory,
             ledger,
             view,
+            declared: Arc::clone(&desired),
             desired,
             plugins: parts.plugins,
             clouds: parts.clouds,
@@ -172,6 +179,7 @@ impl Engine {
             pool,
             observed: Observed::default(),
             absence: Absence::default(),
+            exec: Exec::default(),
             lent: None,
             recovery: None,
             trust_waits: BTreeMap::new(),
@@ -199,6 +207,7 @@ impl Engine {
             tasks: JoinSet::new(),
             running: HashMap::new(),
         };
+        engine.add_keys_for_commands();
         Ok((engine, updates))
     }
 
@@ -220,7 +229,9 @@ impl Engine {
                 self.end_surveys();
                 self.schedule_surveys();
                 self.end_absent_keys().await?;
+                self.end_keys_for_commands().await?;
                 self.act().await?;
+                self.close_keys_for_commands().await?;
             }
             self.answer_about_orphans();
             self.answer_about_trust();
@@ -237,6 +248,7 @@ impl Engine {
                 .chain(self.survey_at)
                 .chain(self.absence.wake_at())
                 .chain(self.unwritten.wake_at())
+                .chain(self.exec.wake_at())
                 .min();
             let wake = clock.sleep_until(wake_at.unwrap_or(u64::MAX));
             tokio::select! {
@@ -257,9 +269,10 @@ impl Engine {
                 self.ended(ended).await?;
             }
             let latest = Arc::clone(&updates.borrow_and_update());
-            if !Arc::ptr_eq(&latest, &self.desired) {
-                let is_other_network = latest.daemon.network != self.desired.daemon.network;
-                self.desired = latest;
+            if !Arc::ptr_eq(&latest, &self.declared) {
+                let is_other_network = latest.daemon.network != self.declared.daemon.network;
+                self.declared = latest;
+                self.add_keys_for_commands();
                 self.manifests.retain(|_, found| found.is_err());
                 self.forget_failures_that_were_mended(is_other_network);
                 self.find_limits();
@@ -278,6 +291,7 @@ impl Engine {
         self.wake_at = None;
         self.survey_at = None;
         self.absence.stand_still();
+        self.exec.stand_still();
     }
 
     /// Begins everything that the plan allows, until it allows nothing more.

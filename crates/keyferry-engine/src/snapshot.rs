@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod asked;
+mod exec;
 mod rotation;
 mod trust;
 
 pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
+pub use exec::ExecStatus;
 pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
 pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 
@@ -56,13 +58,18 @@ impl Snapshot {
 
     /// Whether a key is lost or blocked, or is so on a host: nothing but a person helps.
     pub fn needs_person(&self) -> bool {
-        self.keys.iter().any(KeyStatus::needs_person)
+        self.lasting_keys().any(KeyStatus::needs_person)
     }
 
     /// Whether a key could not be brought to one of its hosts, or taken off.
     pub fn has_failed_hosts(&self) -> bool {
-        let mut hosts = self.keys.iter().flat_map(|key| &key.hosts);
+        let mut hosts = self.lasting_keys().flat_map(|key| &key.hosts);
         hosts.any(|host| host.state == HostCondition::Failed)
+    }
+
+    /// One for a command ends by itself; what a host wants of a person is said of its pattern.
+    fn lasting_keys(&self) -> impl Iterator<Item = &KeyStatus> {
+        self.keys.iter().filter(|key| key.exec.is_none())
     }
 }
 
@@ -100,6 +107,9 @@ pub struct KeyStatus {
     /// Its hosts, by name.
     #[serde(default)]
     pub hosts: Vec<HostStatus>,
+    /// Of a key for one command; null: it is none.
+    #[serde(default)]
+    pub exec: Option<ExecStatus>,
 }
 
 /// A request that was not answered yet.
@@ -145,6 +155,8 @@ impl KeyStatus {
 
     fn settled(&self, now: SystemTime) -> bool {
         match self.state {
+            // Whoever waits for it is the command.
+            _ if self.exec.is_some() => true,
             KeyState::Loaded => {
                 self.regions.iter().all(|region| region.settled(now)) && self.is_settled_on_hosts(now)
             }
@@ -484,6 +496,7 @@ mod tests {
             regions: Vec::new(),
             rotation: None,
             hosts: Vec::new(),
+            exec: None,
         }
     }
 

@@ -89,6 +89,8 @@ impl Engine {
         let scheduled = self.view.keys.values().filter(|row| row.retire_at.is_some());
         let mut names: BTreeSet<String> = scheduled.map(|row| row.name.clone()).collect();
         names.extend(self.absence.gone.keys().cloned());
+        // One for a command ends with that, whatever file has its name.
+        names.retain(|name| !self.view.is_for_command(name));
         let mut called_off = Vec::new();
         let mut keys = self.rows_with_folder(folder_id.as_ref());
         names.retain(|name| first.iter().all(|row| row.name != *name));
@@ -143,7 +145,7 @@ impl Engine {
         let end =
             |when: String| format!("put the file back; or keyferry retire {name}{when}, if that is to end");
         if let Some(at) = row.retire_at {
-            let message = match (row.retire_asked_at, &self.desired.key_folder) {
+            let message = match (row.retire_asked_at, &self.declared.key_folder) {
                 (Some(_), _) => format!("keys/{name}.toml is missing, so the key is being retired"),
                 (None, KeyFolder::Listed(_)) => format!(
                     "keys/{name}.toml is missing, and `on_remove` in it was \"retire\": at {} the key is taken off its \
@@ -158,7 +160,7 @@ impl Engine {
             };
             return Some((message, stop()));
         }
-        let spec = self.desired.keys.get(name);
+        let spec = self.declared.keys.get(name);
         if row.retire_asked_at.is_some() || spec.is_some_and(|spec| spec.on_remove != OnRemove::Retire) {
             return None;
         }
@@ -187,10 +189,10 @@ impl Engine {
 
     /// The names of keys that have a file, whatever is in it.
     fn key_files(&self) -> BTreeSet<String> {
-        let present = self.desired.keys.values().filter(|spec| spec.present);
+        let present = self.declared.keys.values().filter(|spec| spec.present);
         let mut files: BTreeSet<String> = present.map(|spec| spec.name.clone()).collect();
-        if let KeyFolder::Listed(folder) = &self.desired.key_folder {
-            let reports = self.desired.files.iter();
+        if let KeyFolder::Listed(folder) = &self.declared.key_folder {
+            let reports = self.declared.files.iter();
             let there = reports
                 .filter(|report| report.state != crate::desired::FileState::Missing)
                 .filter(|report| report.path.parent() == Some(folder));
@@ -202,7 +204,7 @@ impl Engine {
 
     fn notice_absent_files(&mut self, files: &BTreeSet<String>, now: Moment) {
         let uptime = signed(now.uptime);
-        let is_closed = self.desired.key_folder == KeyFolder::Closed;
+        let is_closed = self.declared.key_folder == KeyFolder::Closed;
         let absence = &mut self.absence;
         let first_seen = match absence.has_begun {
             true => uptime,
@@ -213,7 +215,7 @@ impl Engine {
             absence.seen.entry(name.clone()).or_insert(first_seen);
         }
         absence.gone.retain(|name, _| !files.contains(name));
-        for (name, _) in self.desired.keys.iter().filter(|(_, spec)| !spec.present) {
+        for (name, _) in self.declared.keys.iter().filter(|(_, spec)| !spec.present) {
             let since = uptime;
             absence
                 .gone
@@ -321,16 +323,16 @@ impl Engine {
 
     /// Whether the file of a key said that the key ends with it, and there is something to end.
     fn is_to_end(&self, name: &str) -> bool {
-        let spec = self.desired.keys.get(name);
+        let spec = self.declared.keys.get(name);
         let is_asked = spec.is_some_and(|spec| spec.on_remove == OnRemove::Retire);
         is_asked
-            && matches!(self.desired.key_folder, KeyFolder::Listed(_))
+            && matches!(self.declared.key_folder, KeyFolder::Listed(_))
             && self.view.of_key(name).any(|row| !row.state.is_final())
     }
 
     /// A key that came up when this one's file went, and is like it otherwise.
     fn new_name(&self, name: &str, since: i64, since_wall: i64) -> Option<String> {
-        let spec = self.desired.keys.get(name);
+        let spec = self.declared.keys.get(name);
         let last = self.view.originals(name).next_back();
         let is_alike = |other: &KeySpec| match (spec, last) {
             (Some(spec), _) => {
@@ -353,7 +355,7 @@ impl Engine {
                 _ => seen_at.is_some_and(|at| is_near(*at, since)),
             }
         };
-        let others = self.desired.keys.values().filter(|other| other.present);
+        let others = self.declared.keys.values().filter(|other| other.present);
         let mut alike = others.filter(|other| other.name != name && is_alike(other));
         alike
             .find(|other| is_new(&other.name))
@@ -364,7 +366,7 @@ impl Engine {
     /// that are known and no other. Begins one where there was none: the machine may have slept, and nobody reported since
     /// what is mounted.
     fn is_seen_absent(&mut self, files: &BTreeSet<String>, due_at: i64, now: Moment) -> bool {
-        let KeyFolder::Listed(folder) = &self.desired.key_folder else {
+        let KeyFolder::Listed(folder) = &self.declared.key_folder else {
             return false;
         };
         if let Some(look) = &self.absence.look {

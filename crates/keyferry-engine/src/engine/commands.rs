@@ -11,11 +11,14 @@ use crate::error::EngineError;
 use crate::ledger::{GenerationState, HostRow, HostState, KeyRow, ORPHANS, Write};
 use crate::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
 
+mod exec;
 mod hosts;
 mod refusal;
 mod rotation;
 mod trust;
 
+use exec::ExecCommand;
+pub use exec::Lease;
 use hosts::HostCommand;
 pub use refusal::Refusal;
 use rotation::RotationCommand;
@@ -108,6 +111,7 @@ pub(super) enum Command {
         pairs: Vec<StrayPair>,
         reply: oneshot::Sender<Vec<OrphanResult>>,
     },
+    Exec(ExecCommand),
     Held {
         key: String,
     },
@@ -142,6 +146,9 @@ impl Engine {
                 }
                 Ok(())
             }
+            Command::Exec(command) => self.obey_about_exec(command).await,
+            // Nobody brings one back that is there for one command: it ends.
+            Command::Held { key } if self.view.is_for_command(&key) => self.end_key_for_command(&key).await,
             Command::Held { key } => {
                 let held_at = Some(self.clock.now().wall_ms());
                 self.record_word(KeyRow {
@@ -221,6 +228,8 @@ impl Engine {
         names: &[String],
     ) -> Result<Result<BTreeSet<String>, Refusal>, EngineError> {
         let rows = names.iter().map(|name| self.view.key(name));
+        // One for a command ends, whatever is said.
+        let rows = rows.filter(|row| !row.is_for_command());
         let rows = rows.filter(|row| row.retire_asked_at.is_some() || row.retire_at.is_some());
         let rows: Vec<KeyRow> = rows
             .map(|row| KeyRow {

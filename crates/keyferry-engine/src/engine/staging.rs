@@ -34,7 +34,8 @@ impl Engine {
         };
         // Whatever it was made for: where nothing is offered, it is. And one that was given up while it was made is not.
         let is_staged = generation.stage != Stage::Active && self.observed.loaded.contains_key(&id.0);
-        let offer = match is_staged {
+        let is_for_command = self.view.is_for_command(&id.0);
+        let offer = match is_staged || is_for_command {
             true => Offer::Nowhere,
             false => Offer::Everywhere,
         };
@@ -50,6 +51,9 @@ impl Engine {
         }
         tracing::info!(key = id.0, generation = id.1, is_staged, "loaded");
         self.drop_half(&id);
+        if is_for_command {
+            self.expect_no_login(&id);
+        }
         self.observed.in_agent.insert(id.clone());
         self.offered.insert(id.clone(), offer);
         self.observed.retries.remove(&making);

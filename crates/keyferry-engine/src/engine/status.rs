@@ -131,6 +131,7 @@ impl Engine {
             regions,
             rotation,
             hosts,
+            exec: self.exec_status(name),
         }
     }
 
@@ -162,6 +163,7 @@ impl Engine {
     /// Whether the public half is on the disk, or the disk refused it, which a remark says.
     fn is_published(&self, name: &str, n: u64) -> bool {
         self.observed.published.get(name) == Some(&n)
+            || self.view.is_for_command(name)
             || self
                 .observed
                 .retries

@@ -6,6 +6,7 @@ mod behaviour;
 mod cloud;
 mod crossing;
 mod drift;
+mod exec;
 mod few_places;
 mod hosts;
 mod last_way_in;

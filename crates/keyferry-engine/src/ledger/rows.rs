@@ -36,9 +36,19 @@ pub struct KeyRow {
     pub paused_until: Option<i64>,
     /// The user's reason for that.
     pub pause_reason: Option<String>,
+    /// Of a key for one command (`keyferry exec`): the key after whose pattern it was last made. It stays, for the history.
+    pub made_after: Option<String>,
+    /// Of a key for one command: when it ends at the latest, whatever becomes of the command and of this machine. None: it is
+    /// no such key, or nothing is left of it.
+    pub ends_at: Option<i64>,
 }
 
 impl KeyRow {
+    /// Whether there is, or may be, something of a key for one command.
+    pub fn is_for_command(&self) -> bool {
+        self.ends_at.is_some()
+    }
+
     /// Whether its rotation stands still at a time (milliseconds since 1970 UTC).
     pub fn is_paused(&self, now: i64) -> bool {
         self.paused_at.is_some() && self.paused_until.is_none_or(|until| now < until)

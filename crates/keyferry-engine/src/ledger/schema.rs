@@ -35,6 +35,8 @@ pub(super) const FROM_4: &str = "
 ALTER TABLE key ADD COLUMN retires_in TEXT;
 ALTER TABLE installation ADD COLUMN hardware TEXT;
 ALTER TABLE installation ADD COLUMN instance TEXT;
+ALTER TABLE key ADD COLUMN made_after TEXT;
+ALTER TABLE key ADD COLUMN ends_at INTEGER;
 ";
 
 /// What is new in version 4 besides.
@@ -91,7 +93,9 @@ CREATE TABLE key (
     accepted_loss    TEXT,
     paused_at        INTEGER,
     paused_until     INTEGER,
-    pause_reason     TEXT
+    pause_reason     TEXT,
+    made_after       TEXT,
+    ends_at          INTEGER
 ) STRICT;
 
 CREATE TABLE generation (

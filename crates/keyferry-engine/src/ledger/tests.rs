@@ -25,6 +25,8 @@ fn key(name: &str) -> KeyRow {
         paused_at: Some(13),
         paused_until: Some(14),
         pause_reason: Some("a release".to_owned()),
+        made_after: Some("web".to_owned()),
+        ends_at: Some(11),
     }
 }
 
@@ -496,7 +498,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 20);
+    assert_eq!(dropped, 22);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {

@@ -143,6 +143,11 @@ impl LedgerView {
         })
     }
 
+    /// Whether a key is there for one command.
+    pub fn is_for_command(&self, name: &str) -> bool {
+        self.keys.get(name).is_some_and(KeyRow::is_for_command)
+    }
+
     /// Whether the user holds a key.
     pub fn is_held(&self, name: &str) -> bool {
         self.keys.get(name).is_some_and(|key| key.held_at.is_some())

@@ -75,7 +75,10 @@ impl<'a> Planner<'a> {
                 | GenerationState::Unwanted
                     if serving == Some(generation.n) =>
                 {
-                    self.publish(id);
+                    // Nobody but its command is to use one for a command.
+                    if !self.ledger.is_for_command(key) {
+                        self.publish(id);
+                    }
                 }
                 GenerationState::Live | GenerationState::Missing => {
                     let superseded = serving.is_some() || makes_room;

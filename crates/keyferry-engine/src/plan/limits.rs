@@ -34,8 +34,8 @@ type Scope = (String, Option<String>);
 pub(super) type Unfitting = BTreeMap<(String, Option<String>), Overfull>;
 
 impl Planner<'_> {
-    /// Counts one pair for each declared key and region. Keys that have a pair come first, then the others by name; what is
-    /// over the limit is not asked for.
+    /// Counts one pair for each declared key and region. Keys that have a pair come first, then the others by name, and at
+    /// last those for one command; what is over the limit is not asked for.
     pub(super) fn count_pairs(&mut self) {
         if self.observed.limits.is_empty() {
             return;
@@ -46,7 +46,7 @@ impl Planner<'_> {
         };
         let mut specs: Vec<&KeySpec> = self.desired.keys.values().map(AsRef::as_ref).collect();
         specs.retain(|spec| spec.present || has_pair(spec));
-        specs.sort_by_key(|spec| !has_pair(spec));
+        specs.sort_by_key(|spec| (!has_pair(spec), self.ledger.is_for_command(&spec.name)));
         let mut declared: BTreeMap<Scope, u64> = BTreeMap::new();
         let mut over: Vec<((String, Option<String>), Scope, u64)> = Vec::new();
         for spec in specs {

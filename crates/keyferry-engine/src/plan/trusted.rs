@@ -25,7 +25,12 @@ impl Planner<'_> {
     /// What is to be done about other public keys at the hosts of a key.
     pub(super) fn trusted(&mut self, key: &str) {
         let row = self.ledger.key(key);
-        if row.is_paused(self.now.wall_ms()) || row.held_at.is_some() || row.retire_asked_at.is_some() {
+        // Beside a key for one command nobody is let in: that is its pattern's to do.
+        if row.is_paused(self.now.wall_ms())
+            || row.held_at.is_some()
+            || row.retire_asked_at.is_some()
+            || row.is_for_command()
+        {
             return;
         }
         let Some(spec) = self.desired.keys.get(key) else {
@@ -256,7 +261,7 @@ impl Planner<'_> {
         self.ledger
             .keys
             .get(key)
-            .is_some_and(|row| row.retire_asked_at.is_some())
+            .is_some_and(|row| row.retire_asked_at.is_some() || row.is_for_command())
     }
 
     fn is_ours(&self, key: &str, public_key: &str) -> bool {

@@ -46,6 +46,7 @@ fn snapshot() -> Snapshot {
                 host("web-1", HostCondition::Verified, Some(2)),
                 host("web-9", HostCondition::Forgotten, Some(40)),
             ],
+            exec: None,
         }],
         ..Snapshot::default()
     }

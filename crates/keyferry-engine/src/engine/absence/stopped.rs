@@ -12,7 +12,7 @@ use crate::ledger::KeyRow;
 impl Engine {
     /// `DEVICE:INODE` of the folder with the key files, where it was listed.
     pub(super) fn key_folder_id(&self) -> Option<String> {
-        let KeyFolder::Listed(folder) = &self.desired.key_folder else {
+        let KeyFolder::Listed(folder) = &self.declared.key_folder else {
             return None;
         };
         let facts = folder.metadata().ok()?;
@@ -24,7 +24,7 @@ impl Engine {
         let Some(folder_id) = folder_id else {
             return Vec::new();
         };
-        let present = self.desired.keys.values().filter(|spec| spec.present);
+        let present = self.declared.keys.values().filter(|spec| spec.present);
         let rows = present.filter_map(|spec| {
             let row = self.view.keys.get(&spec.name)?;
             let retires_in = (spec.on_remove == OnRemove::Retire).then(|| folder_id.clone());
@@ -96,7 +96,7 @@ impl Engine {
     /// A declared key that has no generation yet and is like the last one of this key: its file may be this key's.
     fn unmade_like(&self, name: &str) -> Option<String> {
         let last = self.view.originals(name).next_back()?;
-        let mut others = self.desired.keys.values().filter(|other| {
+        let mut others = self.declared.keys.values().filter(|other| {
             other.present
                 && other.account == last.account
                 && other.algorithm == last.algorithm

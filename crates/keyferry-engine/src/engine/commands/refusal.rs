@@ -44,6 +44,14 @@ pub enum Refusal {
         /// The key.
         key: String,
     },
+    /// It is there for one command.
+    #[error(
+        "key {key} is there for one command of keyferry exec, and ends with it\n  `keyferry retire {key}` ends it now"
+    )]
+    ForCommand {
+        /// The key.
+        key: String,
+    },
     /// The user holds the key.
     #[error(
         "key {key} is held: it was taken away with ssh-add -d or -D\n  `keyferry resume {key}` brings it back"
@@ -52,6 +60,11 @@ pub enum Refusal {
         /// The key.
         key: String,
     },
+    /// A key for one command cannot have such a life.
+    #[error(
+        "a key for one command lives for a second at least and for 24 hours at most\n  name another time with --for"
+    )]
+    LifeOfKey,
     /// The ledger could not be written.
     #[error("nothing was changed, since it could not be noted: {message}\n  {remedy}")]
     Ledger {
@@ -134,6 +147,15 @@ pub enum Refusal {
     /// It is about other public keys than ours.
     #[error(transparent)]
     Trust(#[from] super::TrustRefusal),
+    /// There are many keys for commands already.
+    #[error(
+        "{running} commands of keyferry exec have a key of their own already, and more are not made\n  \
+         wait until one has ended; `keyferry status` shows them"
+    )]
+    TooManyCommands {
+        /// How many.
+        running: usize,
+    },
     /// There is no such host.
     #[error("there is no host {name}{nearest}\n  `keyferry host list` lists them")]
     UnknownHost {

@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// What failed for a key is tried now, whatever the hour.
-    fn urge(&mut self, key: &str) {
+    pub(in crate::engine) fn urge(&mut self, key: &str) {
         self.observed.retries.retain(|subject, _| {
             let is_tried_by_itself = matches!(subject, Subject::Generation(..) | Subject::Publishing(_));
             subject.key() != key || is_tried_by_itself
@@ -271,7 +271,7 @@ impl Engine {
 
     /// The active generation of a key that can be rotated.
     fn rotates(&self, key: &str) -> Result<u64, Refusal> {
-        self.known_key(key)?;
+        self.lasting_key(key)?;
         let name = || key.to_owned();
         let row = self.view.key(key);
         let spec = self.desired.keys.get(key).filter(|spec| spec.present);
@@ -294,7 +294,7 @@ impl Engine {
         active.ok_or_else(|| Refusal::NotLoaded { key: name() })
     }
 
-    fn pause_of(&self, row: &KeyRow) -> Option<Refusal> {
+    pub(super) fn pause_of(&self, row: &KeyRow) -> Option<Refusal> {
         row.paused_at?;
         if row
             .paused_until
@@ -359,7 +359,7 @@ impl Engine {
             .filter(|reason| !reason.is_empty());
         let mut rows = Vec::new();
         for name in names {
-            self.known_key(&name)?;
+            self.lasting_key(&name)?;
             rows.push(KeyRow {
                 paused_at: Some(now.wall_ms()),
                 paused_until: until.map(Timestamp::to_ms),
@@ -378,6 +378,15 @@ impl Engine {
         Ok(explain(&self.desired, &self.view, &self.observed, now, keys))
     }
 
+    /// A key that is known, and not there for one command.
+    pub(super) fn lasting_key(&self, name: &str) -> Result<(), Refusal> {
+        self.known_key(name)?;
+        match self.view.is_for_command(name) {
+            true => Err(Refusal::ForCommand { key: name.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn known_key(&self, name: &str) -> Result<(), Refusal> {
         let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
         known.extend(self.view.keys.keys().map(String::as_str));
@@ -392,7 +401,7 @@ impl Engine {
     }
 }
 
-fn keys(keys: Vec<KeyRow>) -> Write {
+pub(super) fn keys(keys: Vec<KeyRow>) -> Write {
     Write {
         keys,
         ..Write::default()

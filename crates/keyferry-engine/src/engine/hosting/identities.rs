@@ -103,11 +103,12 @@ impl Engine {
     pub(super) fn line(&self, id: &GenerationId) -> Option<Line> {
         let deploy = self.deploy(&id.0);
         let mut options = deploy.options;
-        if let Some(expires) = deploy.expires {
+        let expires = deploy.expires.map(|expires| self.clock.now().wall + expires);
+        // One for a command has its end from the start.
+        if let Some(at) = self.end_of_key_for_command(&id.0).or(expires) {
             if !options.is_empty() {
                 options.push(',');
             }
-            let at = self.clock.now().wall + expires;
             options.push_str(&expiry::option(at));
         }
         Some(Line {
@@ -148,8 +149,9 @@ impl Engine {
                 }),
                 LoginWith::Current => {
                     // A key that is held signs nothing.
-                    let current = self.current(id, host).into_iter();
-                    let current = current.filter(|_| !self.view.is_held(&id.0));
+                    let of = self.pattern_of(id);
+                    let current = self.current(&of, host).into_iter();
+                    let current = current.filter(|_| !self.view.is_held(&of.0));
                     logins.extend(current.filter_map(|id| self.identity(&id)));
                 }
                 LoginWith::Key(name) => {

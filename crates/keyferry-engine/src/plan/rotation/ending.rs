@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::beginning::named;
 use super::{HostFacts, Rotation};
-use crate::ledger::{Placement, PlacementState};
+use crate::ledger::{KeyRow, Placement, PlacementState};
 use crate::plan::places::Planner;
 use crate::plan::{Action, GenerationId, Over};
+use crate::snapshot::Timestamp;
 
 impl<'a> Planner<'a> {
     pub(super) fn take_off_for_good(&mut self, rotation: &Rotation<'a>) {
@@ -53,28 +54,39 @@ impl<'a> Planner<'a> {
         }
         if !lost.is_empty() {
             let hosts = named(&lost);
-            self.rotation_waits(
-                rotation,
-                &format!(
+            let words = match rotation.row.and_then(|row| row.ends_at) {
+                Some(ends_at) => format!(
+                    "nothing that keyferry has logs in to {hosts} now: its line there goes when something does, and is of no \
+                     use two days after {}",
+                    Timestamp::from_ms(ends_at)
+                ),
+                None => format!(
                     "no private half of it is left to take its lines off {hosts}: keyferry host forget HOST leaves them there"
                 ),
-            );
+            };
+            self.rotation_waits(rotation, &words);
         }
         if !left.is_empty() {
             let key = rotation.key;
             let hosts = named(&left);
-            self.rotation_waits(
-                rotation,
-                &format!(
+            let words = match rotation.row.and_then(|row| row.ends_at) {
+                Some(ends_at) => format!(
+                    "nothing that keyferry has logs in to {hosts} now: its line there goes when something does, and is of no \
+                     use from {} on",
+                    Timestamp::from_ms(ends_at)
+                ),
+                None => format!(
                     "it is the only way in that keyferry knows of to {hosts}: put another key there, or \
                      keyferry retire {key} --accept-loss HOST"
                 ),
-            );
+            };
+            self.rotation_waits(rotation, &words);
         }
     }
 
     /// Generations of other keys that log in, by host: rather one of a key that stays than one of a key that ends too.
     fn ways_in_of_others(&self, rotation: &Rotation<'a>) -> HashMap<&'a str, (bool, GenerationId)> {
+        let is_for_command = self.ledger.is_for_command(rotation.key);
         let mut ways_in: HashMap<&str, (bool, GenerationId)> = HashMap::new();
         for placement in self.ledger.placements.values() {
             let key = &placement.key;
@@ -86,7 +98,12 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let row = self.ledger.keys.get(key);
-            let ends = row.is_some_and(|row| row.retire_asked_at.is_some());
+            let goes_with_command = row.is_some_and(KeyRow::is_for_command);
+            // One that goes with its command leaves no way in.
+            if goes_with_command && !is_for_command {
+                continue;
+            }
+            let ends = goes_with_command || row.is_some_and(|row| row.retire_asked_at.is_some());
             let known = ways_in.get(placement.host.as_str());
             if known.is_none_or(|(known_ends, _)| *known_ends && !ends) {
                 ways_in.insert(&placement.host, (ends, (key.clone(), placement.n)));

@@ -26,6 +26,12 @@ impl<'a> Planner<'a> {
         {
             in_agent.push(active);
         }
+        if self.ledger.is_for_command(&key) {
+            // It has a socket of its own.
+            let offers = in_agent.into_iter().map(|n| ((key.clone(), n), Offer::Nowhere));
+            self.plan.offers.extend(offers);
+            return;
+        }
         if let [only] = in_agent[..] {
             let offer = match rotation.staged == Some(only) && rotation.active.is_some() {
                 true => Offer::Nowhere,

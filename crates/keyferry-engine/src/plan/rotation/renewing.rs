@@ -2,7 +2,7 @@
 
 use super::offers::needed;
 use super::{HostFacts, Rotation};
-use crate::ledger::{Placement, PlacementState};
+use crate::ledger::{KeyRow, Placement, PlacementState};
 use crate::plan::Action;
 use crate::plan::places::Planner;
 
@@ -25,6 +25,10 @@ impl<'a> Planner<'a> {
     /// What keeps the lines alive that a host needs: one whose time has come is written anew, and one that was is seen to
     /// log in again before anything else is done there.
     pub(super) fn upkeep(&mut self, rotation: &Rotation<'a>, host: &HostFacts<'a>) -> Option<Action> {
+        // One for a command ends when it was said to.
+        if rotation.row.is_some_and(KeyRow::is_for_command) {
+            return None;
+        }
         let is_wanted = rotation.spec.is_some_and(|spec| spec.deploy.expires.is_some());
         let here = rotation.on(host);
         // Most lines stay for good.

@@ -46,6 +46,7 @@ fn key(active: u64, staged: Option<u64>, earlier: &[u64], hosts: Vec<HostStatus>
             ..RotationStatus::default()
         }),
         hosts,
+        exec: None,
     }
 }
 

@@ -51,6 +51,7 @@ pub(in crate::rotation) fn snapshot(active: u64, staged: Option<u64>, hosts: Vec
                 ..RotationStatus::default()
             }),
             hosts,
+            exec: None,
         }],
         ..Snapshot::default()
     }

@@ -37,6 +37,7 @@ fn check(hosts: Vec<HostStatus>, rotation: Option<RotationStatus>, expected: &st
         regions: Vec::new(),
         rotation,
         hosts,
+        exec: None,
     };
     let snapshot = Snapshot {
         keys: vec![key],

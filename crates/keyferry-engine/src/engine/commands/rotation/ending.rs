@@ -15,7 +15,7 @@ impl Engine {
         let mut known = self.hosts_of(key);
         known.extend(self.instances_of(key));
         let mut row = self.view.key(key);
-        if row.retire_asked_at.is_none() {
+        if row.retire_asked_at.is_none() && !row.is_for_command() {
             // What was given up for earlier generations was not said of the whole key.
             row.accepted_loss = None;
         }

@@ -18,6 +18,7 @@ impl Engine {
                 nearest: config::suggestion(key, self.desired.keys.keys().map(String::as_str)),
             });
         };
+        self.lasting_key(key)?;
         if hosts_of_key.is_empty() {
             return Err(Refusal::WithoutHosts { key: key.to_owned() });
         }
