@@ -583,7 +583,7 @@ mod tests {
                         "kind": "throttled", "code": "Throttling", "message": "too many requests",
                         "request_id": null, "remedy": null, "retry_at": "2026-11-22T03:36:55Z",
                     },
-                    "asked": null, "drift": null, "regions": [], "rotation": null, "hosts": [],
+                    "asked": null, "drift": null, "regions": [], "rotation": null, "hosts": [], "exec": null,
                 }],
                 "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [], "ledger": null,
             })
