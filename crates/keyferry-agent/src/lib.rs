@@ -11,7 +11,8 @@
 //! everywhere. A key of another agent can be *lent* in the same way ([`Agent::lend`]).
 //!
 //! A [`PrivateSocket`] has one generation alone, whatever its offer, signs logins and nothing else, and tells which
-//! ([`Login`]): so the daemon tries a key that nobody else is shown, and knows for which host's session it was used.
+//! ([`Login`]): so the daemon tries a key that nobody else is shown, and knows for which host's session it was used. A
+//! [`KeySocket`] has one generation alone too, and is an agent's socket as any otherwise: for one program.
 //!
 //! To read the crate, begin with `session.rs`, where a request becomes a reply, then `agent.rs` and its
 //! `snapshot.rs` (who is shown what), `binding.rs` and `serve.rs`.
@@ -42,6 +43,7 @@ mod clock;
 mod connection;
 mod frames;
 mod key;
+mod key_socket;
 mod listener;
 mod login;
 mod message;
@@ -54,6 +56,7 @@ mod wire;
 
 pub use agent::{Agent, Event, LendError, LoadError, ManagedKey, Offer, Options};
 pub use key::{KeyError, SigningKey};
+pub use key_socket::KeySocket;
 pub use listener::{BindError, Listener};
 pub use login::Login;
 pub use private_socket::{PrivateSocket, PrivateSocketError};

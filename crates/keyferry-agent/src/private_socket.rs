@@ -100,19 +100,7 @@ impl Agent {
     }
 
     fn open(&self, directory: &Path, key: OneKey) -> Result<PrivateSocket, PrivateSocketError> {
-        let failed = |source| PrivateSocketError::Directory {
-            directory: directory.to_owned(),
-            source,
-        };
-        make_private(directory).map_err(failed)?;
-        let mut random = [0; 8];
-        rand::fill(&mut random).map_err(|_| failed(io::Error::other("there is no randomness")))?;
-        let mut name = "key-".to_owned();
-        for byte in random {
-            // Writing to a string does not fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        let listener = Listener::bind(&directory.join(name))?;
+        let listener = private_listener(directory)?;
         let path = listener.path().to_owned();
         let only = Arc::new(Only {
             key,
@@ -277,6 +265,23 @@ pub enum PrivateSocketError {
         /// The generation.
         generation: u64,
     },
+}
+
+/// A socket under a name that was never used before, in a folder that nobody else can enter.
+pub(crate) fn private_listener(directory: &Path) -> Result<Listener, PrivateSocketError> {
+    let failed = |source| PrivateSocketError::Directory {
+        directory: directory.to_owned(),
+        source,
+    };
+    make_private(directory).map_err(failed)?;
+    let mut random = [0; 8];
+    rand::fill(&mut random).map_err(|_| failed(io::Error::other("there is no randomness")))?;
+    let mut name = "key-".to_owned();
+    for byte in random {
+        // Writing to a string does not fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    Ok(Listener::bind(&directory.join(name))?)
 }
 
 /// Makes a folder that nobody else can enter, or sees that it is one.

@@ -4,6 +4,7 @@ use crate::agent::Agent;
 use crate::agent::snapshot::{Entry, Snapshot, is_listed};
 use crate::binding::Bindings;
 use crate::key::{Effort, SigningKey};
+use crate::key_socket::OneKey;
 use crate::login::Login;
 use crate::message::{Refusal, Request, SignFlags, number};
 use crate::private_socket::{Only, Signer};
@@ -29,6 +30,8 @@ pub(crate) struct Session {
 pub(crate) enum Reach {
     /// Those that are offered to it.
     Offered,
+    /// One, to sign whatever is asked.
+    One(Arc<OneKey>),
     /// One, for logins alone.
     Only(Arc<Only>),
 }
@@ -90,7 +93,7 @@ impl Session {
     fn handle(&mut self, message: &[u8], is_alone: bool, replies: &mut Vec<u8>) -> Result<Progress, Refusal> {
         let copy = |secret: &[u8]| Zeroizing::new(secret.to_vec());
         let request = Request::parse(message)?;
-        if let Reach::Only(_) = self.reach
+        if !matches!(self.reach, Reach::Offered)
             && !matches!(
                 request,
                 Request::BindSession { .. } | Request::ListIdentities | Request::Sign { .. }
@@ -167,6 +170,7 @@ impl Session {
                 }
                 snapshot.list_for(host_key.unwrap_or_default(), &let_in)
             }
+            Reach::One(one) => one.list(&snapshot),
             Reach::Only(only) => only.list(&snapshot),
         };
         replies.extend_from_slice(&list);
@@ -185,6 +189,7 @@ impl Session {
         let snapshot = self.agent.snapshot();
         let (signer, login) = match &self.reach {
             Reach::Offered => (self.offered(&snapshot, wanted.key)?.signer(), None),
+            Reach::One(one) => (Signer::Own(&one.find(&snapshot, wanted.key)?.key), None),
             Reach::Only(only) => {
                 let (signer, login) = only.permit(&snapshot, wanted.key, wanted.data, &self.bindings)?;
                 (signer, Some(login))

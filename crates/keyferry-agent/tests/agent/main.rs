@@ -5,6 +5,7 @@
 mod bindings;
 mod clients;
 mod harness;
+mod key_socket;
 mod keys;
 mod lent;
 mod lock;
