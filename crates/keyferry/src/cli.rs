@@ -8,6 +8,7 @@ use crate::exit;
 
 mod account;
 mod adopt;
+mod exec;
 mod pairs;
 mod rotation;
 mod trust;
@@ -17,6 +18,7 @@ pub(crate) use account::{
     AccountCheckArguments, AccountCommand, AccountPolicyArguments, ConfigPlace, InitArguments,
 };
 pub(crate) use adopt::AdoptArguments;
+pub(crate) use exec::ExecArguments;
 pub(crate) use pairs::{OrphansArguments, RefreshArguments};
 pub(crate) use rotation::{
     HistoryArguments, HoldArguments, HostCommand, PlanArguments, RetireArguments, RollbackArguments,
@@ -82,6 +84,14 @@ pub(crate) enum Command {
     /// that failed, and for its blocked hosts, resuming means: try again now. A key that is being retired stays if it is named.
     #[command(after_help = exit::HELP)]
     Resume(ResumeArguments),
+    /// Run a command with a key of its own, which is gone when the command ends
+    ///
+    /// A key pair is made after the pattern of KEY (its account, region, algorithm and hosts), put on KEY's hosts over KEY, and
+    /// seen to log in. COMMAND gets it as SSH_AUTH_SOCK, an agent with that key alone; nobody else is offered it. However
+    /// COMMAND ends, the key is taken off the hosts and its pair is deleted. Should this machine die, the lines end by
+    /// themselves (--for), and a daemon that is started again clears away the rest.
+    #[command(after_help = format!("{}\n\n{}", exec::AFTER, exit::HELP))]
+    Exec(ExecArguments),
     /// Have keyferry take over where a private key of yours logs in
     ///
     /// The private half goes into the agent, as with ssh-add, and to no disk. It is tried at each host; then the file of a new

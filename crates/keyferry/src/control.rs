@@ -15,11 +15,13 @@ use crate::prompts::Kind;
 
 pub(crate) mod adopt;
 pub(crate) mod client;
+pub(crate) mod exec;
 pub(crate) mod peer;
 pub(crate) mod server;
 pub(crate) mod trust;
 
 use adopt::{AdoptAnswer, AdoptRequest};
+use exec::{ExecAnswer, ExecRequest};
 use trust::{TrustAnswer, TrustRequest};
 
 /// What a client asks.
@@ -38,6 +40,8 @@ pub(crate) enum Request {
         /// As they were found.
         pairs: Vec<StrayPair>,
     },
+    /// Make a key for one command, which the client starts. It ends when nothing more can come from the client.
+    Exec(ExecRequest),
     /// Give a host up.
     ForgetHost {
         /// The host.
@@ -148,6 +152,8 @@ pub(crate) enum Answer {
     AccountsChecked(Vec<AccountReport>),
     /// Of [`Request::Adopt`].
     Adopt(AdoptAnswer),
+    /// Of [`Request::Exec`].
+    Exec(ExecAnswer),
     /// Of [`Request::History`].
     History(Excerpt),
     /// Of [`Request::ForgetHost`].

@@ -25,6 +25,14 @@ pub(crate) enum Error {
         "the daemon's answer is not understood ({0})\n  is it another version than this program? restart it"
     )]
     Answer(String),
+    /// The command of `keyferry exec` could not be started.
+    #[error("{}: {source}", program.to_string_lossy())]
+    Command {
+        /// The program.
+        program: std::ffi::OsString,
+        /// The cause.
+        source: io::Error,
+    },
     /// The control socket could not be used.
     #[error("cannot talk to the daemon at {}: {source}", path.display())]
     Control {

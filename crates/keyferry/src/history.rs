@@ -1,6 +1,6 @@
 //! `keyferry history`: what keyferry did, from the rows of its ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyferry_engine::config::suggestion;
 use keyferry_engine::ledger::{
@@ -106,7 +106,12 @@ pub(crate) fn excerpt(history: &History, key: Option<&str>, since: Option<Timest
         .iter()
         .map(|effect| of_effect(effect, history))
         .collect();
-    entries.extend(history.generations.iter().flat_map(of_generation));
+    let rows = history.keys.iter();
+    let patterns: BTreeMap<&str, &str> = rows
+        .filter_map(|row| Some((row.name.as_str(), row.made_after.as_deref()?)))
+        .collect();
+    let generations = history.generations.iter();
+    entries.extend(generations.flat_map(|row| of_generation(row, patterns.get(row.key.as_str()).copied())));
     entries.extend(history.placements.iter().filter_map(|placement| {
         let at = placement.verified_at?;
         Some(Entry {
@@ -264,14 +269,21 @@ fn of_revocation(row: &Revocation) -> Entry {
     }
 }
 
-fn of_generation(row: &Generation) -> Vec<Entry> {
+/// `after`: of a key for one command, the key after whose pattern it was made.
+fn of_generation(row: &Generation, after: Option<&str>) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut add = |at: Option<i64>, what: &str, message: &str| {
         entries.extend(at.map(|at| entry(at, &row.key, Some(row.n), what, message.to_owned())));
     };
-    add(row.loaded_at, "loaded", "came into the agent");
-    // A copy has no part in a rotation.
-    if row.copy_of.is_none() {
+    match after {
+        Some(after) => {
+            let message = format!("came into the agent, for one command (after {after})");
+            add(row.loaded_at, "loaded", &message);
+        }
+        None => add(row.loaded_at, "loaded", "came into the agent"),
+    }
+    // A copy has no part in a rotation, and one for a command is offered to nobody.
+    if row.copy_of.is_none() && after.is_none() {
         add(row.promoted_at, "promoted", "was offered from here on");
         add(
             row.superseded_at,
@@ -307,6 +319,7 @@ fn of_key(row: &KeyRow) -> Vec<Entry> {
         reason.unwrap_or_default()
     );
     let retirement = match &row.accepted_loss {
+        _ if row.is_for_command() => "its command was over, or its time".to_owned(),
         Some(accepted) => format!("its end was asked for, with what is lost by that: {accepted}"),
         None => "its end was asked for".to_owned(),
     };

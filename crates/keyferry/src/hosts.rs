@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_agent::{Agent, Foreign, PrivateSocket, PrivateSocketError};
+use keyferry_agent::{Agent, Foreign, KeySocket, PrivateSocket, PrivateSocketError};
 use keyferry_engine::desired::HostList;
 use keyferry_engine::engine::{DeployFuture, HostFuture, HostListFuture, Hosts};
 use keyferry_hosts::{Login, OneKeySocket, Parts, Sockets, Ssh, Task};
@@ -22,6 +22,10 @@ use crate::prompts::Desk;
 pub(crate) struct SshHosts {
     ssh: Arc<Ssh>,
     agent: Agent,
+    /// Sockets with one key are answered on it.
+    agent_runtime: Handle,
+    /// And they are in there.
+    directory: PathBuf,
 }
 
 impl SshHosts {
@@ -37,10 +41,10 @@ impl SshHosts {
         let desk = Desk::new(directory.clone(), agent_runtime.clone());
         let sockets = AgentSockets {
             agent: agent.clone(),
-            runtime: agent_runtime,
+            runtime: agent_runtime.clone(),
             directory: directory.clone(),
         };
-        let mut parts = Parts::new(Arc::new(sockets), directory);
+        let mut parts = Parts::new(Arc::new(sockets), directory.clone());
         parts.prompts = Some(Arc::new(desk.clone()));
         parts.auth_socket = env::var_os("SSH_AUTH_SOCK")
             .filter(|path| !path.is_empty())
@@ -49,8 +53,16 @@ impl SshHosts {
         let hosts = Self {
             ssh: Arc::new(Ssh::new(parts)?),
             agent,
+            agent_runtime,
+            directory,
         };
         Ok((hosts, desk))
+    }
+
+    /// An agent's socket with one generation of a key alone, for one command.
+    pub(crate) fn key_socket(&self, key: &str, n: u64) -> Result<KeySocket, PrivateSocketError> {
+        let _inside = self.agent_runtime.enter();
+        self.agent.key_socket(&self.directory, key, n)
     }
 
     /// Whether the user added the key of a fingerprint to the daemon's agent.

@@ -17,6 +17,7 @@ mod control;
 mod daemon;
 mod error;
 mod events;
+mod exec;
 mod exit;
 mod generated;
 mod harden;
@@ -81,6 +82,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
     let exit = match command {
         Command::Account(command) => account::run(&command)?,
         Command::Adopt(arguments) => adopt::run(&arguments)?,
+        Command::Exec(arguments) => return exec::run(&arguments),
         Command::Daemon(arguments) => daemon::run(&arguments)?,
         Command::Status(arguments) => status::status(&arguments)?,
         Command::Check(arguments) => check::run(&arguments)?,
@@ -127,7 +129,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
 }
 
 /// The error and what caused it, unless its words repeat that already.
-fn with_causes(error: &Error) -> String {
+pub(crate) fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

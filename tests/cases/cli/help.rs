@@ -21,6 +21,7 @@ const COMMANDS: &[&[&str]] = &[
     &["retire"],
     &["hold"],
     &["resume"],
+    &["exec"],
     &["adopt"],
     &["grant"],
     &["revoke"],

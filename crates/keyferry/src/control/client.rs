@@ -156,7 +156,9 @@ impl Conversation {
             }
             // A question may come at any time, as long as the command waits.
             Request::Questions { .. } => LONG_PATIENCE,
-            Request::ForgetHost { .. }
+            // It says something now and then.
+            Request::Exec(_)
+            | Request::ForgetHost { .. }
             | Request::GiveUpInstances { .. }
             | Request::History { .. }
             | Request::Hold { .. }
@@ -181,6 +183,18 @@ impl Conversation {
             lines: BufReader::new(stream.take(MAX_ANSWER)),
         };
         Ok((conversation, writing))
+    }
+
+    /// Waits for the next answer for as long as it takes.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub(crate) fn have_patience(&self) -> Result<(), Error> {
+        let stream = self.lines.get_ref().get_ref();
+        stream.set_read_timeout(None).map_err(|source| Error::Control {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// The next answer.

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod adopt;
+mod exec;
 mod questions;
 mod rotation;
 mod trust;
@@ -114,6 +115,10 @@ impl Control {
             Request::Survey { names } => {
                 let answer = self.survey(names).await;
                 write(&mut writing, &answer).await
+            }
+            Request::Exec(request) => {
+                let reading = reader.into_inner().into_inner();
+                self.exec(request, &reading, &mut writing).await
             }
             Request::Questions { keys, hosts } => {
                 // Answers go past every buffer that is not wiped.

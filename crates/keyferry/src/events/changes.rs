@@ -45,7 +45,8 @@ impl Changes {
     /// What happened until this snapshot.
     pub(super) fn to(&mut self, snapshot: &Snapshot, at: Timestamp) -> Vec<Event> {
         let mut events = Vec::new();
-        for key in &snapshot.keys {
+        // One for a command is its owner's, who is told.
+        for key in snapshot.keys.iter().filter(|key| key.exec.is_none()) {
             let now = Facts::of(key);
             if let Some(before) = self.keys.get(&key.name) {
                 events.extend(before.until(&now, key, at));

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{
-    AfterReboot, Asked, HostCondition, HostStatus, KeyStatus, Pause, RotationStatus, Snapshot, Timestamp,
+    AfterReboot, Asked, ExecStatus, HostCondition, HostStatus, KeyStatus, Pause, RotationStatus, Snapshot,
+    Timestamp,
 };
 
 use crate::table::{self, Style};
@@ -13,6 +14,10 @@ use crate::when;
 pub(super) fn describe(snapshot: &Snapshot, now: SystemTime, style: Style) -> String {
     let mut text = String::new();
     for key in &snapshot.keys {
+        if let Some(exec) = &key.exec {
+            text.push_str(&format!("\n{}: {}\n", key.name, of_exec(exec, key, now, style)));
+            continue;
+        }
         if let Some(line) = of_key(key, now, style) {
             text.push_str(&format!("\n{}: {line}\n", key.name));
         }
@@ -50,6 +55,28 @@ pub(crate) fn unanswered(asked: &Asked, now: SystemTime) -> String {
         "account {} was asked {since} and has not answered yet",
         asked.account
     )
+}
+
+/// `for one command, after web; ends in 58 minutes at the latest; 2 hosts verified`.
+fn of_exec(exec: &ExecStatus, key: &KeyStatus, now: SystemTime, style: Style) -> String {
+    let mut parts = vec![format!("for one command, after {}", exec.after)];
+    let waiting = key
+        .rotation
+        .as_ref()
+        .and_then(|rotation| rotation.waiting.as_ref());
+    if !exec.ending {
+        let when = when::from_now(exec.ends_at, now);
+        parts.push(format!("ends with it, {when} at the latest"));
+        parts.extend(hosts(&key.hosts, now, style));
+        return parts.join("; ");
+    }
+    parts.push("which is over: it is being taken away".to_owned());
+    let left: Vec<&HostStatus> = key.hosts.iter().filter(|host| !host.lines.is_empty()).collect();
+    if !left.is_empty() {
+        parts.push(format!("its line is still on {}", names(&left)));
+    }
+    parts.extend(waiting.map(|waiting| format!("waiting: {waiting}")));
+    parts.join("; ")
 }
 
 /// `12 hosts verified, 1 parked (web-7, last login 2 days ago)`.

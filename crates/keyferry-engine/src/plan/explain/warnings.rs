@@ -86,14 +86,15 @@ pub(super) fn warnings(
     warnings
 }
 
-/// The generations that log in at each host.
+/// The generations that log in at each host, without those that go with their command.
 pub(super) type WaysIn<'a> = HashMap<&'a str, Vec<&'a Placement>>;
 
 pub(super) fn ways_in<'a>(ledger: &'a LedgerView, observed: &Observed) -> WaysIn<'a> {
     let mut ways_in = WaysIn::new();
     for placement in ledger.placements.values() {
         let id = (placement.key.clone(), placement.n);
-        if placement.state == PlacementState::Verified && observed.in_agent.contains(&id) {
+        let is_verified = placement.state == PlacementState::Verified && observed.in_agent.contains(&id);
+        if is_verified && !ledger.is_for_command(&placement.key) {
             ways_in.entry(&placement.host).or_default().push(placement);
         }
     }

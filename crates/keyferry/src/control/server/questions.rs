@@ -53,7 +53,7 @@ impl Control {
 }
 
 /// A client says nothing by itself: if it does, that is its end too.
-async fn ended(reading: &OwnedReadHalf) {
+pub(super) async fn ended(reading: &OwnedReadHalf) {
     // What was ready before may not be so now.
     while reading.readable().await.is_ok() {
         match reading.try_read(&mut [0]) {

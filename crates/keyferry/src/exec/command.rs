@@ -1,0 +1,144 @@
+//! The command: started, sent signals, waited for.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{self, SignalKind, signal};
+
+use super::Key;
+use crate::control::exec::ExecAnswer;
+use crate::error::Error;
+use crate::table;
+
+/// Runs a command with this agent socket, and gives the key back when it has ended. Gives the command's exit code.
+///
+/// # Errors
+/// When the command could not be started.
+pub(super) fn run(words: &[OsString], socket: &str, key: Key) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Start)?;
+    let ended = runtime.block_on(async {
+        // Before it is there: a signal that comes between is for it.
+        let mut signals = Signals::new().map_err(Error::Start)?;
+        let (program, arguments) = words.split_first().ok_or_else(|| {
+            Error::Usage("there is no command: keyferry exec --key KEY -- COMMAND".to_owned())
+        })?;
+        let child = Command::new(program)
+            .args(arguments)
+            .env("SSH_AUTH_SOCK", socket)
+            .spawn();
+        let child = child.map_err(|source| Error::Command {
+            program: program.clone(),
+            source,
+        })?;
+        let mut key = key;
+        let status = until_it_ends(child, &mut signals, &mut key).await?;
+        key.give_back();
+        until_nothing_is_left(&mut signals, &mut key).await;
+        Ok::<_, Error>(status)
+    });
+    ended.map(exit_code)
+}
+
+/// Waits for the command, passes signals on to it, and tells what becomes of its key.
+async fn until_it_ends(mut child: Child, signals: &mut Signals, key: &mut Key) -> Result<ExitStatus, Error> {
+    let mut has_news = true;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.map_err(Error::Start),
+            signal = signals.next() => {
+                let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+                if let Some(pid) = pid.filter(|_| !is_from_the_terminal(signal)) {
+                    // One that has ended meanwhile is waited for next.
+                    let _ = kill_process(pid, signal);
+                }
+            }
+            said = key.news.recv(), if has_news => {
+                let name = &key.name;
+                match said {
+                    Some(Ok(ExecAnswer::Over(why))) => table::complain(&format!(
+                        "key {name} is taken away while the command runs: {why}"
+                    )),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => {
+                        has_news = false;
+                        table::complain(&format!(
+                            "the daemon is gone, and key {name} with it; the command runs on\n  its lines are taken off when \
+                             keyferry is started again, and end by themselves in any case"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the key is gone. Whoever sends a signal does not want to wait: keyferry goes on with it.
+async fn until_nothing_is_left(signals: &mut Signals, key: &mut Key) {
+    loop {
+        tokio::select! {
+            _ = signals.next() => return,
+            said = key.news.recv() => match said {
+                Some(Ok(ExecAnswer::Ended { left: Some(left) })) => {
+                    let name = &key.name;
+                    table::complain(&format!(
+                        "the command ended, and of key {name} there is left {left}\n  keyferry goes on with it: see `keyferry \
+                         status`"
+                    ));
+                    return;
+                }
+                Some(Ok(ExecAnswer::Over(_) | ExecAnswer::Waiting)) => {}
+                _ => return,
+            },
+        }
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 1,
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Whether the command got the signal too: ^C goes to all that run in the foreground of a terminal, and a program that gets
+/// it twice may take that for something else.
+fn is_from_the_terminal(signal: Signal) -> bool {
+    let is_foreground = || {
+        let terminal = std::fs::File::open("/dev/tty").ok()?;
+        Some(rustix::termios::tcgetpgrp(&terminal).ok()? == getpgrp())
+    };
+    signal == Signal::INT && is_foreground().unwrap_or(false)
+}
+
+/// Signals that are meant for the command.
+struct Signals {
+    hangup: unix::Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::HUP,
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+        }
+    }
+}
