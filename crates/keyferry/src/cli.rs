@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// A key pair is made after the pattern of KEY (its account, region, algorithm and hosts), put on KEY's hosts over KEY, and
     /// seen to log in. COMMAND gets it as SSH_AUTH_SOCK, an agent with that key alone; nobody else is offered it. However
     /// COMMAND ends, the key is taken off the hosts and its pair is deleted. Should this machine die, the lines end by
-    /// themselves (--for), and a daemon that is started again clears away the rest.
+    /// themselves (a day or two after --for), and a daemon that is started again clears away the rest.
     #[command(after_help = format!("{}\n\n{}", exec::AFTER, exit::HELP))]
     Exec(ExecArguments),
     /// Have keyferry take over where a private key of yours logs in

@@ -27,6 +27,10 @@ impl Engine {
         let present = self.declared.keys.values().filter(|spec| spec.present);
         let rows = present.filter_map(|spec| {
             let row = self.view.keys.get(&spec.name)?;
+            // One for a command that has this name for now has no file.
+            if row.is_for_command() {
+                return None;
+            }
             let retires_in = (spec.on_remove == OnRemove::Retire).then(|| folder_id.clone());
             (row.retires_in != retires_in).then(|| KeyRow {
                 retires_in,

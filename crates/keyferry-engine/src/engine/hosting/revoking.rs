@@ -248,11 +248,12 @@ impl Engine {
         self.meant(Selector::Machine(machine.to_owned())).is_own(machine)
     }
 
-    /// Whether a key of ours that is in the agent was seen to log in at a host.
+    /// Whether a key of ours that is in the agent was seen to log in at a host, and does not go with a command.
     pub(in crate::engine) fn is_verified_at(&self, host: &str) -> bool {
         self.view.placements.values().any(|placement| {
             placement.host == host
                 && placement.state == PlacementState::Verified
+                && !self.view.is_for_command(&placement.key)
                 && self.is_in_agent(placement)
         })
     }

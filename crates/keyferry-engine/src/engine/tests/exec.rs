@@ -385,6 +385,9 @@ fn a_host_that_is_down_at_the_end_is_cleared_when_it_is_back() {
             })
             .await;
         assert!(daemon.exec_keys()[0].1.ending);
+        // Whoever brings keys back does not bring this one.
+        daemon.handle.resume(vec![EXEC.to_owned()]).await.unwrap();
+        assert!(daemon.exec_keys()[0].1.ending);
         // It holds nobody up who waits for keys.
         let snapshot = daemon.handle.snapshots().borrow().clone();
         assert!(snapshot.settled(world.clock.now().wall), "{snapshot:#?}");
