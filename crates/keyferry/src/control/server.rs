@@ -172,6 +172,7 @@ impl Control {
             Request::Adopt(_)
             | Request::CheckAccounts { .. }
             | Request::DeleteOrphans { .. }
+            | Request::Exec(_)
             | Request::Plan { .. }
             | Request::PlanToRetire { .. }
             | Request::Retire { .. }
