@@ -11,12 +11,12 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::cli::ExecArguments;
-use crate::control::client::{self, Conversation};
+use crate::control::client::{self, Conversation, Door};
 use crate::control::exec::{ExecAnswer, ExecRequest};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::prompts::answering::Answering;
-use crate::{paths, table, with_causes};
+use crate::{table, with_causes};
 
 mod command;
 pub(crate) mod course;
@@ -76,7 +76,7 @@ impl Key {
 
 /// Has the key made, and waits until it logs in.
 fn prepare(arguments: &ExecArguments) -> Result<(Ready, Conversation, UnixStream), Error> {
-    let socket = paths::control_socket(&paths::runtime(arguments.runtime.runtime.as_deref())?);
+    let door = Door::of(&arguments.runtime)?;
     let request = Request::Exec(ExecRequest {
         key: arguments.key.clone(),
         life_ms: u64::try_from(arguments.life.as_millis()).unwrap_or(u64::MAX),
@@ -84,8 +84,8 @@ fn prepare(arguments: &ExecArguments) -> Result<(Ready, Conversation, UnixStream
         all_hosts: arguments.all_hosts,
     });
     // Before anything is tried, and no longer than that.
-    let _answering = Answering::start(&socket, std::slice::from_ref(&arguments.key), &[])?;
-    let (mut conversation, stream) = Conversation::start_answering(&socket, &request)?;
+    let _answering = Answering::start(&door, std::slice::from_ref(&arguments.key), &[])?;
+    let (mut conversation, stream) = Conversation::start_answering(&door, &request)?;
     loop {
         match conversation.next()? {
             Answer::Exec(ExecAnswer::Waiting) => {}
