@@ -42,6 +42,7 @@ fn key(state: KeyState, error: Option<StatusError>, hosts: Vec<HostStatus>) -> K
         fingerprint: None,
         public_key: None,
         error,
+        asked: None,
         drift: None,
         regions: Vec::new(),
         rotation: (!hosts.is_empty()).then(RotationStatus::default),
