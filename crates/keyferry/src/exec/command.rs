@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::time::timeout;
 
 use super::Key;
 use crate::control::exec::ExecAnswer;
@@ -39,7 +41,13 @@ pub(super) fn run(words: &[OsString], socket: &str, key: Key) -> Result<ExitCode
         let mut key = key;
         let status = until_it_ends(child, &mut signals, &mut key).await?;
         key.give_back();
-        until_nothing_is_left(&mut signals, &mut key).await;
+        // A daemon that lives says something before that.
+        if timeout(PATIENCE, until_nothing_is_left(&mut signals, &mut key))
+            .await
+            .is_err()
+        {
+            table::complain("the daemon does not say what became of the key: see `keyferry status`");
+        }
         Ok::<_, Error>(status)
     });
     ended.map(exit_code)
@@ -117,6 +125,9 @@ fn is_from_the_terminal(signal: Signal) -> bool {
     };
     signal == Signal::INT && is_foreground().unwrap_or(false)
 }
+
+/// How long the daemon is waited for once the command has ended; it waits 30 s itself.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Signals that are meant for the command.
 struct Signals {

@@ -70,10 +70,12 @@ impl Engine {
             .refused_logins
             .remove(&(id.0.clone(), id.1, host.clone()));
         let putting = Putting { id, before, effects };
+        // A key that is held signs nothing: whether it logs in with its new line cannot be seen.
+        let is_held = self.view.is_held(&putting.id.0);
         let work = Work::Put {
             over,
             line,
-            itself: self.identity(&putting.id),
+            itself: self.identity(&putting.id).filter(|_| !is_held),
             proof: self.proof(&putting.id.0),
         };
         self.start_on_host(host, work, OnHost::Put(putting));

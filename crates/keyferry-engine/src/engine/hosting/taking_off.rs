@@ -164,7 +164,7 @@ impl Engine {
                     );
                 }
                 placements.extend(stays.map(|stays| Placement {
-                    verified_at: Some(now),
+                    verified_at: stays.verified_at.or(Some(now)),
                     file_hash: Some(file_hash.to_vec()),
                     ..stays
                 }));

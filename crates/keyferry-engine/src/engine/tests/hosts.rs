@@ -52,6 +52,8 @@ struct State {
     lists: BTreeMap<String, Result<Vec<String>, String>>,
     /// What a deploying program was told.
     documents: Vec<String>,
+    /// Keys with which the agent signs nothing.
+    silent: BTreeSet<String>,
 }
 
 pub(super) struct FakeHosts {
@@ -115,6 +117,11 @@ impl FakeHosts {
 
     pub(super) fn take_no_agent(&self, name: &str) {
         self.host(name, |host| host.takes_no_agent = true);
+    }
+
+    /// As with a key that is held.
+    pub(super) fn sign_nothing_with(&self, key: &str) {
+        self.state.lock().unwrap().silent.insert(key.to_owned());
     }
 
     /// Every way takes that long.
@@ -338,11 +345,21 @@ impl State {
                     host_key: self.hosts[name].host_key.clone(),
                 }
             }
-            Work::Put { over, line, .. } => {
+            Work::Put {
+                over, line, itself, ..
+            } => {
                 let Some(over) = over.iter().find(|identity| self.logs_in(name, identity)) else {
                     return Err(failed(HostErrorKind::Refused, name));
                 };
+                let before = self.hosts[name].lines.clone();
                 let already = self.put(name, line);
+                // A line that replaces another stays when its key logs in with it.
+                let is_replaced = !already && self.hosts[name].lines.len() == before.len();
+                let itself = itself.as_ref().filter(|_| is_replaced);
+                if itself.is_some_and(|itself| !self.logs_in(name, itself)) {
+                    self.host(name).lines = before;
+                    return Err(failed(HostErrorKind::Refused, name));
+                }
                 Reply::Put {
                     over: over.clone(),
                     already,
@@ -416,7 +433,7 @@ impl State {
         match identity {
             Identity::Generation { key, n, public_key } => {
                 let is_loaded = self.ring.lock().unwrap().contains_key(&(key.clone(), *n));
-                is_loaded && has(host, public_key) && !host.reads_another_file
+                is_loaded && has(host, public_key) && !host.reads_another_file && !self.silent.contains(key)
             }
             Identity::Agent { public_key, .. } => has(host, public_key) && !host.takes_no_agent,
             Identity::SshConfig => host.has_ssh_config,

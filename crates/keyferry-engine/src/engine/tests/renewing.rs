@@ -105,6 +105,22 @@ fn a_line_follows_what_the_file_says_of_its_end() {
 }
 
 #[test]
+fn a_line_of_a_key_that_is_held_is_renewed_too() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| spec.deploy.expires = Some(days(10)));
+        let (daemon, before, at) = begin(&world).await;
+        daemon.handle.held("web");
+        world.hosts.sign_nothing_with("web");
+        daemon
+            .until("it is written anew", |_| line(&world) != before)
+            .await;
+        let passed = world.clock.now().uptime - at;
+        assert!(passed < 6 * DAY, "{passed} ms");
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn renewals_do_not_begin_the_time_of_grace_anew() {
     run(async {
         let world = world_with(&["web-1"], |spec| {

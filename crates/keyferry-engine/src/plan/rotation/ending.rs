@@ -84,7 +84,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Generations of other keys that log in, by host: rather one of a key that stays than one of a key that ends too.
+    /// Generations of other keys that log in, by host: rather one of a key that stays than one of a key that ends too, and of a
+    /// key rather the one that is offered.
     fn ways_in_of_others(&self, rotation: &Rotation<'a>) -> HashMap<&'a str, (bool, GenerationId)> {
         let is_for_command = self.ledger.is_for_command(rotation.key);
         let mut ways_in: HashMap<&str, (bool, GenerationId)> = HashMap::new();
@@ -104,8 +105,14 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let ends = goes_with_command || row.is_some_and(|row| row.retire_asked_at.is_some());
+            let is_offered = self.observed.loaded.get(key) == Some(&placement.n);
             let known = ways_in.get(placement.host.as_str());
-            if known.is_none_or(|(known_ends, _)| *known_ends && !ends) {
+            let is_better = |(known_ends, known): &(bool, GenerationId)| match (*known_ends, ends) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => known.0 == *key && is_offered,
+            };
+            if known.is_none_or(is_better) {
                 ways_in.insert(&placement.host, (ends, (key.clone(), placement.n)));
             }
         }
