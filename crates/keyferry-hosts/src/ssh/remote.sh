@@ -179,6 +179,8 @@ me="$(uname -n) $$"
 mine() {
     { read -r first && read -r second; } 2>/dev/null <"$lock/holder" && [ "$first" = "$me" ] && [ "$second" = "$mark" ]
 }
+# Somebody may have it in his hands for a moment: see `take_over`.
+still_mine() { mine || { sleep 1 && mine; }; }
 same() {
     if command -v cmp >/dev/null 2>&1; then
         cmp -s "$1" "$2"
@@ -205,20 +207,18 @@ is_abandoned() {
 enter() {
     reason=$(printf '%s\n%s\n' "$me" "$mark" | { set -C && cat >"$lock/holder"; } 2>&1) && mine
 }
-# In the place of a holder that is gone.
+# In the place of a holder that is gone. Whoever finds that he took away another than the one he judged gives it back, and that
+# one finds it again: so what is taken away has a name of its own.
 take_over() {
-    if [ -e "$lock/holder" ]; then
-        mv "$lock/holder" "$lock/judged" 2>/dev/null || return 1
-        if [ "$(cat "$lock/judged" 2>/dev/null)" != "$judged" ]; then
-            # Somebody was faster, and is at it.
-            mv "$lock/judged" "$lock/holder"
+    if [ -n "$judged" ]; then
+        mv "$lock/holder" "$lock/judged.$$" 2>/dev/null || return 1
+        if [ "$(cat "$lock/judged.$$" 2>/dev/null)" != "$judged" ]; then
+            mv "$lock/judged.$$" "$lock/holder"
             return 1
         fi
+        rm -f "$lock/judged.$$"
     fi
-    enter || return 1
-    # A change that was cut off before it was final is undone.
-    if [ -f "$lock/old" ] && [ -f "$lock/wrote" ]; then restore; fi
-    rm -f "$lock/old" "$lock/new" "$lock/wrote" "$lock/kept" "$lock/judged"
+    enter
 }
 holding=
 finish() {
@@ -233,7 +233,10 @@ tries=0
 vanished=0
 locked=
 while [ -z "$locked" ]; do
-    if reason=$(mkdir "$lock" 2>&1); then
+    if mine; then
+        locked=yes
+        break
+    elif reason=$(mkdir "$lock" 2>&1); then
         if enter; then
             locked=yes
             break
@@ -262,6 +265,9 @@ while [ -z "$locked" ]; do
     if [ "$tries" -gt 20 ]; then refuse busy "$lock"; fi
     sleep 0.5 2>/dev/null || sleep 1
 done
+# A change that was cut off before it was final is undone.
+if [ -f "$lock/old" ] && [ -f "$lock/wrote" ]; then restore; fi
+rm -f "$lock/old" "$lock/new" "$lock/wrote" "$lock/kept"
 
 receive() {
     # No dd reads nothing.
@@ -287,8 +293,7 @@ case $order in
 write | hold) ;;
 *) done_with unchanged ;;
 esac
-still_mine() { mine || refuse busy "$lock"; }
-still_mine
+still_mine || refuse busy "$lock"
 
 read_only=
 if [ -n "$there" ]; then
@@ -332,7 +337,7 @@ if [ "$order" = hold ]; then
         left=$seconds
         while [ "$left" -gt 0 ]; do
             sleep 1
-            if [ ! -f "$lock/old" ] || ! mine; then exit 0; fi
+            if [ ! -f "$lock/old" ] || ! still_mine; then exit 0; fi
             left=$((left - 1))
         done
         restore
@@ -342,7 +347,7 @@ if [ "$order" = hold ]; then
     note_watch() { echo "$watch" | cat >>"$lock/holder"; }
     try note_watch
 fi
-still_mine
+still_mine || refuse busy "$lock"
 try mv -f "$lock/new" "$file"
 to_disk "$folder"
 if [ "$order" = write ]; then done_with written; fi
