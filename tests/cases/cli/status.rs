@@ -22,6 +22,7 @@ const KEY_FIELDS: &[&str] = &[
     "public_key",
     "error",
     "asked",
+    "exec",
     "drift",
     "regions",
     "rotation",
