@@ -273,7 +273,7 @@ fn hosts_that_are_down_are_named_and_done_without_unless_all_are_wanted() {
     );
     for (arguments, words) in [
         (
-            &["--key", "web", "--wait=3", "--all-hosts"][..],
+            &["--key", "web", "--wait=30", "--all-hosts"][..],
             "each of its hosts",
         ),
         (&["--key", "web", "--wait=3"], "any of its hosts"),
