@@ -1,7 +1,7 @@
 //! Printing, and running cargo and what it built.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -59,28 +59,73 @@ pub(crate) struct Program {
     pub(crate) folder: PathBuf,
 }
 
-/// Builds, and names the programs that were built or had been before.
-pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Program>, String> {
+/// Builds with the lints' own compiler where there is one, and names the programs that were built or had been before.
+///
+/// `cargo clippy` shares nothing with a build: every library would be compiled a second time, for its types alone.
+///
+/// # Errors
+///
+/// What cargo says; [`Warnings::Denied`]: a warning, or no clippy.
+pub(crate) fn build(arguments: &[&str], warnings: Warnings) -> Result<Vec<Program>, String> {
     say(&format!("$ cargo build {}", arguments.join(" ")));
-    let mut child = Command::new(cargo_program())
+    let mut command = Command::new(cargo_program());
+    match lints() {
+        Some(driver) => command.env(WRAPPER, driver),
+        None if warnings == Warnings::Denied => {
+            return Err("clippy is missing; install with: rustup component add clippy".to_owned());
+        }
+        None => &mut command,
+    };
+    let mut child = command
         .arg("build")
         .args(arguments)
-        .arg("--message-format=json-render-diagnostics")
+        .arg(match std::io::stderr().is_terminal() {
+            true => "--message-format=json-diagnostic-rendered-ansi",
+            false => "--message-format=json",
+        })
         .current_dir(workspace())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot start cargo: {error}"))?;
     let lines = BufReader::new(child.stdout.take().ok_or("cargo has no output")?);
     let mut programs = Vec::new();
+    let mut warned = false;
     for line in lines.lines() {
         let line = line.map_err(|error| format!("cargo's output cannot be read: {error}"))?;
-        programs.extend(serde_json::from_str(&line).ok().as_ref().and_then(program));
+        let Ok(message) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        if let Some(diagnostic) = message["message"]["rendered"].as_str() {
+            warned = true;
+            complain(diagnostic.trim_end());
+        }
+        programs.extend(program(&message));
     }
     let status = child.wait().map_err(|error| format!("cargo: {error}"))?;
     match status.success() {
+        true if warned && warnings == Warnings::Denied => Err("there are warnings (above)".to_owned()),
         true => Ok(programs),
         false => Err(format!("cargo build failed: {status}")),
     }
+}
+
+/// What becomes of a build with warnings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    /// They are shown.
+    Shown,
+    /// They are shown, and nothing goes on.
+    Denied,
+}
+
+/// Tells cargo which program compiles what is in the workspace.
+pub(crate) const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
+
+/// The compiler that knows clippy's lints: beside cargo, where it was installed.
+pub(crate) fn lints() -> Option<PathBuf> {
+    let cargo = PathBuf::from(cargo_program());
+    let driver = cargo.with_file_name(format!("clippy-driver{}", std::env::consts::EXE_SUFFIX));
+    driver.is_file().then_some(driver)
 }
 
 /// The program that a message of cargo's is about.

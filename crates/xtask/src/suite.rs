@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::run::{self, Program, cargo, cargo_program, say, workspace};
+use crate::run::{self, Program, Warnings, cargo_program, say, workspace};
 
 /// Builds everything, and runs all test programs, [`ALONE`] or [`AT_ONCE`] at a time, each in its package's folder as cargo
 /// does; then the examples in documentation. What a program prints is shown when it has ended. Words in `arguments` go to the
@@ -14,7 +14,7 @@ use crate::run::{self, Program, cargo, cargo_program, say, workspace};
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     let arguments = arguments.strip_prefix(&["--"]).unwrap_or(arguments);
     // The programs and libraries that end-to-end cases start are built here too, so that no case waits for a build.
-    let mut programs = run::build(&["--workspace", "--all-targets"])?;
+    let mut programs = run::build(&["--workspace", "--all-targets"], Warnings::Denied)?;
     programs.retain(|program| program.is_test);
     programs.sort_by_key(|program| {
         let place = LONGEST.iter().position(|name| program.target == *name);
@@ -50,14 +50,27 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     if !failed.is_empty() {
         return Err(failed.join("\n"));
     }
-    let mut words = vec!["test", "--workspace", "--doc", "--"];
-    words.extend(arguments);
-    cargo(&words)
+    examples(arguments)
+}
+
+/// Runs the examples in documentation, with the libraries that were built already.
+fn examples(arguments: &[&str]) -> Result<(), String> {
+    let words = ["test", "--workspace", "--doc", "--"];
+    say(&format!("$ cargo {}", words.join(" ")));
+    let mut command = Command::new(cargo_program());
+    if let Some(driver) = run::lints() {
+        command.env(run::WRAPPER, driver);
+    }
+    run::run(command.args(words).args(arguments), "cargo test")
 }
 
 fn run_one(program: &Program, arguments: &[&str]) -> Result<(), String> {
     let start = Instant::now();
-    let output = Command::new(&program.path)
+    let mut command = Command::new(&program.path);
+    if program.target == PATIENT {
+        command.env("RUST_TEST_THREADS", "6");
+    }
+    let output = command
         .args(arguments)
         .current_dir(&program.folder)
         .env("CARGO", cargo_program())
@@ -103,3 +116,6 @@ const ALONE: [&str; 4] = ["authors", "courier", "interference", "sandbox"];
 
 /// Programs that take minutes, begun first so that none of them runs alone at the end.
 const LONGEST: [&str; 1] = ["rotation_crashes"];
+
+/// A program whose cases wait most of their time for deadlines to pass, with the whole machine to themselves.
+const PATIENT: &str = "courier";

@@ -10,14 +10,6 @@ use crate::suite;
 pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
     requirements::ensure(NEEDED.iter().chain(&HOSTS))?;
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ])?;
     suite::run(arguments)
 }
 
