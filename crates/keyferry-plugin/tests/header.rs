@@ -1,6 +1,7 @@
 //! `include/keyferry_plugin.h` says the same as the Rust types, and a C plugin can be built with it.
 
 use std::collections::BTreeMap;
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::mem::{offset_of, size_of};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,31 +86,7 @@ fn a_plugin_in_c_keeps_its_manifest() {
 
 #[test]
 fn a_plugin_in_rust_keeps_its_manifest_and_exports_one_symbol() {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--package",
-            "keyferry-plugin",
-            "--example",
-            "pebble",
-            "--message-format",
-            "json",
-        ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs these tests");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let library = String::from_utf8(output.stdout)
-        .expect("cargo prints UTF-8")
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo prints JSON"))
-        .filter(|message| message["target"]["name"] == "pebble")
-        .find_map(|message| message["filenames"][0].as_str().map(PathBuf::from))
-        .expect("cargo says what it built");
+    let library = example("pebble");
     assert_eq!(manifest(&library).title, "Pebble Cloud, which does not exist");
 
     let bytes = std::fs::read(&library).expect("the library was just built");
@@ -128,6 +105,41 @@ fn a_plugin_in_rust_keeps_its_manifest_and_exports_one_symbol() {
         abi::SYMBOL
     };
     assert_eq!(names, [symbol]);
+}
+
+/// The library of an example, which is built where it was not with everything else before the tests were started.
+fn example(name: &str) -> PathBuf {
+    if std::env::var_os("KEYFERRY_BUILT").is_some() {
+        let test = std::env::current_exe().expect("this program has a path");
+        let built = test.ancestors().nth(2).expect("it is in a folder of a build");
+        let file = format!("{DLL_PREFIX}{name}{DLL_SUFFIX}");
+        return built.join("examples").join(file);
+    }
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--package",
+            "keyferry-plugin",
+            "--example",
+            name,
+            "--message-format",
+            "json",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs these tests");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .expect("cargo prints UTF-8")
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo prints JSON"))
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["filenames"][0].as_str().map(PathBuf::from))
+        .expect("cargo says what it built")
 }
 
 /// Reads the manifest as keyferry does, from the file.
