@@ -437,7 +437,7 @@ fn an_orphan_that_changed_after_it_was_listed_stays() {
         let daemon = world.start();
         assert!(daemon.rest().await);
         let name = rows(&world)[0].pair_name.clone();
-        let orphan = name.replace("-1", "-9");
+        let orphan = format!("{}-9", name.strip_suffix("-1").unwrap());
         world.cloud.plant(HOME, &orphan);
         let reports = daemon.handle.survey(Vec::new()).await.unwrap();
         world.cloud.replace(&orphan);
