@@ -142,21 +142,44 @@ pub(crate) fn public_key(text: &str, kinds: &[&str]) -> Option<PublicKey> {
         .then_some(key)
 }
 
-/// A few keys made ahead by a thread of its own, which sleeps while the stock is full.
+/// A few keys made ahead by a thread of its own, which begins at the first wish and sleeps while the stock is full.
 pub(crate) struct Stock {
-    /// None: each is made when it is wanted.
-    made: Option<Mutex<mpsc::Receiver<NewKey>>>,
+    size: usize,
+    /// None: nobody wanted one yet.
+    made: Mutex<Option<mpsc::Receiver<NewKey>>>,
     put_back: Shelf<Vec<NewKey>>,
 }
 
 impl Stock {
-    /// Starts making keys. The thread ends when the stock is dropped.
-    pub(crate) fn start(size: usize) -> io::Result<Self> {
-        let put_back = Shelf::new(Vec::new());
-        if size == 0 {
-            return Ok(Self { made: None, put_back });
+    /// With no size, each key is made when it is wanted. The thread ends when the stock is dropped.
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            size,
+            made: Mutex::new(None),
+            put_back: Shelf::new(Vec::new()),
         }
-        let (sender, receiver) = mpsc::channel(size);
+    }
+
+    /// The next key. No key is handed out twice.
+    pub(crate) async fn take(&self) -> Result<NewKey, NoKey> {
+        if let Some(key) = self.shelf().pop() {
+            return Ok(key);
+        }
+        if self.size == 0 {
+            return tokio::task::spawn_blocking(NewKey::generate)
+                .await
+                .unwrap_or(Err(NoKey));
+        }
+        let mut made = self.made.lock().await;
+        let made = match &mut *made {
+            Some(made) => made,
+            None => made.insert(self.start().map_err(|_| NoKey)?),
+        };
+        made.recv().await.ok_or(NoKey)
+    }
+
+    fn start(&self) -> io::Result<mpsc::Receiver<NewKey>> {
+        let (sender, receiver) = mpsc::channel(self.size);
         std::thread::Builder::new()
             .name("rsa-keys".into())
             .spawn(move || {
@@ -166,23 +189,7 @@ impl Stock {
                     }
                 }
             })?;
-        Ok(Self {
-            made: Some(Mutex::new(receiver)),
-            put_back,
-        })
-    }
-
-    /// The next key. No key is handed out twice.
-    pub(crate) async fn take(&self) -> Result<NewKey, NoKey> {
-        if let Some(key) = self.shelf().pop() {
-            return Ok(key);
-        }
-        match &self.made {
-            Some(made) => made.lock().await.recv().await.ok_or(NoKey),
-            None => tokio::task::spawn_blocking(NewKey::generate)
-                .await
-                .unwrap_or(Err(NoKey)),
-        }
+        Ok(receiver)
     }
 
     /// Takes back a key that was not handed out, so that a refused request costs no RSA key.

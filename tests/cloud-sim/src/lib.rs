@@ -75,7 +75,7 @@ impl CloudSim {
         let cloud = Arc::new(Cloud::new(
             options.credential,
             options.clock,
-            Stock::start(options.key_stock)?,
+            Stock::new(options.key_stock),
         ));
         let urls = {
             let _inside = runtime.enter();
@@ -261,7 +261,7 @@ pub struct Options {
     pub credential: Credential,
     /// A time to stop the clock at. `None`: the machine's clock.
     pub clock: Option<SystemTime>,
-    /// How many RSA keys are made ahead; with 0 each is made when it is wanted.
+    /// How many RSA keys are made ahead once one was wanted; with 0 each is made when it is wanted.
     pub key_stock: usize,
 }
 
@@ -329,4 +329,4 @@ pub struct NotSeen {
     pub deadline: Duration,
 }
 
-const DEFAULT_KEY_STOCK: usize = 4;
+const DEFAULT_KEY_STOCK: usize = 2;
