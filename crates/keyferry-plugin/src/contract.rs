@@ -176,7 +176,7 @@ pub struct Import {
 /// Parameters of [`Operation::List`].
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct List {
-    /// Pairs per page; none: the plugin's own choice.
+    /// Pairs per page, from 1; none: the plugin's own choice. A plugin asks for no more than its vendor gives.
     #[serde(default)]
     pub page_size: Option<u32>,
 }

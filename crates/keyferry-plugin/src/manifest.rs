@@ -167,7 +167,10 @@ pub struct NameRules {
 }
 
 impl NameRules {
-    /// Checks a name; the error says in words what is not allowed.
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What is not allowed, in words that go on after the name.
     pub fn check(&self, name: &str) -> Result<(), String> {
         let length = name.chars().count();
         if length < self.min_length || length > self.max_length {

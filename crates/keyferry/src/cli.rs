@@ -70,11 +70,14 @@ pub(crate) enum Command {
     /// End a key: take it off its hosts and delete its pairs
     ///
     /// It shows what would be done, and asks. A host whose last login it would be is left as it is, unless --accept-loss names
-    /// it: another key of keyferry's or the recovery identity must be seen to log in there first. `keyferry resume KEY` calls
+    /// it or says all: another key of keyferry's or the recovery identity must be seen to log in there first. `keyferry resume KEY` calls
     /// it off, as far as nothing was taken away yet.
     #[command(after_help = exit::HELP)]
     Retire(RetireArguments),
-    /// Let the rotation of keys stand still: they sign on, and nothing is made, deployed or deleted
+    /// Let the rotation of keys stand still: they sign on, and nothing is put on hosts or taken off
+    ///
+    /// What keeps a key working goes on: lines that end are renewed, and a pair that is lost with a restart or deleted at the
+    /// provider is made anew.
     #[command(after_help = exit::HELP)]
     Hold(HoldArguments),
     /// Serve held keys again, end a hold of their rotation, and try failed ones now
@@ -89,7 +92,8 @@ pub(crate) enum Command {
     /// A key pair is made after the pattern of KEY (its account, region, algorithm and hosts), put on KEY's hosts over KEY, and
     /// seen to log in. COMMAND gets it as SSH_AUTH_SOCK, an agent with that key alone; nobody else is offered it. However
     /// COMMAND ends, the key is taken off the hosts and its pair is deleted. Should this machine die, the lines end by
-    /// themselves (a day or two after --for), and a daemon that is started again clears away the rest.
+    /// themselves (a day or two after --for), and a daemon that is started again clears away the rest. At most 32 run at a time.
+    /// KEY must not be held, on hold, retiring or without a file.
     #[command(after_help = format!("{}\n\n{}", exec::AFTER, exit::HELP))]
     Exec(ExecArguments),
     /// Have keyferry take over where a private key of yours logs in
@@ -124,7 +128,7 @@ pub(crate) enum Command {
     /// Look at hosts, and say what is to become of those that need a person
     #[command(subcommand, after_help = exit::HELP)]
     Host(HostCommand),
-    /// Look at all pairs of accounts now, instead of within the hour
+    /// Look at all pairs of accounts now, instead of when check_every says
     ///
     /// A pair that was deleted or replaced at the provider shows in `keyferry status`, and is handled as on_drift in the
     /// key's file says. The loaded key signs on meanwhile.
@@ -219,8 +223,8 @@ pub(crate) struct StatusArguments {
     /// Print JSON for programs
     #[arg(long)]
     pub(crate) json: bool,
-    /// Read the config directory again, then wait until every key is loaded, held, or failed with its next try
-    /// more than 5 s away; exit 1 also if one failed or the time is over [default without a number: 60]
+    /// Read the config directory again, then wait until every key is loaded and on its hosts, held, lost, or failed with its
+    /// next try more than 5 s away; exit 1 also if one failed or the time is over [default without a number: 60]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     pub(crate) wait: Option<u64>,
 }
@@ -284,6 +288,8 @@ pub(crate) enum PluginCommand {
         json: bool,
     },
     /// Print the exact signed request that a plugin would make, without sending it
+    ///
+    /// Where credentials want a request first (a login, a role), it is that one.
     Request(RequestArguments),
     #[command(flatten)]
     Library(LibraryCommand),
@@ -304,7 +310,7 @@ pub(crate) struct RequestArguments {
     /// Parameter of the operation
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub(crate) parameters: Vec<String>,
-    /// Time to sign with, RFC 3339 [default: now]
+    /// Time to sign with, RFC 3339 in UTC: 2026-11-29T08:00:00Z [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub(crate) now: Option<String>,
     /// Nonce to sign with [default: random]

@@ -131,7 +131,7 @@ pub(crate) fn hold(arguments: &HoldArguments) -> Result<Exit, Error> {
         None => format!("until `keyferry resume {}`", arguments.keys.join(" ")),
     };
     let text =
-        format!("on hold {until}: {keys}\n  they sign on; nothing is made, deployed or deleted for them");
+        format!("on hold {until}: {keys}\n  they sign on; nothing is put on hosts or taken off but what keeps them working");
     table::print(&table::wrapped(&text, table::width()))?;
     Ok(Exit::Fine)
 }

@@ -1,4 +1,4 @@
-//! The rows that the engine works on.
+//! The rows that the engine works on. All times are milliseconds since 1970 UTC, by the wall clock.
 
 use keyferry_plugin::contract::Algorithm;
 

@@ -114,7 +114,7 @@ pub(crate) struct HistoryArguments {
 /// The commands below `keyferry host`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
-    /// List the hosts of all keys, and how each key fares there
+    /// List the hosts of all keys, and how each key fares there; exit 1 where one failed or wants a person
     #[command(after_help = exit::HELP)]
     List {
         #[command(flatten)]

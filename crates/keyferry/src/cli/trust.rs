@@ -19,7 +19,7 @@ pub(crate) struct GrantArguments {
     /// The key on whose hosts it is let in, bound by the same options as that key's own lines
     #[arg(long, value_name = "KEY", required_unless_present = "list")]
     pub(crate) key: Option<String>,
-    /// How long: 24h, 3d, or until when: 2026-12-01 (midnight UTC), 2026-12-01T09:00:00+08:00
+    /// How long: 24h, 3d, or until when: 2026-12-01 (midnight UTC), 2026-12-01T09:00:00+08:00; 1000 days at most
     #[arg(long = "for", value_name = "TIME", value_parser = when::to_come, required_unless_present = "list")]
     pub(crate) until: Option<Timestamp>,
     /// A host of the key; may be given more than once [default: all of them]

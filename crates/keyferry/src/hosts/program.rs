@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-/// Runs a program with something on its standard input, as credential commands are: by argv, without a shell, in a cleared environment. What it says on standard
-/// error is not shown. The error follows `the command NAME`.
+/// Runs a program with something on its standard input, as credential commands are: by argv, without a shell, in a cleared
+/// environment. What it says on standard error is not shown. The error follows `the command NAME`.
 pub(crate) async fn run(argv: &[String], input: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, String> {
     run_with(argv, input, deadline, &[]).await
 }
