@@ -130,8 +130,9 @@ pub(crate) fn hold(arguments: &HoldArguments) -> Result<Exit, Error> {
         Some(until) => format!("until {until} ({})", when::from_now(until, SystemTime::now())),
         None => format!("until `keyferry resume {}`", arguments.keys.join(" ")),
     };
-    let text =
-        format!("on hold {until}: {keys}\n  they sign on; nothing is put on hosts or taken off but what keeps them working");
+    let text = format!(
+        "on hold {until}: {keys}\n  they sign on; nothing is put on hosts or taken off but what keeps them working"
+    );
     table::print(&table::wrapped(&text, table::width()))?;
     Ok(Exit::Fine)
 }
