@@ -59,23 +59,23 @@ pub(crate) struct Program {
     pub(crate) folder: PathBuf,
 }
 
-/// Builds with the lints' own compiler where there is one, and names the programs that were built or had been before.
+/// Builds, and names the programs that were built or had been before.
 ///
-/// `cargo clippy` shares nothing with a build: every library would be compiled a second time, for its types alone.
+/// Lints come with it: `cargo clippy` shares nothing with a build, and every library would be compiled a second time, for its
+/// types alone.
 ///
 /// # Errors
-///
-/// What cargo says; [`Warnings::Denied`]: a warning, or no clippy.
-pub(crate) fn build(arguments: &[&str], warnings: Warnings) -> Result<Vec<Program>, String> {
+/// What cargo says; of [`Lints::Denied`]: a warning, or no clippy.
+pub(crate) fn build(arguments: &[&str], lints: Lints) -> Result<Vec<Program>, String> {
     say(&format!("$ cargo build {}", arguments.join(" ")));
     let mut command = Command::new(cargo_program());
-    match lints() {
-        Some(driver) => command.env(WRAPPER, driver),
-        None if warnings == Warnings::Denied => {
+    match (lints, lint_compiler()) {
+        (Lints::None, _) | (Lints::Shown, None) => {}
+        (Lints::Shown | Lints::Denied, Some(compiler)) => _ = command.env(WRAPPER, compiler),
+        (Lints::Denied, None) => {
             return Err("clippy is missing; install with: rustup component add clippy".to_owned());
         }
-        None => &mut command,
-    };
+    }
     let mut child = command
         .arg("build")
         .args(arguments)
@@ -103,16 +103,18 @@ pub(crate) fn build(arguments: &[&str], warnings: Warnings) -> Result<Vec<Progra
     }
     let status = child.wait().map_err(|error| format!("cargo: {error}"))?;
     match status.success() {
-        true if warned && warnings == Warnings::Denied => Err("there are warnings (above)".to_owned()),
+        true if warned && lints == Lints::Denied => Err("there are warnings (above)".to_owned()),
         true => Ok(programs),
         false => Err(format!("cargo build failed: {status}")),
     }
 }
 
-/// What becomes of a build with warnings.
+/// What becomes of lints in a build.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Warnings {
-    /// They are shown.
+pub(crate) enum Lints {
+    /// What is shipped is compiled by rustc itself: the compiler that knows the lints leaves out some of its optimising.
+    None,
+    /// They are shown, where clippy is installed.
     Shown,
     /// They are shown, and nothing goes on.
     Denied,
@@ -122,7 +124,7 @@ pub(crate) enum Warnings {
 pub(crate) const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
 
 /// The compiler that knows clippy's lints: beside cargo, where it was installed.
-pub(crate) fn lints() -> Option<PathBuf> {
+pub(crate) fn lint_compiler() -> Option<PathBuf> {
     let cargo = PathBuf::from(cargo_program());
     let driver = cargo.with_file_name(format!("clippy-driver{}", std::env::consts::EXE_SUFFIX));
     driver.is_file().then_some(driver)

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::run::{self, Program, Warnings, cargo_program, say, workspace};
+use crate::run::{self, Lints, Program, cargo_program, say, workspace};
 
 /// Builds everything, and runs all test programs, [`ALONE`] or [`AT_ONCE`] at a time, each in its package's folder as cargo
 /// does; then the examples in documentation. What a program prints is shown when it has ended. Words in `arguments` go to the
@@ -14,7 +14,7 @@ use crate::run::{self, Program, Warnings, cargo_program, say, workspace};
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     let arguments = arguments.strip_prefix(&["--"]).unwrap_or(arguments);
     // The programs and libraries that end-to-end cases start are built here too, so that no case waits for a build.
-    let mut programs = run::build(&["--workspace", "--all-targets"], Warnings::Denied)?;
+    let mut programs = run::build(&["--workspace", "--all-targets"], Lints::Denied)?;
     programs.retain(|program| program.is_test);
     programs.sort_by_key(|program| {
         let place = LONGEST.iter().position(|name| program.target == *name);
@@ -53,12 +53,41 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     examples(arguments)
 }
 
+/// Builds everything, and runs what has a long form, one program after the other, each of which shows how far it is. Words in
+/// `arguments` go to the programs.
+pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
+    let arguments = arguments.strip_prefix(&["--"]).unwrap_or(arguments);
+    let mut programs = run::build(&["--workspace", "--all-targets"], Lints::Shown)?;
+    programs.retain(|program| program.is_test && LONG.contains(&program.target.as_str()));
+    let mut failed = Vec::new();
+    for program in &programs {
+        let start = Instant::now();
+        say(&format!("     Running {}", name(program)));
+        let status = command(program, arguments)
+            .env("KEYFERRY_SOAK", "1")
+            .status()
+            .map_err(|error| format!("cannot start {}: {error}", name(program)))?;
+        say(&format!(
+            "     Ran {} in {} s",
+            name(program),
+            start.elapsed().as_secs()
+        ));
+        if !status.success() {
+            failed.push(format!("{} failed: {status}", name(program)));
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(failed.join("\n")),
+    }
+}
+
 /// Runs the examples in documentation, with the libraries that were built already.
 fn examples(arguments: &[&str]) -> Result<(), String> {
     let words = ["test", "--workspace", "--doc", "--"];
     say(&format!("$ cargo {}", words.join(" ")));
     let mut command = Command::new(cargo_program());
-    if let Some(driver) = run::lints() {
+    if let Some(driver) = run::lint_compiler() {
         command.env(run::WRAPPER, driver);
     }
     run::run(command.args(words).args(arguments), "cargo test")
@@ -66,17 +95,7 @@ fn examples(arguments: &[&str]) -> Result<(), String> {
 
 fn run_one(program: &Program, arguments: &[&str]) -> Result<(), String> {
     let start = Instant::now();
-    let mut command = Command::new(&program.path);
-    if program.target == PATIENT {
-        command.env("RUST_TEST_THREADS", "6");
-    }
-    let output = command
-        .args(arguments)
-        .current_dir(&program.folder)
-        .env("CARGO", cargo_program())
-        .env("CARGO_MANIFEST_DIR", &program.folder)
-        .env("KEYFERRY_BUILT", "1")
-        .stdin(Stdio::null())
+    let output = command(program, arguments)
         .output()
         .map_err(|error| format!("cannot start {}: {error}", name(program)))?;
     show(program, &output, start.elapsed());
@@ -84,6 +103,22 @@ fn run_one(program: &Program, arguments: &[&str]) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{} failed: {}", name(program), output.status)),
     }
+}
+
+/// How a program is started that finds what it needs already built.
+fn command(program: &Program, arguments: &[&str]) -> Command {
+    let mut command = Command::new(&program.path);
+    command
+        .args(arguments)
+        .current_dir(&program.folder)
+        .env("CARGO", cargo_program())
+        .env("CARGO_MANIFEST_DIR", &program.folder)
+        .env("KEYFERRY_BUILT", "1")
+        .stdin(Stdio::null());
+    if program.target == PATIENT {
+        command.env("RUST_TEST_THREADS", "6");
+    }
+    command
 }
 
 /// In one piece, so that the words of programs that run side by side do not mix.
@@ -119,3 +154,12 @@ const LONGEST: [&str; 1] = ["rotation_crashes"];
 
 /// A program whose cases wait most of their time for deadlines to pass, with the whole machine to themselves.
 const PATIENT: &str = "courier";
+
+/// Programs some of whose cases have a long form.
+const LONG: [&str; 5] = [
+    "courier",
+    "crashes",
+    "keyferry_engine",
+    "rotation",
+    "rotation_crashes",
+];

@@ -1,9 +1,7 @@
 //! `cargo xtask test`: everything that must hold, the fastest check first.
 
-use std::process::Command;
-
 use crate::requirements::{self, CLIENT, COMPILER, HOSTS, NETWORK, PYTHON, Requirement, SERVER, TRACER};
-use crate::run::{cargo, cargo_program, run, say};
+use crate::run::cargo;
 use crate::suite;
 
 /// Runs format, lints and all tests. Words after `--` go to the test programs.
@@ -16,11 +14,7 @@ pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
 /// Runs the long forms: the same cases, with more rounds.
 pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
     requirements::ensure(NEEDED.iter().chain(&HOSTS))?;
-    let mut words = vec!["test", "--package", "keyferry-tests"];
-    words.extend(arguments);
-    say(&format!("$ KEYFERRY_SOAK=1 cargo {}", words.join(" ")));
-    let mut command = Command::new(cargo_program());
-    run(command.args(words).env("KEYFERRY_SOAK", "1"), "the soak")
+    suite::soak(arguments)
 }
 
 const NEEDED: [Requirement; 6] = [COMPILER, CLIENT, SERVER, TRACER, PYTHON, NETWORK];
