@@ -108,6 +108,8 @@ pub struct OperationRules {
 ///
 /// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value. A segment
 /// `*` of a path stands for any one segment. Where `{public_key}` is all of a value, the key may stand there in base64 once more.
+/// Of `attach` and `detach`, `{instance}` as all of a value stands for one of the instances that were asked for, and
+/// `{instances}` for a JSON list of such. What binds or releases has one of them among what is required.
 /// With several pairs (a delete that is only shown), `{name}` and `{id}` stand for all of them joined by `","`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
