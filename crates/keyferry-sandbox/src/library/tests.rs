@@ -321,7 +321,7 @@ fn what_is_bound_says_which_instances() {
         })
     };
     for template in ["{instance}", "{instances}"] {
-        let rules = json!({"calls": [call(template)]});
+        let rules = json!({"calls": [call(template)], "instance": {"needs": "restart", "replaces": true}});
         accept("/operations/attach", rules);
     }
     check(
@@ -341,6 +341,12 @@ fn what_is_bound_says_which_instances() {
         json!({"calls": [call("{instance}")]}),
         "operations.delete.calls[0].parameters.instance.*",
         "has no value for",
+    );
+    check(
+        "/operations/delete/instance",
+        json!({"needs": "stopped"}),
+        "operations.delete.instance",
+        "is of attach alone",
     );
 }
 

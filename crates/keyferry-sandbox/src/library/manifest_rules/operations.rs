@@ -37,6 +37,11 @@ pub(super) fn check(kind: OperationKind, rules: &OperationRules, hosts: &[String
                 .to_owned()
         })?;
     }
+    require(
+        kind == OperationKind::Attach || rules.instance.is_none(),
+        format!("{place}.instance"),
+        || "is of attach alone".to_owned(),
+    )?;
     Ok(())
 }
 
