@@ -1,11 +1,8 @@
 //! A person answers what ssh asks, while a command of theirs waits, and nobody else is ever asked.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use cloud_sim::{CloudSim, Service};
@@ -13,6 +10,7 @@ use keyferry_tests::build::built;
 use keyferry_tests::daemon::Daemon;
 use keyferry_tests::fleet::{Fleet, HostOptions, PASSWORD, Shell};
 use keyferry_tests::home::Home;
+use keyferry_tests::terminal::Terminal;
 use keyferry_tests::wait;
 use serde_json::Value;
 
@@ -94,81 +92,6 @@ impl Scene {
             let mut left = left.flatten().map(|entry| entry.file_name());
             (!left.any(|name| name.to_string_lossy().starts_with("login-ask"))).then_some(())
         });
-    }
-}
-
-/// A command at a terminal of its own: script(1) has one.
-struct Terminal {
-    child: Child,
-    shown: Arc<Mutex<String>>,
-}
-
-impl Terminal {
-    fn start(command: &str) -> Self {
-        let mut child = Command::new("script")
-            .args(["-q", "-e", "-c", command, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("script can be started (Debian: bsdutils)");
-        let shown = Arc::new(Mutex::new(String::new()));
-        let (mut output, seen) = (child.stdout.take().expect("a pipe"), Arc::clone(&shown));
-        thread::spawn(move || {
-            let mut buffer = [0; 1024];
-            while let Ok(length @ 1..) = output.read(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..length]);
-                seen.lock().expect("no thread panics with it").push_str(&text);
-            }
-        });
-        Self { child, shown }
-    }
-
-    fn shown(&self) -> String {
-        self.shown.lock().expect("no thread panics with it").clone()
-    }
-
-    /// Waits until it asks, and types the answer.
-    #[track_caller]
-    fn answer(&mut self, question: &str, word: &str) {
-        wait::until(&format!("it asks {question:?}"), DEADLINE, || {
-            let shown = self.shown();
-            let ended = self.child.try_wait().ok().flatten();
-            assert!(ended.is_none(), "it ended: {shown}");
-            shown.contains(question).then_some(())
-        });
-        self.shown.lock().expect("no thread panics with it").clear();
-        let input = self.child.stdin.as_mut().expect("a pipe");
-        input
-            .write_all(format!("{word}\n").as_bytes())
-            .expect("it can be typed");
-    }
-
-    /// Types the answer whenever it asks, until it ends; its exit code.
-    #[track_caller]
-    fn answer_all(&mut self, question: &str, word: &str) -> i32 {
-        wait::until("the command ends", 2 * DEADLINE, || {
-            if self.shown().contains(question) {
-                self.answer(question, word);
-            }
-            let status = self.child.try_wait().ok().flatten()?;
-            Some(status.code().unwrap_or(-1))
-        })
-    }
-
-    #[track_caller]
-    fn end(&mut self) -> i32 {
-        let status = wait::until("the command ends", 2 * DEADLINE, || {
-            self.child.try_wait().ok().flatten()
-        });
-        status.code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Other public keys than keyferry's own on real hosts: also_trust, grants, revocations, and recovering when asked.
 
+#[path = "trust/attaching.rs"]
+mod attaching;
 #[path = "trust/granting.rs"]
 mod granting;
 #[path = "rotation/other_agent.rs"]

@@ -15,6 +15,7 @@ pub mod nova;
 pub mod openssh;
 pub mod processes;
 pub mod python;
+pub mod terminal;
 pub mod trouble;
 pub mod wait;
 

@@ -15,6 +15,7 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
 mod absence;
 mod acting;
+mod attaching;
 mod clock;
 mod cloud;
 mod commands;
@@ -37,7 +38,9 @@ mod tests;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use cloud::{CloudFuture, Clouds, Job, JobError, JobReply, KeyRing, Offer, Permit, SetupKind};
-pub use commands::{EngineHandle, Grant, Lease, Refusal, TrustRefusal, UnknownName};
+pub use commands::{
+    AttachAsked, AttachRefusal, EngineHandle, Grant, Lease, Refusal, TrustRefusal, UnknownName,
+};
 pub use hosts::{DeployFuture, HostFuture, HostListFuture, Hosts};
 pub use survey::DEFAULT_CHECK_EVERY;
 
@@ -49,6 +52,7 @@ use crate::plan::{GenerationId, Observed, Overfull, Waiting, plan};
 use crate::private_key::{GenerationPool, PrivateKey, PrivateKeyError};
 use crate::snapshot::{Snapshot, StatusError};
 use absence::Absence;
+use attaching::{AttachWait, Attaching};
 use commands::{Command, TrustWait};
 use exec::Exec;
 use hosting::{Deployed, Deployments, Lent, OnHost, Signature};
@@ -105,6 +109,7 @@ pub struct Engine {
     recovery: Option<String>,
     trust_waits: BTreeMap<TrustedId, String>,
     trust_asked: Vec<TrustWait>,
+    attach_waits: Vec<AttachWait>,
     /// To whom the agent offers what it has.
     offered: BTreeMap<GenerationId, Offer>,
     /// Private halves made here that have no generation yet.
@@ -184,6 +189,7 @@ impl Engine {
             recovery: None,
             trust_waits: BTreeMap::new(),
             trust_asked: Vec::new(),
+            attach_waits: Vec::new(),
             offered: BTreeMap::new(),
             ready: BTreeMap::new(),
             halves: BTreeMap::new(),
@@ -231,10 +237,12 @@ impl Engine {
                 self.end_absent_keys().await?;
                 self.end_keys_for_commands().await?;
                 self.act().await?;
+                self.begin_attaching().await?;
                 self.close_keys_for_commands().await?;
             }
             self.answer_about_orphans();
             self.answer_about_trust();
+            self.answer_about_attaching();
             publish.send_replace(Arc::new(self.snapshot()));
             for asker in refreshed.drain(..) {
                 // Whoever asked may have gone.
@@ -352,6 +360,7 @@ impl Engine {
 /// What runs beside the engine's own task.
 #[derive(Clone, Debug)]
 enum Task {
+    Attach(Attaching),
     Generate {
         key: String,
     },

@@ -5,11 +5,13 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod asked;
+mod attach;
 mod exec;
 mod rotation;
 mod trust;
 
 pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
+pub use attach::{Attachable, Attached};
 pub use exec::ExecStatus;
 pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
 pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};

@@ -99,6 +99,34 @@ pub struct OperationRules {
     /// What the user must be allowed at the vendor: `ens:CreateKeyPair`.
     #[serde(default)]
     pub permissions: Vec<String>,
+    /// Of `attach` alone: what it means for an instance, for the person who is asked whether to do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceRules>,
+}
+
+/// What binding a pair means for an instance, as far as the vendor says.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceRules {
+    /// What has to be done with it; none: the vendor does not say.
+    #[serde(default)]
+    pub needs: Option<InstanceNeeds>,
+    /// Whether a pair that is bound to it goes; false: the vendor does not say.
+    #[serde(default)]
+    pub replaces: bool,
+    /// Whether logins by password end; false: the vendor does not say.
+    #[serde(default)]
+    pub disables_passwords: bool,
+}
+
+/// What has to be done with an instance, so that a pair that is bound to it logs in.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceNeeds {
+    /// It is restarted after that, or started.
+    Restart,
+    /// It is stopped before that, and started after it.
+    Stopped,
 }
 
 /// One call. A request must match a call of the operation in progress, entirely.
@@ -108,6 +136,8 @@ pub struct OperationRules {
 ///
 /// Templates are literal text with `{name}`, `{id}`, `{public_key}` and `{region}`, or `*` alone for any value. A segment
 /// `*` of a path stands for any one segment. Where `{public_key}` is all of a value, the key may stand there in base64 once more.
+/// Of `attach` and `detach`, `{instance}` as all of a value stands for one of the instances that were asked for, and
+/// `{instances}` for a JSON list of such. What binds or releases has one of them among what is required.
 /// With several pairs (a delete that is only shown), `{name}` and `{id}` stand for all of them joined by `","`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

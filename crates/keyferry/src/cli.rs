@@ -120,6 +120,9 @@ pub(crate) enum Command {
     ///
     /// keyferry uses a recovery identity by itself unless it has to be touched: with one of those this is what brings lost
     /// keys back after a restart, while you are there to touch it. Where no key is lost, the login is tried.
+    ///
+    /// Where nothing logs in any more, --attach has a provider that can put the key on the instance, at a terminal and after
+    /// it asked: keyferry recover web-1 --attach i-bp1..., or --attach HOST=INSTANCE for each of several.
     #[command(after_help = exit::HELP)]
     Recover(RecoverArguments),
     /// Show what keyferry did: pairs, lines on hosts, logins that were seen, the newest last

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use keyferry_courier::{Courier, Hooks, JobRequest, JobResult, Launch, Limits, Network, Setup};
 use keyferry_engine::desired::{Account, CredentialSource, Desired, NetworkSettings};
 use keyferry_engine::engine::{CloudFuture, Clouds, Job, JobError, JobReply, SetupKind};
-use keyferry_plugin::contract::{Create, Delete, Effect, ErrorKind, Import, List, Operation, ProviderError};
+use keyferry_plugin::contract::{
+    Attachment, Create, Delete, Effect, ErrorKind, Import, List, Operation, ProviderError,
+};
 use keyferry_sandbox::LibraryFacts;
 use tokio::sync::watch;
 
@@ -257,6 +259,15 @@ pub(crate) fn role(name: &str) -> Launch {
 
 fn request(region: Option<String>, job: Job) -> JobRequest {
     let (operation, token, permit) = match job {
+        Job::Attach {
+            pair,
+            instances,
+            idempotency_token,
+        } => (
+            Operation::Attach(Attachment { pair, instances }),
+            idempotency_token,
+            None,
+        ),
         Job::Create {
             name,
             algorithm,
@@ -313,12 +324,12 @@ fn reply(result: JobResult, is_import: bool) -> Result<JobReply, JobError> {
         JobResult::Deleted => Ok(JobReply::Deleted),
         JobResult::Pairs(pairs) => Ok(JobReply::Listed(pairs)),
         JobResult::Instances(names) => Ok(JobReply::Instances(names)),
-        JobResult::Attached(_)
-        | JobResult::Credentials { .. }
-        | JobResult::Preview(_)
-        | JobResult::Profiles(_) => Err(JobError::Plugin {
-            message: "the courier answered another operation than it was asked".to_owned(),
-        }),
+        JobResult::Attached(results) => Ok(JobReply::Attached(results)),
+        JobResult::Credentials { .. } | JobResult::Preview(_) | JobResult::Profiles(_) => {
+            Err(JobError::Plugin {
+                message: "the courier answered another operation than it was asked".to_owned(),
+            })
+        }
     }
 }
 

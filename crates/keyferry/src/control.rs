@@ -14,6 +14,7 @@ use crate::history::Excerpt;
 use crate::prompts::Kind;
 
 pub(crate) mod adopt;
+pub(crate) mod attach;
 pub(crate) mod client;
 pub(crate) mod exec;
 pub(crate) mod peer;
@@ -21,6 +22,7 @@ pub(crate) mod server;
 pub(crate) mod trust;
 
 use adopt::{AdoptAnswer, AdoptRequest};
+use attach::{AttachAnswer, AttachRequest};
 use exec::{ExecAnswer, ExecRequest};
 use trust::{TrustAnswer, TrustRequest};
 
@@ -30,6 +32,8 @@ use trust::{TrustAnswer, TrustRequest};
 pub(crate) enum Request {
     /// About a key of somebody's own that is adopted.
     Adopt(AdoptRequest),
+    /// About attaching pairs to instances, at a person's word.
+    Attach(AttachRequest),
     /// Obtain credentials anew and try them.
     CheckAccounts {
         /// The account; none: all.
@@ -152,6 +156,8 @@ pub(crate) enum Answer {
     AccountsChecked(Vec<AccountReport>),
     /// Of [`Request::Adopt`].
     Adopt(AdoptAnswer),
+    /// Of [`Request::Attach`].
+    Attach(AttachAnswer),
     /// Of [`Request::Exec`].
     Exec(ExecAnswer),
     /// Of [`Request::History`].

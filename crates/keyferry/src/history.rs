@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) generation: Option<u64>,
     /// The host.
     pub(crate) host: Option<String>,
-    /// What: an effect (`create`, `import`, `delete`, `put`, `take_off`, `put_trusted`, `take_off_trusted`), or `recovery`,
+    /// What: an effect (`attach`, `create`, `import`, `delete`, `put`, `take_off`, `put_trusted`, `take_off_trusted`), or `recovery`,
     /// `also_trust`, `grant`, `revoked`, `loaded`, `promoted`, `superseded`, `missing`,
     /// `ended`, `verified`, `parked`, `blocked`, `forgotten`, `held`, `paused`, `rotation_asked`, `retirement_asked`.
     pub(crate) what: String,
@@ -187,7 +187,9 @@ fn of_effect(effect: &Effect, history: &History) -> Entry {
     });
     let account = account.unwrap_or_default();
     let host = effect.host.as_deref().unwrap_or("a host");
+    let instance = effect.instance.as_deref().unwrap_or("?");
     let (subject, was) = match effect.kind {
+        EffectKind::Attach => (pair, format!("attached to instance {instance} ({host}){account}")),
         EffectKind::Create => (pair, format!("made{account}")),
         EffectKind::Delete => (pair, format!("deleted{account}")),
         EffectKind::Import => (

@@ -30,6 +30,11 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "keyferry: {text}");
 }
 
+/// Prints text and a line end on standard error: what a person has to read before a question, whatever becomes of the output.
+pub(crate) fn print_for_person(text: &str) -> Result<(), Error> {
+    writeln!(io::stderr(), "{text}").map_err(Error::Output)
+}
+
 /// Asks at the terminal; everything but `y` and `yes` is no. The question is no part of the output, which may be a file.
 pub(crate) fn is_confirmed(question: &str) -> Result<bool, Error> {
     let answer = answer(&format!("\n{question} [y/N] "))?.unwrap_or_default();

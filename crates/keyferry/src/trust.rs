@@ -21,6 +21,7 @@ use crate::prompts::answering::Answering;
 use crate::table::{self, Style, Table, print_json};
 use crate::when;
 
+mod attaching;
 mod revoking;
 mod words;
 
@@ -98,12 +99,8 @@ fn list(arguments: &GrantArguments) -> Result<Exit, Error> {
 
 /// `keyferry recover`.
 pub(crate) fn recover(arguments: &RecoverArguments) -> Result<Exit, Error> {
-    if arguments.attach {
-        return Err(Error::Refused(
-            "--attach is not in this version: keyferry never has a provider put a key on an instance, which restarts it\n  \
-             put the public half there yourself (public/KEY.pub in the state directory): keyferry sees it"
-                .to_owned(),
-        ));
+    if !arguments.attach.is_empty() {
+        return attaching::attach(arguments);
     }
     let request = TrustRequest::Recover {
         hosts: arguments.hosts.clone(),

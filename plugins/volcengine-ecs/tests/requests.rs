@@ -177,7 +177,7 @@ fn check_manifest(operation: &Operation, step: &HttpStep) {
         }) && call
             .required
             .iter()
-            .all(|name| sent.iter().any(|(other, _)| other == name))
+            .all(|pattern| sent.iter().any(|(name, _)| is_named(pattern, name)))
     });
     assert!(listed, "no such call for {}: {sent:?}", operation.kind());
     for (name, _) in &step.request.headers {

@@ -173,7 +173,16 @@ fn what_makes_no_sense_is_refused() {
             "cannot be read",
         ),
         (vec!["recover", "--all"], 1, "no recovery identity is named"),
-        (vec!["recover", "--attach"], 1, "not in this version"),
+        (
+            vec!["recover", "web-1", "--attach", "i-bp1one"],
+            2,
+            "for a person at a terminal",
+        ),
+        (
+            vec!["recover", "--attach", "i-bp1one"],
+            2,
+            "which host is i-bp1one?",
+        ),
         (vec!["revoke", "--grant", "friend", "--yes"], 2, "SHA256:"),
         (vec!["revoke", "web"], 2, "--yes"),
         (

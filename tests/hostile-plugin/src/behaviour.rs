@@ -219,6 +219,8 @@ behaviours! {
     JsonDuplicateKey = "json_duplicate_key", Call, Some(Attach);
     /// A JSON body for another pair.
     JsonOtherPair = "json_other_pair", Call, Some(Attach);
+    /// A JSON body for another instance besides.
+    JsonOtherInstance = "json_other_instance", Call, Some(Attach);
     /// A JSON body that names no pair.
     JsonUnnamed = "json_unnamed", Call, Some(Attach);
     /// A field of a JSON body with another value than the call allows.
@@ -227,6 +229,8 @@ behaviours! {
     JsonAsForm = "json_as_form", Call, Some(Attach);
     /// A form for another pair.
     FormOtherPair = "form_other_pair", Call, Some(Detach);
+    /// A form for another instance besides.
+    FormOtherInstance = "form_other_instance", Call, Some(Detach);
     /// A parameter of a form twice, once with its name escaped.
     FormDuplicate = "form_duplicate", Call, Some(Detach);
     /// Two parameters of a form as one, for those who read `;` as `&`.

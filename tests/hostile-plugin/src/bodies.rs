@@ -170,10 +170,12 @@ fn bound(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>) -> Option
             json(r#"{"pair":{"name":"web-1","name":"somebody-elses"},"instances":["i-1"]}"#)
         }
         B::JsonOtherPair => json(r#"{"pair":{"name":"somebody-elses"},"instances":["i-1"]}"#),
+        B::JsonOtherInstance => json(r#"{"pair":{"name":"web-1"},"instances":["i-1","somebody-elses"]}"#),
         B::JsonUnnamed => json(r#"{"pair":{},"instances":["i-1"]}"#),
         B::JsonOtherValue => json(r#"{"pair":{"name":"web-1"},"instances":["i-1"],"force":true}"#),
         B::JsonAsForm => json("name=web-1&instance.1=i-1"),
         B::FormOtherPair => json("name=somebody-elses&instance.1=i-1"),
+        B::FormOtherInstance => json("name=web-1&instance.1=i-1&instance.2=somebody-elses"),
         B::FormDuplicate => json("name=web-1&instance.1=i-1&%6eame=somebody-elses"),
         B::FormSemicolon => json("name=web-1;name=somebody-elses"),
         B::FormAndQuery => {

@@ -39,6 +39,8 @@ pub(crate) struct Subject {
     id: Option<String>,
     public_key: Option<String>,
     region: Option<String>,
+    /// Of an attach or a detach: those that were asked for.
+    instances: Vec<String>,
 }
 
 impl Subject {
@@ -61,7 +63,10 @@ impl Subject {
                 subject.public_key = Some(import.public_key.clone());
             }
             Operation::Get(pair) | Operation::ListInstances(pair) => subject.is(pair),
-            Operation::Attach(attachment) | Operation::Detach(attachment) => subject.is(&attachment.pair),
+            Operation::Attach(attachment) | Operation::Detach(attachment) => {
+                subject.is(&attachment.pair);
+                subject.instances.clone_from(&attachment.instances);
+            }
             Operation::Delete(delete) => {
                 subject.name = joined(&delete.pairs, |pair| Some(&pair.name));
                 subject.id = joined(&delete.pairs, |pair| pair.id.as_deref());
@@ -102,6 +107,17 @@ impl Subject {
     }
 
     fn fits(&self, template: &str, value: &[u8]) -> bool {
+        let is_asked = |instance: &[u8]| self.instances.iter().any(|asked| asked.as_bytes() == instance);
+        match template {
+            INSTANCE => return is_asked(value),
+            INSTANCES => {
+                let list: Option<Vec<String>> = serde_json::from_slice(value).ok();
+                return list.is_some_and(|list| {
+                    !list.is_empty() && list.iter().all(|instance| is_asked(instance.as_bytes()))
+                });
+            }
+            _ => {}
+        }
         // A public key alone may be written in base64 once more, as EC2 takes it.
         let in_base64 = || {
             let key = self.public_key.as_ref().filter(|_| template == "{public_key}");
@@ -398,6 +414,9 @@ fn check_subject(
         OperationKind::Attach | OperationKind::Detach
             if call.method != "GET" || !call.parameters.is_empty() =>
         {
+            if unbound().is_none() && !binds(INSTANCE) && !binds(INSTANCES) {
+                return Err("it does not say which instances it is about".to_owned());
+            }
             unbound()
         }
         _ => None,
@@ -430,6 +449,9 @@ fn percent_text(text: &str) -> String {
 
 /// Stands for the path of the URL whose origin a request goes to.
 const BASE: &str = "{base}";
+/// Stand alone: for one of the instances, and for a JSON list of some.
+const INSTANCE: &str = "{instance}";
+const INSTANCES: &str = "{instances}";
 type Value = fn(&Subject) -> Option<&str>;
 const PLACEHOLDERS: [(&str, Value); 4] = [
     ("{name}", |subject| subject.name.as_deref()),

@@ -348,6 +348,12 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, generation: &Generation, job: Job, step: Step) {
+        let (id, account) = (generation.id(), generation.account.clone());
+        self.ask_provider(generation, job, Task::Request { id, account, step });
+    }
+
+    /// Sends a request about a generation's pair; `then` is what its answer is for.
+    pub(super) fn ask_provider(&mut self, generation: &Generation, job: Job, then: Task) {
         // The planner asks for nothing without the account; the files may have changed since.
         let Some(account) = self.desired.accounts.get(&generation.account) else {
             return;
@@ -359,10 +365,9 @@ impl Engine {
         let (id, account) = (generation.id(), generation.account.clone());
         self.count_request(&account);
         self.observed.served.insert(id.0.clone(), self.requests);
-        self.observed.jobs.insert(id.clone(), account.clone());
-        self.asked_since.insert(id.clone(), self.clock.now());
-        self.running
-            .insert(task.id(), Task::Request { id, account, step });
+        self.observed.jobs.insert(id.clone(), account);
+        self.asked_since.insert(id, self.clock.now());
+        self.running.insert(task.id(), then);
     }
 
     /// Counts a request for its account's rate, and for whose turn is next.
@@ -386,6 +391,7 @@ impl Engine {
             outcome_at: None,
             outcome: None,
             host: None,
+            instance: None,
         }
     }
 
@@ -401,7 +407,7 @@ impl Engine {
     }
 
     /// For this attempt alone.
-    fn token_of(&self, effect: &Effect) -> String {
+    pub(super) fn token_of(&self, effect: &Effect) -> String {
         let Effect { id, key, n, kind, .. } = effect;
         let installation = &self.view.installation;
         hex_digest(&format!("{installation}\n{key}\n{n}\n{}\n{id}", kind.name()))

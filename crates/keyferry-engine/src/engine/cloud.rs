@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use keyferry_plugin::contract::{Algorithm, Pair, PairReference, ProviderError};
+use keyferry_plugin::contract::{Algorithm, InstanceResult, Pair, PairReference, ProviderError};
 use zeroize::Zeroizing;
 
 use crate::desired::Account;
@@ -31,6 +31,15 @@ pub type CloudFuture = Pin<Box<dyn Future<Output = Result<JobReply, JobError>> +
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Job {
+    /// Bind a pair to instances, in place of what is bound to them. A person asked for just that.
+    Attach {
+        /// The pair.
+        pair: PairReference,
+        /// The provider's identifiers.
+        instances: Vec<String>,
+        /// As for [`Job::Delete`].
+        idempotency_token: String,
+    },
     /// Make a pair.
     Create {
         /// The pair's name, fitted to the manifest's rules.
@@ -81,6 +90,8 @@ pub struct Permit {
 
 /// What came of a [`Job`].
 pub enum JobReply {
+    /// Of [`Job::Attach`]: how it went with each instance that the provider spoke of.
+    Attached(Vec<InstanceResult>),
     /// Of [`Job::Create`].
     Created {
         /// The pair.
@@ -103,6 +114,7 @@ pub enum JobReply {
 impl fmt::Debug for JobReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Attached(results) => f.debug_tuple("Attached").field(&results.len()).finish(),
             Self::Created { pair, .. } => f
                 .debug_struct("Created")
                 .field("pair", pair)

@@ -11,12 +11,15 @@ use crate::error::EngineError;
 use crate::ledger::{GenerationState, HostRow, HostState, KeyRow, ORPHANS, Write};
 use crate::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
 
+mod attaching;
 mod exec;
 mod hosts;
 mod refusal;
 mod rotation;
 mod trust;
 
+use attaching::AttachCommand;
+pub use attaching::{AttachAsked, AttachRefusal};
 use exec::ExecCommand;
 pub use exec::Lease;
 use hosts::HostCommand;
@@ -107,6 +110,7 @@ pub struct UnknownName {
 type Reports = oneshot::Receiver<Vec<SurveyReport>>;
 
 pub(super) enum Command {
+    Attach(AttachCommand),
     DeleteOrphans {
         pairs: Vec<StrayPair>,
         reply: oneshot::Sender<Vec<OrphanResult>>,
@@ -144,6 +148,10 @@ impl Engine {
                     }
                     Err(error) => _ = reply.send(Err(error)),
                 }
+                Ok(())
+            }
+            Command::Attach(command) => {
+                self.obey_about_attaching(command);
                 Ok(())
             }
             Command::Exec(command) => self.obey_about_exec(command).await,

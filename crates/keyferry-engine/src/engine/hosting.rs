@@ -186,7 +186,7 @@ impl Engine {
     }
 
     /// A host's row, new where there is none.
-    fn host_row(&self, address: &str) -> HostRow {
+    pub(super) fn host_row(&self, address: &str) -> HostRow {
         self.view.hosts.get(address).cloned().unwrap_or_else(|| HostRow {
             address: address.to_owned(),
             pinned_host_key: None,
@@ -260,6 +260,7 @@ impl Engine {
                 outcome_at: None,
                 outcome: None,
                 host: Some(host.to_owned()),
+                instance: None,
             });
         intents.collect()
     }

@@ -30,6 +30,13 @@ const MAX_HIDDEN: u32 = 5;
 impl Engine {
     pub(super) async fn finish(&mut self, task: Task, finished: Finished) -> Result<(), EngineError> {
         match (task, finished) {
+            (Task::Attach(attaching), finished) => {
+                self.observed.jobs.remove(&attaching.id);
+                self.asked_since.remove(&attaching.id);
+                let result = self.reply(&attaching.account, finished);
+                let result = result.map_err(|error| Failure::of_job(error, &attaching.account));
+                self.attached(attaching, result).await
+            }
             (Task::Generate { key }, finished) => {
                 self.observed.generating.remove(&key);
                 if let Finished::Generated(generated) = finished {
@@ -354,6 +361,7 @@ impl Engine {
             outcome_at: Some(now),
             outcome: Some(outcome),
             host: None,
+            instance: None,
         });
         let write = Write {
             generations: vec![generation],
@@ -388,7 +396,7 @@ impl JobReply {
     fn pair(&self) -> Option<&Pair> {
         match self {
             Self::Created { pair, .. } | Self::Got(pair) | Self::Imported(pair) => Some(pair),
-            Self::Deleted | Self::Instances(_) | Self::Listed(_) => None,
+            Self::Attached(_) | Self::Deleted | Self::Instances(_) | Self::Listed(_) => None,
         }
     }
 }

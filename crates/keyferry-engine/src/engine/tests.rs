@@ -2,6 +2,7 @@
 
 mod absence;
 mod asked;
+mod attaching;
 mod behaviour;
 mod cloud;
 mod crossing;
@@ -29,7 +30,7 @@ use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 use keyferry_plugin::contract::{Algorithm, OperationKind};
-use keyferry_plugin::manifest::{Manifest, Quota, RegionRule};
+use keyferry_plugin::manifest::{InstanceNeeds, InstanceRules, Manifest, OperationRules, Quota, RegionRule};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -409,6 +410,17 @@ impl Plugins for FakePlugins {
             manifest
                 .operations
                 .insert(OperationKind::ListInstances, Default::default());
+            let instance = InstanceRules {
+                needs: Some(InstanceNeeds::Restart),
+                replaces: true,
+                disables_passwords: true,
+            };
+            let rules = OperationRules {
+                instance: Some(instance),
+                permissions: vec!["fake:AttachKeyPair".to_owned()],
+                ..OperationRules::default()
+            };
+            manifest.operations.insert(OperationKind::Attach, rules);
         }
         if plugin == "listing" {
             // One that can be looked at, and whose regions have names of their own.

@@ -368,11 +368,15 @@ pub struct Effect {
     pub outcome: Option<EffectOutcome>,
     /// The host, of an effect on one.
     pub host: Option<String>,
+    /// The provider's identifier of the instance, of an effect on one.
+    pub instance: Option<String>,
 }
 
 /// Kinds of [`Effect`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum EffectKind {
+    /// A pair bound to an instance, which is a host.
+    Attach,
     /// A pair made at the provider.
     Create,
     /// A pair deleted.
@@ -391,7 +395,8 @@ pub enum EffectKind {
 
 impl EffectKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Attach,
         Self::Create,
         Self::Delete,
         Self::Import,
@@ -404,6 +409,7 @@ impl EffectKind {
     /// The name in the ledger.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Attach => "attach",
             Self::Create => "create",
             Self::Delete => "delete",
             Self::Import => "import",

@@ -1,7 +1,7 @@
 //! The tables.
 
 /// Version of [`TABLES`], in the file's `user_version`.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 
 /// What brings the tables of version 1 to version 2.
 pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEGER;";
@@ -38,6 +38,9 @@ ALTER TABLE installation ADD COLUMN instance TEXT;
 ALTER TABLE key ADD COLUMN made_after TEXT;
 ALTER TABLE key ADD COLUMN ends_at INTEGER;
 ";
+
+/// What brings those of version 5 to version 6.
+pub(super) const FROM_5: &str = "ALTER TABLE effect ADD COLUMN instance TEXT;";
 
 /// What is new in version 4 besides.
 pub(super) const TRUSTED: &str = "
@@ -159,6 +162,7 @@ CREATE TABLE effect (
     outcome_at  INTEGER,
     outcome     TEXT,
     host        TEXT,
+    instance    TEXT,
     FOREIGN KEY (key, n) REFERENCES generation (key, n)
 ) STRICT;
 

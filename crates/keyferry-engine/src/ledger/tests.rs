@@ -121,6 +121,7 @@ fn effect(id: i64, kind: EffectKind) -> Effect {
         outcome_at: None,
         outcome: None,
         host: matches!(kind, EffectKind::Put | EffectKind::TakeOff).then(|| "deploy@web-1".to_owned()),
+        instance: (kind == EffectKind::Attach).then(|| "i-1".to_owned()),
     }
 }
 
@@ -190,7 +191,7 @@ fn rows_survive_and_ended_ones_leave_the_view() {
     let (_ledger, read) = Ledger::open(directory.path()).unwrap();
     assert_eq!(read, view);
     assert_eq!(read.generations.len(), 1);
-    assert_eq!(read.last_effect, 7);
+    assert_eq!(read.last_effect, 8);
     assert_eq!(read.placements.len(), 1);
     assert_eq!(read.placements_of("web").count(), 1);
     assert_eq!(read.trusted_of("web").count(), 2, "the grant has ended");
@@ -485,7 +486,14 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     view.apply(write);
     drop(ledger);
     let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
-    let added = [schema::FROM_1, schema::FROM_2, schema::FROM_3, schema::FROM_4].concat();
+    let added = [
+        schema::FROM_1,
+        schema::FROM_2,
+        schema::FROM_3,
+        schema::FROM_4,
+        schema::FROM_5,
+    ]
+    .concat();
     connection
         .execute_batch("DROP TABLE trusted; DROP TABLE revocation;")
         .unwrap();
@@ -498,7 +506,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 22);
+    assert_eq!(dropped, 23);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {
@@ -522,7 +530,7 @@ fn a_later_versions_ledger_is_left_alone() {
             refused,
             EngineError::NewerLedger {
                 found: 99,
-                known: 5,
+                known: 6,
                 ..
             }
         ),

@@ -299,10 +299,54 @@ fn what_is_bound_says_which_pair_in_a_body_too() {
         );
     }
     check(
+        "/operations/attach",
+        json!({"calls": call(json(), json!(["/names/0"]))}),
+        "operations.attach.calls[0]",
+        "does not say where {instance} or {instances} stands",
+    );
+    check(
         "/operations/delete/calls",
         call(json(), json!(["/names/x"])),
         "operations.delete.calls[0].required",
         "nor in the body",
+    );
+}
+
+#[test]
+fn what_is_bound_says_which_instances() {
+    let call = |template: &str| {
+        json!({
+            "method": "POST", "path": "/", "parameters": {"name": "{name}", "instance.*": template},
+            "required": ["name", "instance.*"],
+        })
+    };
+    for template in ["{instance}", "{instances}"] {
+        let rules = json!({"calls": [call(template)], "instance": {"needs": "restart", "replaces": true}});
+        accept("/operations/attach", rules);
+    }
+    check(
+        "/operations/attach",
+        json!({"calls": [call("*")]}),
+        "operations.attach.calls[0]",
+        "does not say where {instance} or {instances} stands",
+    );
+    check(
+        "/operations/attach",
+        json!({"calls": [call("i-{instance}")]}),
+        "operations.attach.calls[0].parameters.instance.*",
+        "the placeholder {instance} is not known",
+    );
+    check(
+        "/operations/delete",
+        json!({"calls": [call("{instance}")]}),
+        "operations.delete.calls[0].parameters.instance.*",
+        "has no value for",
+    );
+    check(
+        "/operations/delete/instance",
+        json!({"needs": "stopped"}),
+        "operations.delete.instance",
+        "is of attach alone",
     );
 }
 

@@ -78,9 +78,18 @@ pub(crate) struct RecoverArguments {
     /// All hosts of all keys
     #[arg(long, conflicts_with = "hosts")]
     pub(crate) all: bool,
-    /// Not in this version: have the provider put the key on the instance, which restarts it
-    #[arg(long, hide = true)]
-    pub(crate) attach: bool,
+    /// Have the provider attach the key's pair to the instance that HOST is; with several hosts HOST=INSTANCE for each
+    ///
+    /// It says first what that means there, and asks: a pair that is bound to the instance is replaced, and the instance has
+    /// to be restarted by you.
+    #[arg(long, value_name = "INSTANCE", conflicts_with = "all")]
+    pub(crate) attach: Vec<String>,
+    /// The key, where several are put on such a host
+    #[arg(long, value_name = "KEY", requires = "attach")]
+    pub(crate) key: Option<String>,
+    /// The region of the instances, where the key has pairs in several
+    #[arg(long, value_name = "REGION", requires = "attach")]
+    pub(crate) region: Option<String>,
     /// Print JSON for programs
     #[arg(long)]
     pub(crate) json: bool,

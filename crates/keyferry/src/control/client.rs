@@ -139,6 +139,7 @@ impl Conversation {
             Request::Wait { timeout_ms } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
             // Two requests to a vendor, each with the courier's own time limit.
             Request::Adopt(AdoptRequest::Try { .. } | AdoptRequest::Places)
+            | Request::Attach(_)
             | Request::CheckAccounts { .. }
             | Request::DeleteOrphans { .. }
             | Request::Survey { .. }

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod adopt;
+mod attach;
 mod exec;
 mod questions;
 mod rotation;
@@ -101,6 +102,10 @@ impl Control {
         }
         match request {
             Request::Adopt(request) => self.adopt(request, &mut writing).await,
+            Request::Attach(request) => {
+                let answer = self.about_attaching(request).await;
+                write(&mut writing, &answer).await
+            }
             Request::CheckAccounts { name } => {
                 let answer = match self.couriers.check(name.as_deref()).await {
                     Ok(reports) => Answer::AccountsChecked(reports),
@@ -170,6 +175,7 @@ impl Control {
     async fn standstill(&self, request: &Request) -> Option<Standstill> {
         let acts = match request {
             Request::Adopt(_)
+            | Request::Attach(_)
             | Request::CheckAccounts { .. }
             | Request::DeleteOrphans { .. }
             | Request::Exec(_)

@@ -46,6 +46,7 @@ fn effect(id: i64, kind: EffectKind, host: Option<&str>, outcome: Option<EffectO
         outcome_at: outcome.map(|_| START + id * 1_000),
         outcome,
         host: host.map(str::to_owned),
+        instance: (kind == EffectKind::Attach).then(|| "i-bp1one".to_owned()),
     }
 }
 
@@ -114,6 +115,30 @@ fn a_rotation_reads_from_top_to_bottom() {
          2026-11-22T03:36:57Z  -    -    web-7 could not be reached from here on\n\
          2026-11-22T03:36:58Z  web  4    pair keyferry-web-4 is being deleted at account aliyun in cn-hangzhou, or keyferry \
          was stopped meanwhile"
+    );
+}
+
+#[test]
+fn a_pair_that_was_to_be_attached_is_told_with_its_instance() {
+    let history = History {
+        generations: vec![Generation {
+            loaded_at: None,
+            promoted_at: None,
+            ..generation("web", 4)
+        }],
+        effects: vec![
+            effect(1, EffectKind::Attach, Some("web-1"), Some(EffectOutcome::Unknown)),
+            effect(2, EffectKind::Attach, Some("web-1"), Some(EffectOutcome::Done)),
+        ],
+        ..History::default()
+    };
+    assert_eq!(
+        describe(&excerpt(&history, Some("web"), None), Style::Plain, None),
+        "TIME                  KEY  GEN  WHAT\n\
+         2026-11-22T03:36:50Z  web  4    whether pair keyferry-web-4 was attached to instance i-bp1one (web-1) at account aliyun \
+         in cn-hangzhou is not known: the answer was lost\n\
+         2026-11-22T03:36:51Z  web  4    pair keyferry-web-4 was attached to instance i-bp1one (web-1) at account aliyun in \
+         cn-hangzhou"
     );
 }
 

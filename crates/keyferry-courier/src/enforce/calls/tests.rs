@@ -25,7 +25,8 @@ const MANIFEST: &str = r#"{
         "attach": {"calls": [
             {"method": "GET", "path": "/lookup"},
             {"method": "POST", "path": "/attach", "body": "form",
-             "parameters": {"Name": "{name}", "Id": "{id}", "Instance.*": "*"}}]},
+             "parameters": {"Name": "{name}", "Id": "{id}", "Instance.*": "{instance}"}},
+            {"method": "POST", "path": "/attach-all", "body": "form", "parameters": {"Name": "{name}", "Instances": "{instances}"}}]},
         "list_instances": {"calls": [{"method": "GET", "path": "{base}"}, {"method": "GET", "path": "{base}/", "parameters": {"key": "{name}"}}]},
         "credentials": {"calls": [
             {"method": "POST", "path": "/tokens", "required": ["/auth/methods/0", "nocatalog"], "parameters": {"nocatalog": "*"},
@@ -364,12 +365,12 @@ fn a_json_body_names_the_pair_of_a_delete() {
 fn a_form_is_held_to_the_parameters() {
     let attach = Operation::Attach(keyferry_plugin::contract::Attachment {
         pair: reference("web 1", Some("ssh-7")),
-        instances: vec!["i-1".to_owned()],
+        instances: vec!["i-1".to_owned(), "i-2".to_owned()],
     });
     let post = |body: &str| with_body(request("POST", "/attach", "", &[]), body);
     allowed(&attach, &post("Name=web%201&Instance.1=i-1"));
-    allowed(&attach, &post("Instance.1=i%2d1&Id=ssh-7"));
-    allowed(&attach, &post("Name=web+1"));
+    allowed(&attach, &post("Instance.1=i%2d1&Id=ssh-7&Instance.2=i-2"));
+    allowed(&attach, &post("Name=web+1&Instance.1=i-2"));
     allowed(&attach, &request("GET", "/lookup", "", &[]));
     for (body, expected) in [
         (
@@ -381,6 +382,11 @@ fn a_form_is_held_to_the_parameters() {
         ("Name=web%201&%4eame=other", "sent the parameter `Name` twice"),
         ("Name=web%201&Force=true", "the parameter `Force` is not listed"),
         ("Instance.1=i-1", "does not say which pair it is about ({name})"),
+        ("Name=web%201", "does not say which instances it is about"),
+        (
+            "Name=web%201&Instance.1=i-1&Instance.2=i-3",
+            "the parameter `Instance.2` has another value",
+        ),
         ("Name=web 1", "is not a form"),
         ("Name=web%201&", "is not a form"),
         ("Name", "is not a form"),
@@ -394,6 +400,37 @@ fn a_form_is_held_to_the_parameters() {
     both.query
         .push(("Name".to_owned(), Zeroizing::new(b"other".to_vec())));
     refused(&attach, &both, "it has a query besides the form");
+}
+
+#[test]
+fn a_list_of_instances_holds_those_that_were_asked_for_alone() {
+    let attach = Operation::Attach(keyferry_plugin::contract::Attachment {
+        pair: reference("web-1", None),
+        instances: vec!["i-1".to_owned(), "i-2".to_owned()],
+    });
+    let post = |list: &str| {
+        let list = percent_text(list);
+        let body = format!("Name=web-1&Instances={list}");
+        with_body(request("POST", "/attach-all", "", &[]), &body)
+    };
+    for list in [r#"["i-1"]"#, r#"["i-1", "i-2"]"#, r#"["i-2","i-1"]"#] {
+        allowed(&attach, &post(list));
+    }
+    for list in [
+        r#"["i-3"]"#,
+        r#"["i-1","i-3"]"#,
+        "[]",
+        "i-1",
+        r#""i-1""#,
+        r#"["i-1"] ["i-3"]"#,
+        r#"{"i-1":"i-3"}"#,
+    ] {
+        refused(
+            &attach,
+            &post(list),
+            "the parameter `Instances` has another value",
+        );
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub enum Refusal {
         /// The logins.
         logins: Vec<String>,
     },
+    /// It is about attaching pairs to instances.
+    #[error(transparent)]
+    Attach(#[from] super::AttachRefusal),
     /// The earlier generation's private half is gone.
     #[error(
         "the private half of generation {earlier} of key {key} is gone: it was lost when keyferry stopped\n  \

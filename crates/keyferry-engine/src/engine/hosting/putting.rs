@@ -18,6 +18,13 @@ pub(in crate::engine) struct Putting {
     effects: Vec<Effect>,
 }
 
+impl Putting {
+    /// What is noted of the line again where putting it fails; none: another generation's line is put.
+    pub(in crate::engine) fn before_of(&mut self, id: &GenerationId) -> Option<&mut Option<Placement>> {
+        (self.id == *id).then_some(&mut self.before)
+    }
+}
+
 impl Engine {
     pub(super) async fn begin_putting(&mut self, id: GenerationId, host: String) -> Result<(), EngineError> {
         let Some(line) = self.line(&id) else {

@@ -126,7 +126,11 @@ impl Engine {
             let note = row.and_then(|row| row.note.clone())?;
             Some(remark(kind, note, remedy))
         };
-        let error = failed.map(|retry| retry.error.clone()).or_else(|| match state {
+        let failed = failed.map(|retry| match may_want_a_restart(here, target, &retry.error) {
+            true => with_restart(&retry.error),
+            false => retry.error.clone(),
+        });
+        let error = failed.or_else(|| match state {
             HostState::Blocked => noted("blocked", "mend what the message names, then keyferry host retry"),
             HostState::Parked => noted("unreachable", "nothing: keyferry tries again"),
             _ => None,
@@ -168,8 +172,7 @@ impl Engine {
 
     /// Whether only generations stand on a host that are gone from the agent, and every other login was refused.
     fn is_lost(&self, here: &[&Placement], error: Option<&StatusError>) -> bool {
-        let is_refused =
-            error.is_some_and(|error| matches!(error.kind.as_str(), "another_key" | "no_login" | "refused"));
+        let is_refused = error.is_some_and(is_refusal);
         let is_usable = |placement: &&Placement| {
             let id = (placement.key.clone(), placement.n);
             placement.verified_at.is_some() && self.observed.in_agent.contains(&id)
@@ -199,5 +202,29 @@ impl Engine {
             true => AfterReboot::Maybe,
             false => AfterReboot::LockedOut,
         }
+    }
+}
+
+/// Whether the generation that belongs on a host may stand there by its provider's doing, which shows when the instance was
+/// restarted.
+fn may_want_a_restart(here: &[&Placement], target: Option<u64>, error: &StatusError) -> bool {
+    let mut here = here.iter().filter(|row| Some(row.n) == target);
+    is_refusal(error) && here.any(|row| row.state == PlacementState::Placing && row.line.is_none())
+}
+
+/// Whether the host answered, and let nothing in.
+fn is_refusal(error: &StatusError) -> bool {
+    matches!(error.kind.as_str(), "another_key" | "no_login" | "refused")
+}
+
+fn with_restart(error: &StatusError) -> StatusError {
+    let restart = "restart its instance, if the pair was attached to it and that is still to be done";
+    let remedy = error
+        .remedy
+        .as_ref()
+        .map(|remedy| format!("{remedy}; or {restart}"));
+    StatusError {
+        remedy: Some(remedy.unwrap_or_else(|| restart.to_owned())),
+        ..error.clone()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyferry_plugin::contract::{Effect, ErrorKind, Pair, PairReference, ProviderError};
+use keyferry_plugin::contract::{Effect, ErrorKind, InstanceResult, Pair, PairReference, ProviderError};
 use zeroize::Zeroizing;
 
 use super::super::{Clock as _, CloudFuture, Clouds, Job, JobError, JobReply, SetupKind};
@@ -267,7 +267,9 @@ impl InFlight {
             Job::Create { name, .. } | Job::Import { name, .. } => {
                 name.rsplit_once('-').map(|(key, _)| format!("{key} in {region}"))
             }
-            Job::Delete { .. } | Job::Get(_) | Job::List | Job::ListInstances { .. } => None,
+            Job::Attach { .. } | Job::Delete { .. } | Job::Get(_) | Job::List | Job::ListInstances { .. } => {
+                None
+            }
         };
         if let Some(key) = &making {
             let is_first = counted.making.insert(key.clone());
@@ -402,6 +404,16 @@ impl State {
                     here.map(|((_, name), entry)| entry.describe(name)).collect(),
                 ))
             }
+            Job::Attach { pair, instances, .. } => {
+                if !self.pairs.contains_key(&self.place(&pair.name)) {
+                    return Err(refused(ErrorKind::NotFound, Effect::None));
+                }
+                let results = instances.into_iter().map(|instance| {
+                    let error = self.attach(&pair.name, &instance).err();
+                    InstanceResult { instance, error }
+                });
+                Ok(JobReply::Attached(results.collect()))
+            }
             Job::ListInstances { pair } => {
                 let names = self.instances.get(&pair.name).cloned().unwrap_or_default();
                 Ok(JobReply::Instances(names))
@@ -425,6 +437,22 @@ impl State {
                 Ok(JobReply::Deleted)
             }
         }
+    }
+
+    /// In place of what is bound to it.
+    fn attach(&mut self, pair: &str, instance: &str) -> Result<(), ProviderError> {
+        if instance.starts_with("missing") {
+            return Err(ProviderError {
+                code: Some("InvalidInstanceId.NotFound".to_owned()),
+                ..ProviderError::new(ErrorKind::NotFound, "the instance does not exist")
+            });
+        }
+        for names in self.instances.values_mut() {
+            names.retain(|name| name != instance);
+        }
+        let names = self.instances.entry(pair.to_owned()).or_default();
+        names.push(instance.to_owned());
+        Ok(())
     }
 
     fn put(&mut self, name: &str, public: PublicKey) -> Result<Pair, JobError> {

@@ -8,7 +8,7 @@ use crate::ledger::rows::{Effect, EffectKind, EffectOutcome};
 
 impl Store {
     pub(super) fn effects(&self) -> Result<Vec<Effect>, EngineError> {
-        let columns = "id, kind, key, n, intent_at, attempt, outcome_at, outcome, host";
+        let columns = "id, kind, key, n, intent_at, attempt, outcome_at, outcome, host, instance";
         self.rows(&format!("SELECT {columns} FROM effect ORDER BY id"), |row| {
             let (kind, outcome): (String, Option<String>) = (row.get(1)?, row.get(7)?);
             let Some(kind) = EffectKind::ALL.into_iter().find(|known| known.name() == kind) else {
@@ -34,6 +34,7 @@ impl Store {
                 outcome_at: row.get(6)?,
                 outcome,
                 host: row.get(8)?,
+                instance: row.get(9)?,
             }))
         })
     }
@@ -42,9 +43,10 @@ impl Store {
 pub(super) fn put(connection: &Connection, row: &Effect) -> rusqlite::Result<usize> {
     connection
         .prepare(
-            "INSERT INTO effect (id, kind, key, n, intent_at, attempt, outcome_at, outcome, host)
+            "INSERT INTO effect (id, kind, key, n, intent_at, attempt, outcome_at, outcome, host, instance)
              VALUES (?1, ?2, ?3, ?4, ?5,
-                     (SELECT count(*) + 1 FROM effect WHERE kind = ?2 AND key = ?3 AND n = ?4 AND host IS ?8), ?6, ?7, ?8)
+                     (SELECT count(*) + 1 FROM effect
+                      WHERE kind = ?2 AND key = ?3 AND n = ?4 AND host IS ?8 AND instance IS ?9), ?6, ?7, ?8, ?9)
              ON CONFLICT (id) DO UPDATE SET outcome_at = ?6, outcome = ?7",
         )?
         .execute(params![
@@ -56,5 +58,6 @@ pub(super) fn put(connection: &Connection, row: &Effect) -> rusqlite::Result<usi
             row.outcome_at,
             row.outcome.map(EffectOutcome::name),
             row.host,
+            row.instance,
         ])
 }

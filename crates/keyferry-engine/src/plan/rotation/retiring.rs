@@ -82,7 +82,7 @@ impl<'a> Planner<'a> {
         self.rotation_waits(
             rotation,
             &format!(
-                "generation {n} is kept for {instances}, launched with it: keyferry retire {key}{only} --accept-loss \
+                "generation {n} is kept for {instances}, launched with it or bound to it: keyferry retire {key}{only} --accept-loss \
                  INSTANCE gives one up"
             ),
         );

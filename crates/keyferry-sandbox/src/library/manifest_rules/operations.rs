@@ -24,37 +24,51 @@ pub(super) fn check(kind: OperationKind, rules: &OperationRules, hosts: &[String
         let place = format!("{place}.calls[{i}]");
         check_call(kind, call, hosts, &place)?;
         let read_first = call.method == "GET" && call.parameters.is_empty();
-        let of_one_pair = match kind {
-            OperationKind::Delete => true,
-            // What is looked up before it is bound changes nothing.
-            OperationKind::Attach | OperationKind::Detach => !read_first,
-            _ => false,
-        };
-        require(!of_one_pair || is_bound(call), place, || {
+        // What is looked up before it is bound changes nothing.
+        let of_instances = matches!(kind, OperationKind::Attach | OperationKind::Detach) && !read_first;
+        let of_one_pair = kind == OperationKind::Delete || of_instances;
+        require(!of_one_pair || is_bound(call, names_a_pair), &place, || {
             "does not say where {name} or {id} stands: in the path, or in what is required of the parameters or the body"
                 .to_owned()
         })?;
+        require(!of_instances || is_bound(call, is_of_instances), place, || {
+            "does not say where {instance} or {instances} stands, as all of a value that is required of the parameters or \
+             the body"
+                .to_owned()
+        })?;
     }
+    require(
+        kind == OperationKind::Attach || rules.instance.is_none(),
+        format!("{place}.instance"),
+        || "is of attach alone".to_owned(),
+    )?;
     Ok(())
 }
 
-/// Whether every request of the call says which pair it is about. One that leaves that out, or that may name another one,
-/// could not be compared with the pair that the worker means.
-fn is_bound(call: &Call) -> bool {
-    let names_a_pair = |template: &str| template.contains("{name}") || template.contains("{id}");
+/// Whether every request of the call says what it is about, as such a template does. One that leaves that out, or that may
+/// name something else, could not be compared with what the worker means.
+fn is_bound(call: &Call, names: fn(&str) -> bool) -> bool {
     let is_bound = |name: &String| match (&call.body, call.parameters.get(name)) {
-        (_, Some(template)) => names_a_pair(template),
+        (_, Some(template)) => names(template),
         // Whatever else stands there too may be another pair.
         (Body::Json(values), None) => {
             let mut covering = values
                 .iter()
                 .filter(|(pointer, _)| covers(pointer, name))
                 .peekable();
-            covering.peek().is_some() && covering.all(|(_, template)| names_a_pair(template))
+            covering.peek().is_some() && covering.all(|(_, template)| names(template))
         }
         (Body::None | Body::Form, None) => false,
     };
-    names_a_pair(&call.path) || call.required.iter().any(is_bound)
+    names(&call.path) || call.required.iter().any(is_bound)
+}
+
+fn names_a_pair(template: &str) -> bool {
+    template.contains("{name}") || template.contains("{id}")
+}
+
+fn is_of_instances(template: &str) -> bool {
+    INSTANCES.contains(&template)
 }
 
 fn check_call(kind: OperationKind, call: &Call, hosts: &[String], place: &str) -> Checked {
@@ -152,6 +166,12 @@ fn check_path(kind: OperationKind, path: &str, hosts: &[String], place: &str) ->
 fn check_value(kind: OperationKind, template: &str, place: String) -> Checked {
     match template {
         "*" => Ok(()),
+        template if is_of_instances(template) => {
+            let has_instances = matches!(kind, OperationKind::Attach | OperationKind::Detach);
+            require(has_instances, place, || {
+                format!("{template:?} has a placeholder that {kind} has no value for")
+            })
+        }
         template => check_template(kind, template).map_err(|words| problem(place, words)),
     }
 }
@@ -228,3 +248,5 @@ fn covers(pattern: &str, pointer: &str) -> bool {
 /// Stands for the path of the URL that a request goes to.
 const BASE: &str = "{base}";
 const PLACEHOLDERS: [&str; 4] = ["id", "name", "public_key", "region"];
+/// Stand for instances, each as all of a value.
+const INSTANCES: [&str; 2] = ["{instance}", "{instances}"];
