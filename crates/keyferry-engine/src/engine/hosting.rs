@@ -17,6 +17,7 @@ mod verifying;
 
 pub(super) use deploying::{Deployed, Deployments};
 pub(super) use identities::Signature;
+use identities::path_of;
 pub(super) use putting::Putting;
 pub(super) use revoking::{Revoking, shown};
 pub(super) use taking_off::TakingOff;
@@ -125,7 +126,10 @@ impl Engine {
 
     /// Starts something on a host.
     fn start_on_host(&mut self, address: String, work: Work, on_host: OnHost) {
-        let host = self.host(on_host.key(), &address);
+        let mut host = self.host(on_host.key(), &address);
+        if let OnHost::TakeOff(taking_off) = &on_host {
+            host.account.path = path_of(taking_off.file.clone());
+        }
         let work = self.hosts.run(HostTask { host, work });
         let task = self.tasks.spawn(async move { Finished::OnHost(work.await) });
         self.observed

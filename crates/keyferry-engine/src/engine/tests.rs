@@ -16,6 +16,7 @@ mod refused_writes;
 mod renewing;
 mod rotation;
 mod rotation_walk;
+mod taking_off;
 mod thinking_again;
 mod trust;
 mod walk;

@@ -211,6 +211,9 @@ pub struct Placement {
     pub verified_at: Option<i64>,
     /// The line as keyferry wrote it, or is about to; none: it was there already, and somebody else's.
     pub line: Option<String>,
+    /// The file that it was put into, as `path` of its key's file named it then (the usual one by its name too); none: not
+    /// known, for the row is an old one, or nobody put the line there for us.
+    pub file: Option<String>,
     /// SHA-256 of the whole file after keyferry's last change.
     pub file_hash: Option<Vec<u8>>,
     /// When the line was last written, or is to be taken off since; of somebody else's: when it was first seen.

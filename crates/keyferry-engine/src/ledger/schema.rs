@@ -1,7 +1,7 @@
 //! The tables.
 
 /// Version of [`TABLES`], in the file's `user_version`.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 
 /// What brings the tables of version 1 to version 2.
 pub(super) const FROM_1: &str = "ALTER TABLE generation ADD COLUMN copy_of INTEGER;";
@@ -37,6 +37,11 @@ ALTER TABLE installation ADD COLUMN hardware TEXT;
 ALTER TABLE installation ADD COLUMN instance TEXT;
 ALTER TABLE key ADD COLUMN made_after TEXT;
 ALTER TABLE key ADD COLUMN ends_at INTEGER;
+";
+
+/// What brings those of version 5 to version 6.
+pub(super) const FROM_5: &str = "
+ALTER TABLE placement ADD COLUMN file TEXT;
 ";
 
 /// What is new in version 4 besides.
@@ -145,6 +150,7 @@ CREATE TABLE placement (
     line         TEXT,
     file_hash    BLOB,
     changed_at   INTEGER NOT NULL DEFAULT 0,
+    file         TEXT,
     PRIMARY KEY (key, n, host),
     FOREIGN KEY (key, n) REFERENCES generation (key, n)
 ) STRICT;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 use super::machine::Machine;
 use super::place::Place;
 use super::rows::{GenerationState, Write};
-use super::schema::{FROM_1, FROM_2, FROM_3, FROM_4, TABLES, TRUSTED, VERSION};
+use super::schema::{FROM_1, FROM_2, FROM_3, FROM_4, FROM_5, TABLES, TRUSTED, VERSION};
 use super::{History, LedgerView};
 use crate::error::EngineError;
 
@@ -284,6 +284,9 @@ impl Store {
             }
             if found < 5 {
                 transaction.execute_batch(FROM_4)?;
+            }
+            if found < 6 {
+                transaction.execute_batch(FROM_5)?;
             }
         }
         if found < VERSION {

@@ -48,6 +48,7 @@ fn placement(n: u64, state: PlacementState) -> Placement {
         state,
         verified_at: Some(9),
         line: Some("ssh-ed25519 AAAA keyferry".to_owned()),
+        file: Some(".ssh/authorized_keys".to_owned()),
         file_hash: Some(vec![1; 32]),
         changed_at: 10,
     }
@@ -485,7 +486,14 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     view.apply(write);
     drop(ledger);
     let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
-    let added = [schema::FROM_1, schema::FROM_2, schema::FROM_3, schema::FROM_4].concat();
+    let added = [
+        schema::FROM_1,
+        schema::FROM_2,
+        schema::FROM_3,
+        schema::FROM_4,
+        schema::FROM_5,
+    ]
+    .concat();
     connection
         .execute_batch("DROP TABLE trusted; DROP TABLE revocation;")
         .unwrap();
@@ -498,7 +506,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 22);
+    assert_eq!(dropped, 23);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {
@@ -522,7 +530,7 @@ fn a_later_versions_ledger_is_left_alone() {
             refused,
             EngineError::NewerLedger {
                 found: 99,
-                known: 5,
+                known: 6,
                 ..
             }
         ),

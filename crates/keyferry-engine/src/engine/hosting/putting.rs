@@ -52,6 +52,7 @@ impl Engine {
             state: PlacementState::Placing,
             verified_at: before.as_ref().and_then(|before| before.verified_at),
             line: Some(line.to_string()),
+            file: Some(self.file_for(&id.0)),
             file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
             changed_at: now,
         };

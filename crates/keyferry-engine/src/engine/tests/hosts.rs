@@ -24,6 +24,8 @@ struct FakeHost {
     /// `authorized_keys`.
     lines: Vec<String>,
     is_up: bool,
+    /// Those of the lines that stand in another file than the usual one, and in which.
+    elsewhere: BTreeMap<String, String>,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
     /// Whether sshd takes no line of the file.
@@ -73,6 +75,7 @@ impl FakeHosts {
     pub(super) fn add(&self, name: &str, has_ssh_config: bool) {
         let host = FakeHost {
             lines: vec!["ssh-ed25519 AAAAfriend somebody else".to_owned()],
+            elsewhere: BTreeMap::new(),
             is_up: true,
             has_ssh_config,
             reads_another_file: false,
@@ -353,6 +356,10 @@ impl State {
                 };
                 let before = self.hosts[name].lines.clone();
                 let already = self.put(name, line);
+                if let Some(path) = &task.host.account.path {
+                    let text = line.to_string();
+                    self.host(name).elsewhere.insert(text, path.clone());
+                }
                 // A line that replaces another stays when its key logs in with it.
                 let is_replaced = !already && self.hosts[name].lines.len() == before.len();
                 let itself = itself.as_ref().filter(|_| is_replaced);
@@ -371,10 +378,7 @@ impl State {
                     return Err(failed(HostErrorKind::Refused, name));
                 }
                 let before = self.hosts[name].lines.clone();
-                for line in lines {
-                    let end = format!("{} {}", line.public_key, line.marker);
-                    self.host(name).lines.retain(|there| !there.ends_with(&end));
-                }
+                self.take_out(task, lines);
                 // As the host itself does it: what was changed stays when the second login works.
                 if !self.logs_in(name, over) {
                     self.host(name).lines = before;
@@ -388,10 +392,7 @@ impl State {
                 if !self.logs_in(name, over) {
                     return Err(failed(HostErrorKind::Refused, name));
                 }
-                for line in lines {
-                    let end = format!("{} {}", line.public_key, line.marker);
-                    self.host(name).lines.retain(|there| !there.ends_with(&end));
-                }
+                self.take_out(task, lines);
                 // Its owner said that it may be locked.
                 self.host(name).is_served = false;
                 Reply::Removed {
@@ -414,6 +415,18 @@ impl State {
         };
         self.look_at_offers();
         Ok(reply)
+    }
+
+    /// Takes lines out of the file that a task names.
+    fn take_out(&mut self, task: &Task, lines: &[Line]) {
+        let host = self.host(&task.host.destination);
+        for line in lines {
+            let end = format!("{} {}", line.public_key, line.marker);
+            let elsewhere = &host.elsewhere;
+            let is_there = |there: &String| elsewhere.get(there) == task.host.account.path.as_ref();
+            host.lines
+                .retain(|there| !(there.ends_with(&end) && is_there(there)));
+        }
     }
 
     fn put(&mut self, name: &str, line: &Line) -> bool {
