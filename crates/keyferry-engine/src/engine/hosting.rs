@@ -291,7 +291,7 @@ impl Failure {
         };
         Self {
             outcome: match error.outcome {
-                keyferry_hosts::Outcome::Unchanged => Outcome::None,
+                keyferry_hosts::Outcome::Restored | keyferry_hosts::Outcome::Unchanged => Outcome::None,
                 keyferry_hosts::Outcome::Unknown => Outcome::Unknown,
             },
             ..Self::local(error.kind.name(), error.message.clone(), &error.remedy, pace)
@@ -307,7 +307,7 @@ pub(super) fn host_failure(error: &HostError) -> Failure {
 /// How an effect ended that failed.
 fn outcome_of(error: &HostError) -> EffectOutcome {
     match error.outcome {
-        keyferry_hosts::Outcome::Unchanged => EffectOutcome::Refused,
+        keyferry_hosts::Outcome::Restored | keyferry_hosts::Outcome::Unchanged => EffectOutcome::Refused,
         keyferry_hosts::Outcome::Unknown => EffectOutcome::Unknown,
     }
 }

@@ -28,6 +28,8 @@ struct FakeHost {
     elsewhere: BTreeMap<String, String>,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
+    /// Whether a login that follows a change is refused.
+    bars_second_logins: bool,
     /// Whether sshd takes no line of the file.
     reads_another_file: bool,
     /// Whether no other agent's key logs in, as with one whose agent is locked.
@@ -78,6 +80,7 @@ impl FakeHosts {
             elsewhere: BTreeMap::new(),
             is_up: true,
             has_ssh_config,
+            bars_second_logins: false,
             reads_another_file: false,
             takes_no_agent: false,
             host_key: format!("host key of {name}").into_bytes(),
@@ -112,6 +115,10 @@ impl FakeHosts {
 
     pub(super) fn let_ssh_config_in(&self, name: &str, does: bool) {
         self.host(name, |host| host.has_ssh_config = does);
+    }
+
+    pub(super) fn bar_second_logins(&self, name: &str, does: bool) {
+        self.host(name, |host| host.bars_second_logins = does);
     }
 
     pub(super) fn read_another_file(&self, name: &str, does: bool) {
@@ -380,9 +387,12 @@ impl State {
                 let before = self.hosts[name].lines.clone();
                 self.take_out(task, lines);
                 // As the host itself does it: what was changed stays when the second login works.
-                if !self.logs_in(name, over) {
+                if self.hosts[name].bars_second_logins || !self.logs_in(name, over) {
                     self.host(name).lines = before;
-                    return Err(failed(HostErrorKind::Refused, name));
+                    return Err(HostError {
+                        outcome: Outcome::Restored,
+                        ..failed(HostErrorKind::Refused, name)
+                    });
                 }
                 let is_of = |there: &&String| lines.iter().any(|line| there.contains(&line.public_key));
                 let left = self.hosts[name].lines.iter().filter(is_of).cloned().collect();
