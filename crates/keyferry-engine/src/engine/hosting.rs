@@ -168,9 +168,24 @@ impl Engine {
     /// Keeps a failure on a host, for its next try.
     fn host_failed(&mut self, key: &str, host: &str, error: &HostError) {
         let subject = Subject::Host(key.to_owned(), host.to_owned());
-        self.fail(subject, &Failure::of_host(error));
+        let mut failure = Failure::of_host(error);
+        // A line that ends there cannot wait for a person: whatever that was, its own key may renew it.
+        if failure.pace == Pace::Never && self.has_line_that_ends(key, host) {
+            failure.pace = Pace::Slow;
+        }
+        self.fail(subject, &failure);
         // What the user asked for was tried.
         self.observed.urged.remove(key);
+    }
+
+    /// Whether a line of a key that logs in at a host ends by itself, and is to be renewed before.
+    fn has_line_that_ends(&self, key: &str, host: &str) -> bool {
+        let ends = |line: &String| line.contains("expiry-time=");
+        let mut lines = self.view.placements_of(key);
+        !self.view.is_for_command(key)
+            && lines.any(|row| {
+                row.host == host && row.verified_at.is_some() && row.line.as_ref().is_some_and(ends)
+            })
     }
 
     /// Writes down what came of a task. When the disk refuses, what was known before stays, and it is done again later.

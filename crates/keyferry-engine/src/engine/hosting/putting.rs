@@ -24,7 +24,14 @@ impl Engine {
             self.has_no_public_half(&id, &host);
             return Ok(());
         };
-        let over = self.logins_for(&id, &host);
+        let before = self
+            .view
+            .placements
+            .get(&(id.0.clone(), id.1, host.clone()))
+            .cloned();
+        let mut over = self.logins_for(&id, &host);
+        let itself = before.as_ref().and_then(|before| self.logs_in_itself(before));
+        over.extend(itself.filter(|itself| !over.contains(itself)));
         if over.is_empty() {
             let message = format!("nothing that login_with names can log in to {host} now");
             let remedy = format!(
@@ -40,11 +47,6 @@ impl Engine {
             return Ok(());
         }
         let now = self.clock.now().wall_ms();
-        let before = self
-            .view
-            .placements
-            .get(&(id.0.clone(), id.1, host.clone()))
-            .cloned();
         let placement = Placement {
             key: id.0.clone(),
             n: id.1,
@@ -81,6 +83,15 @@ impl Engine {
         };
         self.start_on_host(host, work, OnHost::Put(putting));
         Ok(())
+    }
+
+    /// A generation whose line is written anew, where it was seen to log in: whoever else does may need a person for it.
+    fn logs_in_itself(&self, line: &Placement) -> Option<Identity> {
+        let id = (line.key.clone(), line.n);
+        let may_sign = self.observed.in_agent.contains(&id) && !self.view.is_held(&line.key);
+        line.verified_at
+            .filter(|_| may_sign)
+            .and_then(|_| self.identity(&id))
     }
 
     pub(super) async fn put(

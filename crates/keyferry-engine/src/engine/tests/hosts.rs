@@ -28,6 +28,8 @@ struct FakeHost {
     elsewhere: BTreeMap<String, String>,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
+    /// Whether it asks for something that a person would have to type.
+    asks_a_person: bool,
     /// Whether a login that follows a change is refused.
     bars_second_logins: bool,
     /// Whether sshd takes no line of the file.
@@ -80,6 +82,7 @@ impl FakeHosts {
             elsewhere: BTreeMap::new(),
             is_up: true,
             has_ssh_config,
+            asks_a_person: false,
             bars_second_logins: false,
             reads_another_file: false,
             takes_no_agent: false,
@@ -115,6 +118,13 @@ impl FakeHosts {
 
     pub(super) fn let_ssh_config_in(&self, name: &str, does: bool) {
         self.host(name, |host| host.has_ssh_config = does);
+    }
+
+    /// The user's own ssh_config logs in with a person's help alone.
+    pub(super) fn ask_a_person(&self, name: &str) {
+        self.host(name, |host| {
+            (host.has_ssh_config, host.asks_a_person) = (false, true);
+        });
     }
 
     pub(super) fn bar_second_logins(&self, name: &str, does: bool) {
@@ -359,7 +369,11 @@ impl State {
                 over, line, itself, ..
             } => {
                 let Some(over) = over.iter().find(|identity| self.logs_in(name, identity)) else {
-                    return Err(failed(HostErrorKind::Refused, name));
+                    let asks = self.hosts[name].asks_a_person && over.contains(&Identity::SshConfig);
+                    return Err(match asks {
+                        true => failed(HostErrorKind::NeedsPerson, name),
+                        false => failed(HostErrorKind::Refused, name),
+                    });
                 };
                 let before = self.hosts[name].lines.clone();
                 let already = self.put(name, line);
