@@ -164,6 +164,7 @@ impl Engine {
                 verified_at: None,
                 // The vendor writes it.
                 line: None,
+                file: None,
                 file_hash: None,
                 changed_at: now,
             };

@@ -40,7 +40,12 @@ ALTER TABLE key ADD COLUMN ends_at INTEGER;
 ";
 
 /// What brings those of version 5 to version 6.
-pub(super) const FROM_5: &str = "ALTER TABLE effect ADD COLUMN instance TEXT;";
+pub(super) const FROM_5: &str = "
+ALTER TABLE effect ADD COLUMN instance TEXT;
+ALTER TABLE placement ADD COLUMN file TEXT;
+ALTER TABLE key ADD COLUMN later_n INTEGER;
+ALTER TABLE key ADD COLUMN later_pair TEXT;
+";
 
 /// What is new in version 4 besides.
 pub(super) const TRUSTED: &str = "
@@ -98,7 +103,9 @@ CREATE TABLE key (
     paused_until     INTEGER,
     pause_reason     TEXT,
     made_after       TEXT,
-    ends_at          INTEGER
+    ends_at          INTEGER,
+    later_n          INTEGER,
+    later_pair       TEXT
 ) STRICT;
 
 CREATE TABLE generation (
@@ -148,6 +155,7 @@ CREATE TABLE placement (
     line         TEXT,
     file_hash    BLOB,
     changed_at   INTEGER NOT NULL DEFAULT 0,
+    file         TEXT,
     PRIMARY KEY (key, n, host),
     FOREIGN KEY (key, n) REFERENCES generation (key, n)
 ) STRICT;

@@ -27,6 +27,8 @@ fn key(name: &str) -> KeyRow {
         pause_reason: Some("a release".to_owned()),
         made_after: Some("web".to_owned()),
         ends_at: Some(11),
+        later_n: Some(7),
+        later_pair: Some("a pair".to_owned()),
     }
 }
 
@@ -48,6 +50,7 @@ fn placement(n: u64, state: PlacementState) -> Placement {
         state,
         verified_at: Some(9),
         line: Some("ssh-ed25519 AAAA keyferry".to_owned()),
+        file: Some(".ssh/authorized_keys".to_owned()),
         file_hash: Some(vec![1; 32]),
         changed_at: 10,
     }
@@ -506,7 +509,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 23);
+    assert_eq!(dropped, 26);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {

@@ -77,6 +77,11 @@ impl Engine {
         spec.map(|spec| spec.deploy.clone()).unwrap_or_default()
     }
 
+    /// The file that a key's lines are put into, as the ledger has it.
+    pub(super) fn file_for(&self, key: &str) -> String {
+        self.deploy(key).path.unwrap_or_else(|| USUAL_FILE.to_owned())
+    }
+
     pub(super) fn proof(&self, key: &str) -> Proof {
         match self.deploy(key).verify {
             Verify::PublicKey => Proof::PublicKey,
@@ -84,10 +89,16 @@ impl Engine {
         }
     }
 
-    /// A host of a key, and how it is reached.
+    /// A host of a key, and how it is reached. Without the key's file: the file there into which its last line was put.
     pub(in crate::engine) fn host(&self, key: &str, address: &str) -> Host {
         let spec = self.desired.keys.get(key).map(AsRef::as_ref);
-        host_of(spec, &self.desired.daemon, address, &self.view)
+        let mut host = host_of(spec, &self.desired.daemon, address, &self.view);
+        if spec.is_none() {
+            let there = self.view.placements_of(key).filter(|line| line.host == address);
+            let file = there.filter_map(|line| line.file.clone()).next_back();
+            host.account.path = file.and_then(path_of);
+        }
+        host
     }
 
     /// A generation as something to log in with.
@@ -242,6 +253,14 @@ fn public_key_of(line: &str) -> Option<String> {
     let (base64, kind) = (words.next()?, words.next()?);
     Some(format!("{kind} {base64}"))
 }
+
+/// A file of the ledger's as a path that is asked for; none: the usual one.
+pub(super) fn path_of(file: String) -> Option<String> {
+    (file != USUAL_FILE).then_some(file)
+}
+
+/// Where lines are put if no `path` is said, in the home of whose file it is.
+const USUAL_FILE: &str = ".ssh/authorized_keys";
 
 const LONGEST_NAME: usize = 32;
 

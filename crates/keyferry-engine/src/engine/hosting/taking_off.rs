@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use keyferry_hosts::{HostError, HostErrorKind, Identity, Reply, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Identity, Outcome, Reply, Work};
 
 use super::trusted::no_agent;
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
+use crate::engine::failure::{FILE_MISSING, Failure, Pace};
 use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, EffectOutcome, Placement, PlacementState, Write};
 use crate::plan::{GenerationId, Over, Subject};
@@ -18,6 +19,8 @@ pub(in crate::engine) struct TakingOff {
     pub(super) key: String,
     /// The key that stays.
     over: Over,
+    /// The file that they are taken out of.
+    pub(super) file: String,
     /// What was known of the lines before.
     before: Vec<Placement>,
     effects: Vec<Effect>,
@@ -43,7 +46,11 @@ impl Engine {
         let placements = lines
             .into_iter()
             .filter_map(|(key, n)| self.view.placements.get(&(key, n, host.clone())).cloned());
-        let before: Vec<Placement> = placements.collect();
+        let placements: Vec<Placement> = placements.collect();
+        let Some((file, before)) = self.in_one_file(&over, placements) else {
+            self.does_not_know_where(&key, &host);
+            return Ok(());
+        };
         let taken: Vec<_> = before
             .iter()
             .filter_map(|placement| self.line_of(placement))
@@ -84,11 +91,50 @@ impl Engine {
         let taking_off = TakingOff {
             key,
             over,
+            file,
             before,
             effects,
         };
         self.start_on_host(host, work, OnHost::TakeOff(taking_off));
         Ok(())
+    }
+
+    /// Those of some lines that stand in one file, and which that is; what stands in others goes next, the key's own line
+    /// last. None: where they stand is not known.
+    fn in_one_file(&self, over: &Over, lines: Vec<Placement>) -> Option<(String, Vec<Placement>)> {
+        let is_own = |line: &Placement| *over == Over::Generation((line.key.clone(), line.n));
+        let found: Vec<_> = lines.iter().map(|line| self.file_of(line)).collect();
+        let own = lines.iter().position(is_own);
+        // With the own line goes the way to the others.
+        if own.is_some() && found.contains(&None) {
+            return None;
+        }
+        let own = own.and_then(|own| found[own].clone());
+        let mut files = found.iter().flatten();
+        let file = files.find(|file| Some(*file) != own.as_ref()).cloned().or(own)?;
+        let here = lines.into_iter().zip(found);
+        let here = here.filter(|(_, found)| found.as_ref() == Some(&file));
+        Some((file.clone(), here.map(|(line, _)| line).collect()))
+    }
+
+    /// The file where a line stands: where it was put, else where it would be put now.
+    fn file_of(&self, line: &Placement) -> Option<String> {
+        // One that nobody put there for us has no marker, and is nowhere taken out.
+        let is_told = self.desired.keys.contains_key(&line.key) || line.line.is_none();
+        let now = || is_told.then(|| self.file_for(&line.key));
+        line.file.clone().or_else(now)
+    }
+
+    /// To look into the usual file would be to take a line for gone that stands in another.
+    fn does_not_know_where(&mut self, key: &str, host: &str) {
+        let message = format!(
+            "{host}: keys/{key}.toml is missing, and in which file the lines stand is not known without it"
+        );
+        let remedy = format!(
+            "put keys/{key}.toml back, or keyferry host forget {host} and take the lines off yourself"
+        );
+        let failure = Failure::local(FILE_MISSING, message, &remedy, Pace::Slow);
+        self.fail(Subject::Host(key.to_owned(), host.to_owned()), &failure);
     }
 
     pub(super) fn staying(&self, over: &Over) -> Option<Identity> {
@@ -107,6 +153,7 @@ impl Engine {
         let TakingOff {
             key,
             over,
+            file: _,
             before,
             effects,
         } = taking_off;
@@ -132,10 +179,17 @@ impl Engine {
         };
         let is_staying = |placement: &&Placement| !before.iter().any(|taken| taken.id() == placement.id());
         let stays = stays.filter(is_staying).cloned();
-        let is_refusal = matches!(
-            &result,
-            Err(error) if matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
-        );
+        // Where another login changes the file, that one may have been refused. And whose second login is refused had logged
+        // in before, with the file as it is again. Neither tells that the line of the key that stays is gone.
+        let is_own_login = self.host(&key, &host).account.editor.is_none();
+        let refused_with = |is_meant: fn(Outcome) -> bool| {
+            result.as_ref().is_err_and(|error| {
+                matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
+                    && is_meant(error.outcome)
+            })
+        };
+        let is_refusal = is_own_login && refused_with(|outcome| outcome != Outcome::Restored);
+        let is_to_be_seen = !is_own_login && refused_with(|outcome| outcome == Outcome::Restored);
         let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
         // The key's own line was to go with the others, and the answer was lost: it does not log in any more, so that was done.
         let was_done = is_refusal
@@ -179,6 +233,12 @@ impl Engine {
                     ..stays
                 });
             }
+            // It may be gone, since it was not the one that logged in first.
+            (Err(_), Some(stays)) if is_to_be_seen => placements.push(Placement {
+                state: PlacementState::Placing,
+                changed_at: now,
+                ..stays
+            }),
             _ => {}
         }
         let trusted = match is_refusal && over == Over::Recovery {

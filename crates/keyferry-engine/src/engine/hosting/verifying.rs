@@ -48,6 +48,7 @@ impl Engine {
                 let changed_at = before.as_ref().map_or(now, |before| before.changed_at);
                 // A line that nobody put there for us is somebody else's.
                 let line = before.as_ref().and_then(|before| before.line.clone());
+                let file = before.as_ref().and_then(|before| before.file.clone());
                 let file_hash = before.and_then(|before| before.file_hash);
                 let placement = Placement {
                     key: id.0.clone(),
@@ -56,6 +57,7 @@ impl Engine {
                     state: PlacementState::Verified,
                     verified_at: verified_at.or(Some(now)),
                     line,
+                    file,
                     file_hash,
                     changed_at,
                 };
@@ -121,8 +123,7 @@ impl Engine {
 
     /// A refusal where the line was put: then it is sshd that does not read it, or does not let that login in.
     fn not_taken(&self, id: &GenerationId, host: &str, error: HostError) -> HostError {
-        let path = self.deploy(&id.0).path;
-        let file = path.as_deref().unwrap_or(".ssh/authorized_keys");
+        let file = self.file_for(&id.0);
         HostError {
             message: format!(
                 "{host}: the line of generation {} stands in {file}, and sshd does not take it",

@@ -182,6 +182,7 @@ fn placement(n: u64, host: &str, state: PlacementState) -> Placement {
         state,
         verified_at: Some(5),
         line: Some(format!("ssh-ed25519 AAAA keyferry gen={n}")),
+        file: None,
         file_hash: None,
         changed_at: 5,
     }

@@ -24,8 +24,14 @@ struct FakeHost {
     /// `authorized_keys`.
     lines: Vec<String>,
     is_up: bool,
+    /// Those of the lines that stand in another file than the usual one, and in which.
+    elsewhere: BTreeMap<String, String>,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
+    /// Whether it asks for something that a person would have to type.
+    asks_a_person: bool,
+    /// Whether a login that follows a change is refused.
+    bars_second_logins: bool,
     /// Whether sshd takes no line of the file.
     reads_another_file: bool,
     /// Whether no other agent's key logs in, as with one whose agent is locked.
@@ -73,8 +79,11 @@ impl FakeHosts {
     pub(super) fn add(&self, name: &str, has_ssh_config: bool) {
         let host = FakeHost {
             lines: vec!["ssh-ed25519 AAAAfriend somebody else".to_owned()],
+            elsewhere: BTreeMap::new(),
             is_up: true,
             has_ssh_config,
+            asks_a_person: false,
+            bars_second_logins: false,
             reads_another_file: false,
             takes_no_agent: false,
             host_key: format!("host key of {name}").into_bytes(),
@@ -109,6 +118,17 @@ impl FakeHosts {
 
     pub(super) fn let_ssh_config_in(&self, name: &str, does: bool) {
         self.host(name, |host| host.has_ssh_config = does);
+    }
+
+    /// The user's own ssh_config logs in with a person's help alone.
+    pub(super) fn ask_a_person(&self, name: &str) {
+        self.host(name, |host| {
+            (host.has_ssh_config, host.asks_a_person) = (false, true);
+        });
+    }
+
+    pub(super) fn bar_second_logins(&self, name: &str, does: bool) {
+        self.host(name, |host| host.bars_second_logins = does);
     }
 
     pub(super) fn read_another_file(&self, name: &str, does: bool) {
@@ -349,10 +369,18 @@ impl State {
                 over, line, itself, ..
             } => {
                 let Some(over) = over.iter().find(|identity| self.logs_in(name, identity)) else {
-                    return Err(failed(HostErrorKind::Refused, name));
+                    let asks = self.hosts[name].asks_a_person && over.contains(&Identity::SshConfig);
+                    return Err(match asks {
+                        true => failed(HostErrorKind::NeedsPerson, name),
+                        false => failed(HostErrorKind::Refused, name),
+                    });
                 };
                 let before = self.hosts[name].lines.clone();
                 let already = self.put(name, line);
+                if let Some(path) = &task.host.account.path {
+                    let text = line.to_string();
+                    self.host(name).elsewhere.insert(text, path.clone());
+                }
                 // A line that replaces another stays when its key logs in with it.
                 let is_replaced = !already && self.hosts[name].lines.len() == before.len();
                 let itself = itself.as_ref().filter(|_| is_replaced);
@@ -371,14 +399,14 @@ impl State {
                     return Err(failed(HostErrorKind::Refused, name));
                 }
                 let before = self.hosts[name].lines.clone();
-                for line in lines {
-                    let end = format!("{} {}", line.public_key, line.marker);
-                    self.host(name).lines.retain(|there| !there.ends_with(&end));
-                }
+                self.take_out(task, lines);
                 // As the host itself does it: what was changed stays when the second login works.
-                if !self.logs_in(name, over) {
+                if self.hosts[name].bars_second_logins || !self.logs_in(name, over) {
                     self.host(name).lines = before;
-                    return Err(failed(HostErrorKind::Refused, name));
+                    return Err(HostError {
+                        outcome: Outcome::Restored,
+                        ..failed(HostErrorKind::Refused, name)
+                    });
                 }
                 let is_of = |there: &&String| lines.iter().any(|line| there.contains(&line.public_key));
                 let left = self.hosts[name].lines.iter().filter(is_of).cloned().collect();
@@ -388,10 +416,7 @@ impl State {
                 if !self.logs_in(name, over) {
                     return Err(failed(HostErrorKind::Refused, name));
                 }
-                for line in lines {
-                    let end = format!("{} {}", line.public_key, line.marker);
-                    self.host(name).lines.retain(|there| !there.ends_with(&end));
-                }
+                self.take_out(task, lines);
                 // Its owner said that it may be locked.
                 self.host(name).is_served = false;
                 Reply::Removed {
@@ -414,6 +439,18 @@ impl State {
         };
         self.look_at_offers();
         Ok(reply)
+    }
+
+    /// Takes lines out of the file that a task names.
+    fn take_out(&mut self, task: &Task, lines: &[Line]) {
+        let host = self.host(&task.host.destination);
+        for line in lines {
+            let end = format!("{} {}", line.public_key, line.marker);
+            let elsewhere = &host.elsewhere;
+            let is_there = |there: &String| elsewhere.get(there) == task.host.account.path.as_ref();
+            host.lines
+                .retain(|there| !(there.ends_with(&end) && is_there(there)));
+        }
     }
 
     fn put(&mut self, name: &str, line: &Line) -> bool {

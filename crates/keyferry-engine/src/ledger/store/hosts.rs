@@ -25,7 +25,7 @@ impl Store {
     }
 
     pub(super) fn placements(&self, condition: &str) -> Result<Vec<Placement>, EngineError> {
-        let columns = "key, n, host, state, verified_at, line, file_hash, changed_at";
+        let columns = "key, n, host, state, verified_at, line, file_hash, changed_at, file";
         let query = format!("SELECT {columns} FROM placement {condition} ORDER BY key, n, host");
         self.rows(&query, |row| {
             let state: String = row.get(3)?;
@@ -44,6 +44,7 @@ impl Store {
                 line: row.get(5)?,
                 file_hash: row.get(6)?,
                 changed_at: row.get(7)?,
+                file: row.get(8)?,
             }))
         })
     }
@@ -67,9 +68,10 @@ pub(super) fn put(connection: &Connection, row: &HostRow) -> rusqlite::Result<us
 pub(super) fn put_placement(connection: &Connection, row: &Placement) -> rusqlite::Result<usize> {
     connection
         .prepare(
-            "INSERT INTO placement (key, n, host, state, verified_at, line, file_hash, changed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (key, n, host) DO UPDATE SET state = ?4, verified_at = ?5, line = ?6, file_hash = ?7, changed_at = ?8",
+            "INSERT INTO placement (key, n, host, state, verified_at, line, file_hash, changed_at, file)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (key, n, host) DO UPDATE SET state = ?4, verified_at = ?5, line = ?6, file_hash = ?7, changed_at = ?8,
+                                                      file = ?9",
         )?
         .execute(params![
             row.key,
@@ -80,5 +82,6 @@ pub(super) fn put_placement(connection: &Connection, row: &Placement) -> rusqlit
             row.line,
             row.file_hash,
             row.changed_at,
+            row.file,
         ])
 }

@@ -105,6 +105,7 @@ impl Fleet {
             state,
             verified_at: (state == PlacementState::Verified).then_some(at),
             line: None,
+            file: None,
             file_hash: None,
             changed_at: at,
         };

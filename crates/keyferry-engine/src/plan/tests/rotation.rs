@@ -285,6 +285,7 @@ fn add(world: &mut World, name: &str, wish: &Wish, lives: Vec<Life>) {
                 state,
                 verified_at: (is_verified || was_seen).then_some(now - days_ago * DAY),
                 line: None,
+                file: None,
                 file_hash: None,
                 changed_at: now - days_ago * DAY,
             };

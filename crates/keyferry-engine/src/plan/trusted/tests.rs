@@ -137,6 +137,7 @@ impl World {
             state,
             verified_at: Some(NOW),
             line: None,
+            file: None,
             file_hash: None,
             changed_at: NOW,
         };
@@ -455,6 +456,7 @@ fn a_key_that_ends_takes_those_with_it_that_it_let_in_over_a_login_that_stays() 
         state: PlacementState::Verified,
         verified_at: Some(NOW),
         line: None,
+        file: None,
         file_hash: None,
         changed_at: NOW,
     };

@@ -124,6 +124,7 @@ impl Simulation {
                 state,
                 verified_at: verified_at.or(is_seen.then_some(now)),
                 line: None,
+                file: None,
                 file_hash: None,
                 changed_at: written_at.unwrap_or(now),
             }],

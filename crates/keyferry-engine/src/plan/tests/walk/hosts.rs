@@ -179,6 +179,7 @@ impl World {
             state,
             verified_at: (state == PlacementState::Verified).then_some(now).or(before),
             line: None,
+            file: None,
             file_hash: None,
             changed_at: now,
         };
