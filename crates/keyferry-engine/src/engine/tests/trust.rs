@@ -591,3 +591,34 @@ fn what_is_not_found_without_the_keys_file_is_not_called_gone() {
         daemon.kill().await;
     });
 }
+
+#[test]
+fn a_disk_that_is_full_for_a_while_keeps_no_guest_in() {
+    run(async {
+        let world = world_with(&[HOST], |_| {});
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let grant = Grant {
+            public_key: ed25519(5),
+            key: "web".to_owned(),
+            until: Timestamp(world.clock.now().wall + Duration::from_secs(7_200)),
+            hosts: Vec::new(),
+        };
+        daemon.handle.grant(grant).await.unwrap();
+        world.hosts.expect([Some(Fault::Fails(HostErrorKind::File))]);
+        let named = crate::ledger::fingerprint(&ed25519(5));
+        let revoked = daemon
+            .handle
+            .revoke(Selector::Grant(named), Vec::new(), Vec::new())
+            .await;
+        assert_eq!(revoked.unwrap().1[0].state, LineState::Removing);
+        let begun = world.clock.now().uptime;
+        assert!(daemon.rest().await);
+        assert_eq!(others(&world, HOST), [""; 0]);
+        assert!(
+            world.clock.now().uptime - begun < 3_600_000,
+            "before it ends by itself"
+        );
+        daemon.kill().await;
+    });
+}
