@@ -102,7 +102,8 @@ pub enum Work {
         proof: Proof,
     },
     /// Take lines out of the file, over a login with a key that stays, and see that this key still logs in before the
-    /// change is final: answers [`Reply::Removed`]. Of ours only those go whose key and marker are both the line's. If the
+    /// change is final: answers [`Reply::Removed`]. Of ours only those go whose key and marker are both the line's (the marker
+    /// by whatever names user and machine had when it was written). If the
     /// second login fails, the file is put back as it was.
     Remove {
         /// The key that stays: a [`Identity::Generation`], or the recovery identity.
