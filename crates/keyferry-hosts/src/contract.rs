@@ -254,6 +254,8 @@ pub enum HostErrorKind {
     File,
     /// Others change the file at the same time.
     Busy,
+    /// A host on the way (`ProxyJump`) lets nobody in: nothing is known of the host itself.
+    JumpRefused,
     /// A person would have to answer: a passphrase, a one-time password, a touch.
     NeedsPerson,
     /// ssh cannot be started, or its settings are wrong.
@@ -274,6 +276,7 @@ impl HostErrorKind {
             Self::NoAnswer => "no_answer",
             Self::File => "file",
             Self::Busy => "busy",
+            Self::JumpRefused => "jump_refused",
             Self::NeedsPerson => "needs_person",
             Self::Settings => "settings",
             Self::Internal => "internal",

@@ -285,7 +285,7 @@ impl Failure {
     fn of_host(error: &HostError) -> Self {
         let pace = match error.kind {
             HostErrorKind::NeedsPerson => Pace::Never,
-            HostErrorKind::Refused => Pace::Refusal,
+            HostErrorKind::JumpRefused | HostErrorKind::Refused => Pace::Refusal,
             HostErrorKind::HostKeyChanged | HostErrorKind::HostKeyUnknown => Pace::Slow,
             _ => Pace::Host,
         };

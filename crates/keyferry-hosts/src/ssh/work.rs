@@ -283,6 +283,7 @@ fn may_be_the_identity(kind: HostErrorKind) -> bool {
     matches!(
         kind,
         HostErrorKind::AnotherKey
+            | HostErrorKind::JumpRefused
             | HostErrorKind::NeedsPerson
             | HostErrorKind::NoAnswer
             | HostErrorKind::Refused
@@ -292,12 +293,27 @@ fn may_be_the_identity(kind: HostErrorKind) -> bool {
 
 fn nobody_logs_in(host: &Host, tried: Vec<(&Identity, HostError)>) -> HostError {
     let labels: Vec<String> = tried.iter().map(|(identity, _)| identity.label()).collect();
-    let Some((_, last)) = tried.into_iter().next_back() else {
+    let wants_person = |error: &HostError| error.kind == HostErrorKind::NeedsPerson;
+    let errors = tried.into_iter().map(|(_, error)| error);
+    let (with_person, alone): (Vec<_>, Vec<_>) = errors.partition(wants_person);
+    // What may pass by itself decides whether it is tried again: nobody has to come for that.
+    let (Some(last), further) = (match alone.into_iter().next_back() {
+        Some(last) => (Some(last), with_person.into_iter().next_back()),
+        None => (with_person.into_iter().next_back(), None),
+    }) else {
         return failure(
             HostErrorKind::Refused,
             format!("{}: there is no key to log in with", host.destination),
             "name a way in with `login_with`".to_owned(),
         );
+    };
+    let last = match further {
+        Some(further) => HostError {
+            message: format!("{}; {}", last.message, further.message),
+            remedy: format!("{}; or {}", last.remedy, further.remedy),
+            ..last
+        },
+        None => last,
     };
     if labels.len() < 2 {
         return last;
@@ -373,5 +389,45 @@ mod tests {
         ] {
             assert_eq!(with_user(destination, "admin"), expected);
         }
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_told_before_what_wants_a_person() {
+        let host = Host {
+            destination: "web-1".to_owned(),
+            account: crate::contract::Account::default(),
+            ssh: vec!["ssh".to_owned()],
+            host_keys: crate::contract::HostKeys::default(),
+            pinned: None,
+        };
+        let agent = Identity::Agent {
+            socket: "/run/agent".into(),
+            public_key: "ssh-ed25519 AAAA".to_owned(),
+        };
+        let refused = failure(
+            HostErrorKind::Refused,
+            "refused".to_owned(),
+            "see to it".to_owned(),
+        );
+        let touch = failure(
+            HostErrorKind::NeedsPerson,
+            "no touch".to_owned(),
+            "touch it".to_owned(),
+        );
+        let both = [(&Identity::SshConfig, refused), (&agent, touch.clone())];
+        for tried in [both.to_vec(), both.iter().rev().cloned().collect()] {
+            let error = nobody_logs_in(&host, tried);
+            assert_eq!(error.kind, HostErrorKind::Refused);
+            assert!(
+                error.message.contains("refused") && error.message.contains("no touch"),
+                "{error:?}"
+            );
+            assert!(
+                error.remedy.contains("see to it") && error.remedy.contains("touch it"),
+                "{error:?}"
+            );
+        }
+        let error = nobody_logs_in(&host, vec![(&agent, touch)]);
+        assert_eq!(error.kind, HostErrorKind::NeedsPerson);
     }
 }

@@ -283,4 +283,4 @@ const UNBEGUN: u8 = 1;
 const MANY_FAILURES: usize = 3;
 
 /// Failures that say nothing about the generation.
-const NOT_ITS_FAULT: [&str; 2] = ["unreachable", "needs_person"];
+const NOT_ITS_FAULT: [&str; 3] = ["jump_refused", "needs_person", "unreachable"];
