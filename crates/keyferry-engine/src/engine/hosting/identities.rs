@@ -254,6 +254,14 @@ fn public_key_of(line: &str) -> Option<String> {
     Some(format!("{kind} {base64}"))
 }
 
+/// The options of a line that keyferry wrote: what stands before its key; none: it is no such line.
+pub(super) fn options_of(line: &str) -> Option<&str> {
+    let end = line.rfind(" keyferry ")?;
+    let mut words = line[..end].rsplitn(3, ' ');
+    words.next().and(words.next())?;
+    Some(words.next().unwrap_or_default())
+}
+
 /// A file of the ledger's as a path that is asked for; none: the usual one.
 pub(super) fn path_of(file: String) -> Option<String> {
     (file != USUAL_FILE).then_some(file)
@@ -294,7 +302,12 @@ mod tests {
                 "from=\"a b\",expiry-time=\"{expiry}\" ssh-ed25519 AAAA keyferry owner=li machine=m-7f3a1c key=web gen=1"
             );
             assert_eq!(public_key_of(&line).as_deref(), Some("ssh-ed25519 AAAA"));
+            let options = format!("from=\"a b\",expiry-time=\"{expiry}\"");
+            assert_eq!(options_of(&line), Some(options.as_str()));
         }
+        let plain = "ssh-ed25519 AAAA keyferry owner=li machine=m-7f3a1c key=web gen=1";
+        assert_eq!(options_of(plain), Some(""));
+        assert_eq!(options_of("ssh-ed25519 AAAA somebody"), None);
         assert_eq!(public_key_of("ssh-ed25519 AAAA somebody"), None);
     }
 }

@@ -2,12 +2,13 @@
 
 use keyferry_hosts::{HostError, Identity, Reply, Work};
 
+use super::identities::options_of;
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::{Failure, Pace};
 use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, EffectOutcome, Placement, PlacementState, Write};
-use crate::plan::{GenerationId, Subject};
+use crate::plan::{GenerationId, Subject, expiry};
 
 /// A line on its way to a host.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub(in crate::engine) struct Putting {
 
 impl Engine {
     pub(super) async fn begin_putting(&mut self, id: GenerationId, host: String) -> Result<(), EngineError> {
-        let Some(line) = self.line(&id) else {
+        let Some(mut line) = self.line(&id) else {
             self.has_no_public_half(&id, &host);
             return Ok(());
         };
@@ -45,6 +46,13 @@ impl Engine {
             .placements
             .get(&(id.0.clone(), id.1, host.clone()))
             .cloned();
+        // A key that is held signs nothing: whether it logs in with its new line cannot be seen. So that is the old one, with
+        // another end.
+        let is_held = self.view.is_held(&id.0);
+        let written = before.as_ref().and_then(|before| before.line.as_deref());
+        if let Some(written) = written.and_then(options_of).filter(|_| is_held) {
+            line.options = expiry::with_end_of(written, &line.options);
+        }
         let placement = Placement {
             key: id.0.clone(),
             n: id.1,
@@ -71,8 +79,6 @@ impl Engine {
             .refused_logins
             .remove(&(id.0.clone(), id.1, host.clone()));
         let putting = Putting { id, before, effects };
-        // A key that is held signs nothing: whether it logs in with its new line cannot be seen.
-        let is_held = self.view.is_held(&putting.id.0);
         let work = Work::Put {
             over,
             line,
