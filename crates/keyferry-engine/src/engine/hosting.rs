@@ -44,7 +44,7 @@ impl OnHost {
     fn key(&self) -> &str {
         match self {
             Self::Put(putting) => &putting.id.0,
-            Self::Revoking(revoking) => &revoking.key,
+            Self::Revoking(revoking) => &revoking.file.key,
             Self::TakeOff(taking_off) => &taking_off.key,
             Self::Trusted(trusting) => trusting.key(),
             Self::Verify { id } => &id.0,
@@ -127,8 +127,10 @@ impl Engine {
     /// Starts something on a host.
     fn start_on_host(&mut self, address: String, work: Work, on_host: OnHost) {
         let mut host = self.host(on_host.key(), &address);
-        if let OnHost::TakeOff(taking_off) = &on_host {
-            host.account.path = path_of(taking_off.file.clone());
+        match &on_host {
+            OnHost::Revoking(revoking) => host.account.path.clone_from(&revoking.file.path),
+            OnHost::TakeOff(taking_off) => host.account.path = path_of(taking_off.file.clone()),
+            OnHost::Put(_) | OnHost::Trusted(_) | OnHost::Verify { .. } => {}
         }
         let work = self.hosts.run(HostTask { host, work });
         let task = self.tasks.spawn(async move { Finished::OnHost(work.await) });

@@ -101,7 +101,7 @@ pub struct Revocation {
     pub accepts_loss: bool,
     /// How far it is.
     pub state: RevocationState,
-    /// The lines that were found and taken out, or are about to be; each ends with a line end.
+    /// The lines that were found and taken out, or are about to be: of each its key's fingerprint, its marker and a line end.
     pub lines: String,
     /// When the user asked (milliseconds since 1970 UTC).
     pub asked_at: i64,
