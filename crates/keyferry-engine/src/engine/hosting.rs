@@ -3,7 +3,7 @@
 //! A change on a host has its intent in the ledger before it and its outcome after it. One without an outcome may have
 //! happened or not: the plan asks for it again, and whoever does it compares first.
 
-use keyferry_hosts::{HostError, HostErrorKind, Reply, Task as HostTask, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Line, Reply, Task as HostTask, Work};
 
 mod deploying;
 mod identities;
@@ -26,7 +26,7 @@ pub(super) use trusted::{Lent, Trusting};
 use super::failure::{Failure, Outcome, Pace};
 use super::{Engine, Finished, Task};
 use crate::error::EngineError;
-use crate::ledger::{Effect, EffectKind, EffectOutcome, HostRow, HostState};
+use crate::ledger::{Effect, EffectKind, EffectOutcome, HostRow, HostState, Placement, PlacementState};
 use crate::plan::{Action, GenerationId, Subject};
 
 /// What is done on a host, and what stood there before.
@@ -202,6 +202,24 @@ impl Engine {
                 Ok(false)
             }
         }
+    }
+
+    /// A line that is about to be put on a host, and what was known of it before.
+    fn placing(&self, id: &GenerationId, host: &str, line: &Line) -> (Option<Placement>, Placement) {
+        let login = (id.0.clone(), id.1, host.to_owned());
+        let before = self.view.placements.get(&login).cloned();
+        let placement = Placement {
+            key: id.0.clone(),
+            n: id.1,
+            host: host.to_owned(),
+            state: PlacementState::Placing,
+            verified_at: before.as_ref().and_then(|before| before.verified_at),
+            line: Some(line.to_string()),
+            file: Some(self.file_for(&id.0)),
+            file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
+            changed_at: self.clock.now().wall_ms(),
+        };
+        (before, placement)
     }
 
     /// A host's row, new where there is none.

@@ -24,11 +24,7 @@ impl Engine {
             self.has_no_public_half(&id, &host);
             return Ok(());
         };
-        let before = self
-            .view
-            .placements
-            .get(&(id.0.clone(), id.1, host.clone()))
-            .cloned();
+        let (before, placement) = self.placing(&id, &host, &line);
         let mut over = self.logins_for(&id, &host);
         let itself = before.as_ref().and_then(|before| self.logs_in_itself(before));
         over.extend(itself.filter(|itself| !over.contains(itself)));
@@ -46,18 +42,6 @@ impl Engine {
             self.fail(Subject::Host(id.0, host), &failure);
             return Ok(());
         }
-        let now = self.clock.now().wall_ms();
-        let placement = Placement {
-            key: id.0.clone(),
-            n: id.1,
-            host: host.clone(),
-            state: PlacementState::Placing,
-            verified_at: before.as_ref().and_then(|before| before.verified_at),
-            line: Some(line.to_string()),
-            file: Some(self.file_for(&id.0)),
-            file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
-            changed_at: now,
-        };
         let effects = self.intents(EffectKind::Put, &host, [id.clone()]);
         let write = Write {
             hosts: vec![self.host_row(&host)],
