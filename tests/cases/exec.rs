@@ -220,6 +220,25 @@ fn exit_codes_and_signals_are_the_commands() {
 }
 
 #[test]
+fn signals_that_were_ignored_stay_so() {
+    let scene = Scene::of_shells(&[]);
+    scene
+        .home
+        .key("plain", "account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\n");
+    scene.daemon.wait_loaded(60);
+    let inner = "kill -HUP $PPID; kill -INT $PPID; kill -HUP $$; kill -INT $$; echo lives on; cat; exit 5";
+    let exec = command(&scene, &["--key", "plain", "--", "sh", "-c", inner]);
+    // As under nohup, and in the background of a script.
+    let mut started = Command::new("sh");
+    started.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]);
+    started.arg(exec.get_program()).args(exec.get_args());
+    let output = started.stdin(Stdio::null()).output().expect("sh can be started");
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("lives on"), "{}", said(&output));
+    assert_eq!(scene.pairs().len(), 1, "{:#?}", scene.pairs());
+}
+
+#[test]
 fn it_goes_when_the_client_is_killed() {
     let scene = Scene::of_shells(&[Shell::Dash]);
     scene.deploy("web", NO_GRACE);

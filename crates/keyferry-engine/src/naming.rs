@@ -101,6 +101,18 @@ pub fn installation_of(name: &str) -> Option<&str> {
     (is_hex && beginning.len() > 1 && beginning.ends_with(separator)).then_some(installation)
 }
 
+/// The number of a generation in its pair's name, if the name is built so. One that nobody ever counts to is none.
+pub fn number_of(name: &str) -> Option<u64> {
+    installation_of(name)?;
+    let number = name.get(without_number(name).len()..)?.parse().ok()?;
+    (number < A_LIFE_OF_GENERATIONS).then_some(number)
+}
+
+/// A pair's name without the number.
+pub fn without_number(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
 /// Whether a pair's name begins as keyferry's do by themselves.
 pub fn is_usual(name: &str) -> bool {
     name.starts_with("keyferry")
@@ -112,6 +124,9 @@ pub fn digits(installation: &str) -> &str {
 }
 
 const INSTALLATION_DIGITS: usize = 6;
+
+/// One every second, for thirty years.
+const A_LIFE_OF_GENERATIONS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +236,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_tell_their_number() {
+        for (name, expected) in [
+            ("keyferry-prod-web-3fa2c1-12", Some(12)),
+            ("keyferryprodwebx3fa2c1x7", Some(7)),
+            ("keyferry-web-3fa2c1-999999999", Some(999_999_999)),
+            ("keyferry-web-3fa2c1-1000000000", None),
+            ("keyferry-web-3fa2c1-99999999999999999999", None),
+            ("somebody-12", None),
+            ("keyferry-web-3fa2c1-", None),
+        ] {
+            assert_eq!(number_of(name), expected, "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_asked_fits_the_rules(
@@ -237,6 +267,7 @@ mod tests {
             let other = pair_name(NameParts { key: "other-key", ..parts }, &rules, |name| name == first);
             prop_assert_ne!(other.as_deref(), Ok(first.as_str()));
             prop_assert_eq!(installation_of(&first), Some("3fa2c1"));
+            prop_assert_eq!(number_of(&first), Some(n));
         }
     }
 }

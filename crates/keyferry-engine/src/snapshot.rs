@@ -11,7 +11,9 @@ mod trust;
 
 pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
 pub use exec::ExecStatus;
-pub use rotation::{AfterReboot, HostCondition, HostStatus, KeyPlan, Pause, PlanStep, RotationStatus};
+pub use rotation::{
+    AfterReboot, HostCondition, HostStatus, KeyPlan, PairsLeft, Pause, PlanStep, RotationStatus,
+};
 pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 
 use crate::config::Problem;

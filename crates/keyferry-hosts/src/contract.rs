@@ -230,6 +230,8 @@ pub struct HostError {
 pub enum Outcome {
     /// Nothing was changed.
     Unchanged,
+    /// It was changed, and put back as it was: the login that was to follow did not.
+    Restored,
     /// Nobody knows: the connection broke after the change was asked for.
     Unknown,
 }

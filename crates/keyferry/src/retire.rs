@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use keyferry_engine::snapshot::{HostStatus, KeyStatus};
+use keyferry_engine::snapshot::{HostStatus, KeyStatus, PairsLeft};
 use serde_json::json;
 
 use crate::cli::RetireArguments;
@@ -113,7 +113,7 @@ fn ask(
     }
 }
 
-/// Has a key retired, and waits until no line of it is left, or something keeps one.
+/// Has a key retired, and waits until no line and no pair of it is left, or something keeps one.
 ///
 /// # Errors
 /// [`Error::Refused`] where the daemon refuses it.
@@ -128,7 +128,8 @@ pub(crate) fn follow(door: &Door, key: &str, accept_loss: &[String], time: Durat
             other => return Err(client::strange(&other)),
         }
     };
-    let (snapshot, timed_out) = table::while_waiting("taking the key off its hosts", waited)?;
+    let (snapshot, timed_out) =
+        table::while_waiting("taking the key off its hosts, and deleting its pairs", waited)?;
     let status = snapshot.keys.into_iter().find(|known| known.name == key);
     Ok(End {
         key: key.to_owned(),
@@ -146,9 +147,9 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// Whether no line of it is left.
+    /// Whether nothing of it is left.
     pub(crate) fn exit(&self) -> Exit {
-        match self.left().is_empty() {
+        match self.left().is_empty() && self.pairs_left().is_none() && !self.is_called_off() {
             true => Exit::Fine,
             false => Exit::Failed,
         }
@@ -157,20 +158,35 @@ impl End {
     /// In words.
     pub(crate) fn text(&self) -> String {
         let key = &self.key;
-        let left = self.left();
-        if left.is_empty() {
-            return format!(
-                "key {key} stands on no host any more, and its pairs are deleted: remove keys/{key}.toml, if it is still there"
-            );
+        if self.is_called_off() {
+            return format!("key {key} is not being retired any more: somebody called that off");
         }
+        let left = self.left();
         let hosts: Vec<&str> = left.iter().map(|host| host.host.as_str()).collect();
-        let mut text = format!(
-            "key {key} is not through: lines are left on {}",
-            table::some(&hosts, 5)
-        );
+        let mut text = match (hosts.as_slice(), self.pairs_left()) {
+            ([], None) => {
+                return format!(
+                    "key {key} stands on no host any more, and its pairs are deleted: remove keys/{key}.toml, if it is still \
+                     there"
+                );
+            }
+            ([], Some(pairs)) => format!(
+                "key {key} is not through: it stands on no host any more, and of its pairs {} {} left at the provider",
+                pairs.count,
+                if pairs.count == 1 { "is" } else { "are" }
+            ),
+            (hosts, _) => format!(
+                "key {key} is not through: lines are left on {}",
+                table::some(hosts, 5)
+            ),
+        };
         let rotation = self.status.as_ref().and_then(|status| status.rotation.as_ref());
         if let Some(waiting) = rotation.and_then(|rotation| rotation.waiting.as_ref()) {
             text.push_str(&format!("\n  waiting: {waiting}"));
+        }
+        let of_pairs = self.status.as_ref().and_then(|status| status.error.as_ref());
+        if let Some(error) = of_pairs.filter(|_| hosts.is_empty()) {
+            text.push_str(&format!("\n  {}", error.message));
         }
         for host in left {
             if let Some(error) = &host.error {
@@ -182,6 +198,15 @@ impl End {
             false => "\n  it goes on when that is over: `keyferry status` shows what is left",
         });
         text
+    }
+
+    fn is_called_off(&self) -> bool {
+        let rotation = self.status.as_ref().map(|status| status.rotation.as_ref());
+        rotation.is_some_and(|rotation| rotation.is_none_or(|rotation| !rotation.retiring))
+    }
+
+    fn pairs_left(&self) -> Option<&PairsLeft> {
+        self.status.as_ref()?.rotation.as_ref()?.pairs.as_ref()
     }
 
     fn left(&self) -> Vec<&HostStatus> {

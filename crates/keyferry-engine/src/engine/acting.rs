@@ -234,8 +234,8 @@ impl Engine {
         if !account.is_some_and(|account| generation.is_of(account)) {
             return Ok(());
         }
-        // And so may what the user wants.
-        if self.is_wanted_again(&generation) {
+        // And so may what the user wants, and what is known of the key.
+        if self.is_wanted_again(&generation) || self.view.key(&generation.key).is_behind() {
             return Ok(());
         }
         generation.state = GenerationState::Unwanted;

@@ -272,6 +272,7 @@ impl Engine {
         }
         if is_named {
             self.keep_without_file(key);
+            is_changed |= self.go_on_after_later_pairs(key).await?;
         }
         let row = self.view.key(key);
         if row.paused_at.is_some() {

@@ -12,8 +12,8 @@ use super::Engine;
 use crate::config;
 use crate::desired::{Deploy, Desired, HostList, KeySpec, LoginWith, OnDrift, OnRemove};
 use crate::error::EngineError;
-use crate::ledger::{KeyRow, Write};
-use crate::plan::GenerationId;
+use crate::ledger::{HostState, KeyRow, Placement, PlacementState, Write};
+use crate::plan::{GenerationId, Subject};
 use crate::snapshot::{ExecStatus, Timestamp};
 
 /// What is known of keys for one command, besides the ledger.
@@ -104,12 +104,21 @@ impl Engine {
     pub(super) async fn end_keys_for_commands(&mut self) -> Result<(), EngineError> {
         let now = self.clock.now();
         let mut over = Vec::new();
+        let mut dead = Vec::new();
         let mut wake_at: Option<u64> = None;
-        let rows = self.view.keys.values();
-        for row in rows.filter(|row| row.retire_asked_at.is_none()) {
+        for row in self.view.keys.values() {
             let Some(ends_at) = row.ends_at else { continue };
-            let left = ends_at.saturating_sub(now.wall_ms());
-            if left <= 0 || !self.exec.owners.contains_key(&row.name) {
+            let is_ending = row.retire_asked_at.is_some();
+            let at = match is_ending {
+                true => ends_at.saturating_add(TIME_OF_LINE),
+                false => ends_at,
+            };
+            let left = at.saturating_sub(now.wall_ms());
+            if is_ending && left <= 0 {
+                dead.extend(self.dead_lines(&row.name));
+                continue;
+            }
+            if !is_ending && (left <= 0 || !self.exec.owners.contains_key(&row.name)) {
                 over.push(row.name.clone());
                 continue;
             }
@@ -121,7 +130,52 @@ impl Engine {
         for name in over {
             self.end_key_for_command(&name).await?;
         }
-        Ok(())
+        self.give_up(dead).await
+    }
+
+    /// Lines of a key whose time is long over, where they cannot be taken off: the host was tried and does not let us in, or
+    /// the user gave it up. Elsewhere it is done yet.
+    fn dead_lines(&self, name: &str) -> Vec<Placement> {
+        let lines = self.view.placements_of(name).filter(|line| {
+            let state = self.view.hosts.get(&line.host).map(|row| row.state);
+            let tried = Subject::Host(name.to_owned(), line.host.clone());
+            let is_out_of_reach = matches!(
+                state,
+                Some(HostState::Blocked | HostState::Forgotten | HostState::Parked)
+            ) || self.observed.retries.contains_key(&tried);
+            let ends = line
+                .line
+                .as_ref()
+                .is_some_and(|text| text.contains("expiry-time="));
+            ends && is_out_of_reach && !self.observed.host_tasks.contains_key(&line.host)
+        });
+        lines.cloned().collect()
+    }
+
+    /// Counts lines as ended that no sshd takes any more: then the pair goes, and the key's row is closed.
+    async fn give_up(&mut self, lines: Vec<Placement>) -> Result<(), EngineError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        for line in &lines {
+            tracing::info!(
+                key = line.key,
+                host = line.host,
+                "its line there ended by itself, and is left"
+            );
+        }
+        let changed_at = self.clock.now().wall_ms();
+        let removed = lines.into_iter().map(|line| Placement {
+            state: PlacementState::Removed,
+            changed_at,
+            ..line
+        });
+        let write = Write {
+            placements: removed.collect(),
+            ..Write::default()
+        };
+        // What the disk refuses is written when something happens next.
+        self.record(write).await.map(|_| ())
     }
 
     /// Has one end now: it is taken off its hosts, and its pair is deleted.
@@ -260,6 +314,9 @@ fn after_pattern(pattern: &KeySpec, name: &str, hosts: Option<&[String]>) -> Key
         ..pattern.clone()
     }
 }
+
+/// After its end a line is taken for a day more, wherever the host is; and a day for clocks that are wrong (milliseconds).
+const TIME_OF_LINE: i64 = 2 * 86_400_000;
 
 /// Milliseconds.
 const LONGEST_WAIT: u64 = 3_600_000;

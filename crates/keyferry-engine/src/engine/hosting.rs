@@ -3,7 +3,7 @@
 //! A change on a host has its intent in the ledger before it and its outcome after it. One without an outcome may have
 //! happened or not: the plan asks for it again, and whoever does it compares first.
 
-use keyferry_hosts::{HostError, HostErrorKind, Reply, Task as HostTask, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Line, Reply, Task as HostTask, Work};
 
 mod deploying;
 mod identities;
@@ -26,7 +26,7 @@ pub(super) use trusted::{Lent, Trusting};
 use super::failure::{Failure, Outcome, Pace};
 use super::{Engine, Finished, Task};
 use crate::error::EngineError;
-use crate::ledger::{Effect, EffectKind, EffectOutcome, HostRow, HostState};
+use crate::ledger::{Effect, EffectKind, EffectOutcome, HostRow, HostState, Placement, PlacementState};
 use crate::plan::{Action, GenerationId, Subject};
 
 /// What is done on a host, and what stood there before.
@@ -170,9 +170,24 @@ impl Engine {
     /// Keeps a failure on a host, for its next try.
     fn host_failed(&mut self, key: &str, host: &str, error: &HostError) {
         let subject = Subject::Host(key.to_owned(), host.to_owned());
-        self.fail(subject, &Failure::of_host(error));
+        let mut failure = Failure::of_host(error);
+        // A line that ends there cannot wait for a person: whatever that was, its own key may renew it.
+        if failure.pace == Pace::Never && self.has_line_that_ends(key, host) {
+            failure.pace = Pace::Slow;
+        }
+        self.fail(subject, &failure);
         // What the user asked for was tried.
         self.observed.urged.remove(key);
+    }
+
+    /// Whether a line of a key that logs in at a host ends by itself, and is to be renewed before.
+    fn has_line_that_ends(&self, key: &str, host: &str) -> bool {
+        let ends = |line: &String| line.contains("expiry-time=");
+        let mut lines = self.view.placements_of(key);
+        !self.view.is_for_command(key)
+            && lines.any(|row| {
+                row.host == host && row.verified_at.is_some() && row.line.as_ref().is_some_and(ends)
+            })
     }
 
     /// Writes down what came of a task. When the disk refuses, what was known before stays, and it is done again later.
@@ -189,6 +204,24 @@ impl Engine {
                 Ok(false)
             }
         }
+    }
+
+    /// A line that is about to be put on a host, and what was known of it before.
+    fn placing(&self, id: &GenerationId, host: &str, line: &Line) -> (Option<Placement>, Placement) {
+        let login = (id.0.clone(), id.1, host.to_owned());
+        let before = self.view.placements.get(&login).cloned();
+        let placement = Placement {
+            key: id.0.clone(),
+            n: id.1,
+            host: host.to_owned(),
+            state: PlacementState::Placing,
+            verified_at: before.as_ref().and_then(|before| before.verified_at),
+            line: Some(line.to_string()),
+            file: Some(self.file_for(&id.0)),
+            file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
+            changed_at: self.clock.now().wall_ms(),
+        };
+        (before, placement)
     }
 
     /// A host's row, new where there is none.
@@ -293,7 +326,7 @@ impl Failure {
         };
         Self {
             outcome: match error.outcome {
-                keyferry_hosts::Outcome::Unchanged => Outcome::None,
+                keyferry_hosts::Outcome::Restored | keyferry_hosts::Outcome::Unchanged => Outcome::None,
                 keyferry_hosts::Outcome::Unknown => Outcome::Unknown,
             },
             ..Self::local(error.kind.name(), error.message.clone(), &error.remedy, pace)
@@ -309,7 +342,7 @@ pub(super) fn host_failure(error: &HostError) -> Failure {
 /// How an effect ended that failed.
 fn outcome_of(error: &HostError) -> EffectOutcome {
     match error.outcome {
-        keyferry_hosts::Outcome::Unchanged => EffectOutcome::Refused,
+        keyferry_hosts::Outcome::Restored | keyferry_hosts::Outcome::Unchanged => EffectOutcome::Refused,
         keyferry_hosts::Outcome::Unknown => EffectOutcome::Unknown,
     }
 }

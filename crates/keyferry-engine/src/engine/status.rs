@@ -189,6 +189,9 @@ impl Engine {
         if let Some(unusable) = self.unusable_settings() {
             return Some(unusable);
         }
+        if let Some(older) = self.older_ledger(name) {
+            return Some(older);
+        }
         let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
         let making = self.observed.retries.get(&Subject::Making(name.to_owned()));
         // What failed under an earlier file says nothing about this one.

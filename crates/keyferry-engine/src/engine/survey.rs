@@ -7,6 +7,7 @@ use keyferry_plugin::contract::Pair;
 use tokio::sync::oneshot;
 
 mod census;
+mod later;
 mod schedule;
 
 pub use schedule::DEFAULT_CHECK_EVERY;
@@ -113,6 +114,7 @@ impl Engine {
         };
         self.compare_with_list(expected, &pairs).await?;
         let (census, strays) = self.count(account, region.as_ref(), pairs);
+        self.stop_for_later_pairs(&strays).await?;
         if let Some(survey) = self.surveys.get_mut(account) {
             survey.current.census.insert(region, census);
             survey.current.strays.extend(strays);

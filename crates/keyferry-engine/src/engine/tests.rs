@@ -11,6 +11,7 @@ mod few_places;
 mod hosts;
 mod last_way_in;
 mod mended;
+mod older_ledger;
 mod pairs;
 mod refused_writes;
 mod renewing;

@@ -41,6 +41,12 @@ pub struct KeyRow {
     /// Of a key for one command: when it ends at the latest, whatever becomes of the command and of this machine. None: it is
     /// no such key, or nothing is left of it.
     pub ends_at: Option<i64>,
+    /// The greatest number of a pair of this key at its provider which this ledger never gave: it is older than what was done
+    /// with it. Until the user says that it goes on, nothing is made, changed on hosts (but for lines that end), retired or
+    /// deleted for the key; it signs on. None: no such pair was seen.
+    pub later_n: Option<u64>,
+    /// Which pair that is, in words.
+    pub later_pair: Option<String>,
 }
 
 impl KeyRow {
@@ -49,9 +55,19 @@ impl KeyRow {
         self.ends_at.is_some()
     }
 
+    /// Whether the ledger is older than what was done with the key.
+    pub fn is_behind(&self) -> bool {
+        self.later_n.is_some()
+    }
+
     /// Whether its rotation stands still at a time (milliseconds since 1970 UTC).
     pub fn is_paused(&self, now: i64) -> bool {
-        self.paused_at.is_some() && self.paused_until.is_none_or(|until| now < until)
+        self.is_behind() || (self.paused_at.is_some() && self.paused_until.is_none_or(|until| now < until))
+    }
+
+    /// When that ends by itself; none: not.
+    pub fn goes_on_at(&self) -> Option<i64> {
+        self.paused_until.filter(|_| !self.is_behind())
     }
 
     /// Whether the user gave something up: a host, or an instance.

@@ -42,6 +42,8 @@ ALTER TABLE key ADD COLUMN ends_at INTEGER;
 /// What brings those of version 5 to version 6.
 pub(super) const FROM_5: &str = "
 ALTER TABLE placement ADD COLUMN file TEXT;
+ALTER TABLE key ADD COLUMN later_n INTEGER;
+ALTER TABLE key ADD COLUMN later_pair TEXT;
 ";
 
 /// What is new in version 4 besides.
@@ -100,7 +102,9 @@ CREATE TABLE key (
     paused_until     INTEGER,
     pause_reason     TEXT,
     made_after       TEXT,
-    ends_at          INTEGER
+    ends_at          INTEGER,
+    later_n          INTEGER,
+    later_pair       TEXT
 ) STRICT;
 
 CREATE TABLE generation (

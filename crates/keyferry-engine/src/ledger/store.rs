@@ -1,6 +1,6 @@
 //! Rows in SQLite.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -183,7 +183,10 @@ impl Store {
             Ok((id, last_effect))
         };
         let (installation, last_effect) = facts().map_err(|source| self.error(source))?;
-        Ok(LedgerView {
+        let names = self.rows("SELECT key, pair_name FROM generation", |row| {
+            Ok(Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        })?;
+        let mut view = LedgerView {
             installation,
             keys: self
                 .keys()?
@@ -215,8 +218,13 @@ impl Store {
                 .map(|row| (row.id(), row))
                 .collect(),
             foreign_names: foreign_names.into_iter().map(|row| row.pair_name).collect(),
+            names: BTreeMap::new(),
             last_effect,
-        })
+        };
+        for (key, pair_name) in names {
+            view.note_name(&key, &pair_name);
+        }
+        Ok(view)
     }
 
     /// Every row.

@@ -27,6 +27,8 @@ fn key(name: &str) -> KeyRow {
         pause_reason: Some("a release".to_owned()),
         made_after: Some("web".to_owned()),
         ends_at: Some(11),
+        later_n: Some(7),
+        later_pair: Some("a pair".to_owned()),
     }
 }
 
@@ -506,7 +508,7 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
             .unwrap();
         dropped += 1;
     }
-    assert_eq!(dropped, 23);
+    assert_eq!(dropped, 25);
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {

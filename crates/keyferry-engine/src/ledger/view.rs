@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rows::{Generation, GenerationState, HostRow, KeyRow, Placement, PlacementState, Write};
+use super::rows::{Generation, GenerationState, HostRow, KeyRow, ORPHANS, Placement, PlacementState, Write};
 use super::trusted::{Purpose, Revocation, RevocationId, RevocationState, Trusted, TrustedId};
+use crate::naming;
 
 /// The rows that still matter: every key, and every generation that has not ended.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -24,6 +25,8 @@ pub struct LedgerView {
     pub revocations: BTreeMap<RevocationId, Revocation>,
     /// Names that were asked for and turned out to be somebody else's.
     pub foreign_names: BTreeSet<String>,
+    /// By what a pair's name begins with, which is all of it but its number: the keys whose pairs were ever called so.
+    pub names: BTreeMap<String, BTreeSet<String>>,
     /// The greatest effect id so far; 0: none.
     pub last_effect: i64,
 }
@@ -35,6 +38,7 @@ impl LedgerView {
             self.keys.insert(key.name.clone(), key);
         }
         for generation in write.generations {
+            self.note_name(&generation.key, &generation.pair_name);
             if generation.state == GenerationState::Foreign {
                 self.foreign_names.insert(generation.pair_name.clone());
             }
@@ -70,6 +74,16 @@ impl LedgerView {
         }
         for effect in write.effects {
             self.last_effect = self.last_effect.max(effect.id);
+        }
+    }
+
+    /// Remembers that a pair of a key had a name; one that was only found is nobody's.
+    pub(super) fn note_name(&mut self, key: &str, pair_name: &str) {
+        let beginning = naming::without_number(pair_name);
+        let is_known = |keys: &BTreeSet<String>| keys.contains(key);
+        if key != ORPHANS && !self.names.get(beginning).is_some_and(is_known) {
+            let keys = self.names.entry(beginning.to_owned()).or_default();
+            keys.insert(key.to_owned());
         }
     }
 

@@ -6,11 +6,15 @@ use super::places::{Class, Planner};
 use super::rotation::Rotation;
 use super::{Action, GenerationId, MAX_UNWANTED, Subject, Waiting};
 use crate::desired::{GeneratedBy, KeySpec};
-use crate::ledger::{Generation, GenerationState, ORPHANS};
+use crate::ledger::{Generation, GenerationState, KeyRow, ORPHANS};
 
 impl<'a> Planner<'a> {
     pub(super) fn key(&mut self, key: &'a str) {
         let rotation = Rotation::new(self, key);
+        if rotation.row.is_some_and(KeyRow::is_behind) {
+            self.leave_alone(&rotation);
+            return;
+        }
         let spec = self.desired.keys.get(key);
         let account = spec.and_then(|spec| self.desired.accounts.get(&spec.account));
         let held = self.ledger.is_held(key);
@@ -122,6 +126,28 @@ impl<'a> Planner<'a> {
             None => {}
         }
         self.rotate(&rotation);
+    }
+
+    /// A key of which this ledger does not know all: what there is signs on, and nothing is made or deleted.
+    fn leave_alone(&mut self, rotation: &Rotation<'a>) {
+        let key = rotation.key;
+        for generation in self.ledger.of_key(key) {
+            // A look at the account waits for the answer.
+            self.confirm(generation);
+            let id = generation.id();
+            let in_hand = self.observed.halves.contains(&id);
+            if in_hand && generation.state == GenerationState::Live && !rotation.held {
+                let account = rotation
+                    .spec
+                    .and_then(|spec| self.desired.accounts.get(&spec.account));
+                if self.is_open(&Subject::Making(key.to_owned()), rotation.spec, account) {
+                    self.plan.actions.push(Action::Load { id });
+                }
+            } else if rotation.active == Some(generation.n) && !self.ledger.is_for_command(key) {
+                self.publish(id);
+            }
+        }
+        self.rotate(rotation);
     }
 
     /// The next step towards a new generation.

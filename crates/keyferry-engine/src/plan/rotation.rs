@@ -162,11 +162,14 @@ impl<'a> Planner<'a> {
             return;
         }
         if rotation.paused {
-            let until = rotation.row.and_then(|row| row.paused_until);
-            if let Some(until) = until {
+            if let Some(until) = rotation.row.and_then(KeyRow::goes_on_at) {
                 self.wake_at_wall(until);
             }
-            self.rotation_waits(rotation, "it is paused: keyferry resume ends that");
+            let reason = match rotation.row.is_some_and(KeyRow::is_behind) {
+                true => "the ledger is older than what was done with it",
+                false => "it is paused: keyferry resume ends that",
+            };
+            self.rotation_waits(rotation, reason);
             self.keep_up(rotation);
             return;
         }

@@ -178,7 +178,7 @@ impl Planner<'_> {
             return;
         }
         if row.is_paused(self.now.wall_ms()) {
-            if let Some(until) = row.paused_until {
+            if let Some(until) = row.goes_on_at() {
                 self.wake_at_wall(until);
             }
             return;

@@ -25,6 +25,18 @@ pub struct RotationStatus {
     pub paused: Option<Pause>,
     /// Whether the key is being taken off its hosts for good.
     pub retiring: bool,
+    /// Of a key that is: what of it is still to be deleted at its provider; null: nothing.
+    #[serde(default)]
+    pub pairs: Option<PairsLeft>,
+}
+
+/// Pairs of a key that is being taken off its hosts for good.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PairsLeft {
+    /// How many.
+    pub count: usize,
+    /// Whether something keeps one of them that does not pass by itself: an instance that has it, an account that is gone.
+    pub kept: bool,
 }
 
 /// `keyferry hold`.

@@ -342,7 +342,7 @@ fn after_restoring(error: HostError, restored: Result<(), HostError>) -> HostErr
     match restored {
         Ok(()) => HostError {
             message: format!("{}; the file was put back as it was", error.message),
-            outcome: Outcome::Unchanged,
+            outcome: Outcome::Restored,
             ..error
         },
         Err(restoring) => HostError {

@@ -334,7 +334,7 @@ async fn options_stand_before_the_key_and_are_renewed() {
             .run("web-1", with(options))
             .await
             .expect_err("it does not log in");
-        assert_eq!(error.outcome, Outcome::Unchanged, "{error:?}");
+        assert_eq!(error.outcome, Outcome::Restored, "{error:?}");
         assert!(
             error.message.contains("put back") && error.remedy.contains("`options`"),
             "{error:?}"

@@ -73,7 +73,7 @@ async fn a_failed_second_login_brings_the_file_back() {
         .run("web-1", remove(2, 1))
         .await
         .expect_err("it cannot log in");
-    assert_eq!(error.outcome, Outcome::Unchanged, "{error:?}");
+    assert_eq!(error.outcome, Outcome::Restored, "{error:?}");
     assert!(error.message.contains("put back"), "{error:?}");
     assert_eq!(bench.file(), before);
     assert_eq!(
@@ -136,7 +136,7 @@ async fn a_host_that_hears_nothing_brings_the_file_back() {
         .expect_err("no second login");
     drop(listener);
     assert_ne!(error.kind, HostErrorKind::Internal, "{error:?}");
-    assert_eq!(error.outcome, Outcome::Unchanged, "{error:?}");
+    assert_eq!(error.outcome, Outcome::Restored, "{error:?}");
     assert_eq!(bench.file(), before);
 }
 

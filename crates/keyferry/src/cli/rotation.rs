@@ -60,7 +60,7 @@ pub(crate) struct RetireArguments {
     /// A host or an instance that may lose its last login by this, or all; may be given more than once
     #[arg(long = "accept-loss", value_name = "WHAT")]
     pub(crate) accept_loss: Vec<String>,
-    /// Wait until no line of it is left on a host; exit 1 if some are, or the time is over [default without a number: 3600]
+    /// Wait until no line of it is left on a host and no pair at the provider; exit 1 if something is, or the time is over [default without a number: 3600]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3600", require_equals = true)]
     pub(crate) wait: Option<u64>,
     /// Keep the key, and give up the instances of --accept-loss that hold its earlier generations back

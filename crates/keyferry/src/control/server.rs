@@ -268,25 +268,42 @@ impl Control {
             return write(writing, &Answer::TimedOut(self.snapshot().await)).await;
         }
         self.engine.refresh().await;
+        // A key may settle by time alone: when its next try moves further away than a moment ago it has changed, and when its
+        // next try comes it changes too. So changes are all there is to wait for.
+        let is_over = |current: &Snapshot| current.settled(SystemTime::now());
+        let shown = || Box::new(self.current());
+        let answer = match self.tell_until(end, is_over, shown, writing).await? {
+            Some(answer) => answer(self.snapshot().await),
+            None => self.ended(),
+        };
+        write(writing, &answer).await
+    }
+
+    /// Tells how it goes until it is over, or the time is: gives what the last answer is made with. None: the engine has ended.
+    async fn tell_until(
+        &self,
+        end: Instant,
+        is_over: impl Fn(&Snapshot) -> bool,
+        shown: impl Fn() -> Box<Snapshot>,
+        writing: &mut (impl AsyncWriteExt + Unpin),
+    ) -> std::io::Result<Option<fn(Box<Snapshot>) -> Answer>> {
         let mut snapshots = self.engine.snapshots();
         let mut told = Instant::now();
         loop {
             snapshots.mark_unchanged();
-            if self.current().settled(SystemTime::now()) {
-                return write(writing, &Answer::Status(self.snapshot().await)).await;
+            if is_over(&self.current()) {
+                return Ok(Some(Answer::Status));
             }
-            // A key may settle by time alone: when its next try moves further away than a moment ago it has changed,
-            // and when its next try comes it changes too. So changes are all there is to wait for.
             match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return write(writing, &self.ended()).await,
+                Ok(Err(_)) => return Ok(None),
                 // Whether somebody still waits shows only when something is said.
                 Err(_) if Instant::now() < end => {}
-                Err(_) => return write(writing, &Answer::TimedOut(self.snapshot().await)).await,
+                Err(_) => return Ok(Some(Answer::TimedOut)),
             }
             if told.elapsed() >= PROGRESS_PAUSE {
                 told = Instant::now();
-                write(writing, &Answer::Progress(Box::new(self.current()))).await?;
+                write(writing, &Answer::Progress(shown())).await?;
             }
         }
     }

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
+use keyferry_sandbox::signals::is_ignored;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -129,27 +130,42 @@ fn is_from_the_terminal(signal: Signal) -> bool {
 /// How long the daemon is waited for once the command has ended; it waits 30 s itself.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Signals that are meant for the command.
+/// Signals that are meant for the command. One that was ignored from the start (nohup, a script's background) stays so, for
+/// this process and for the command, which would take it after all if it were caught here.
 struct Signals {
-    hangup: unix::Signal,
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
+    hangup: Option<unix::Signal>,
+    interrupt: Option<unix::Signal>,
+    terminate: Option<unix::Signal>,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            hangup: unless_ignored(SignalKind::hangup())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
+            terminate: unless_ignored(SignalKind::terminate())?,
         })
     }
 
     async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.hangup.recv() => Signal::HUP,
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
+            () = comes(&mut self.hangup) => Signal::HUP,
+            () = comes(&mut self.interrupt) => Signal::INT,
+            () = comes(&mut self.terminate) => Signal::TERM,
         }
+    }
+}
+
+fn unless_ignored(kind: SignalKind) -> std::io::Result<Option<unix::Signal>> {
+    match is_ignored(kind.as_raw_value())? {
+        true => Ok(None),
+        false => signal(kind).map(Some),
+    }
+}
+
+async fn comes(caught: &mut Option<unix::Signal>) {
+    match caught {
+        Some(caught) => _ = caught.recv().await,
+        None => std::future::pending().await,
     }
 }

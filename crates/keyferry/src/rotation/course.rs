@@ -75,17 +75,28 @@ pub(crate) fn of_retirement(key: &str, snapshot: &Snapshot, now: SystemTime) -> 
         return Course::Done;
     };
     let left: Vec<&HostStatus> = with_lines(key).collect();
-    if left.is_empty() {
-        return Course::Done;
-    }
     let rotation = key.rotation.clone().unwrap_or_default();
+    let is_called_off = rotation.paused.is_some() || !rotation.retiring;
+    if left.is_empty() {
+        return match &rotation.pairs {
+            None if rotation.retiring => Course::Done,
+            None => Course::Stuck,
+            Some(pairs) if pairs.kept || is_called_off || needs_person(key) => Course::Stuck,
+            Some(_) => Course::UnderWay,
+        };
+    }
     let goes_on = left.iter().any(|host| moves(host, snapshot, now));
-    let stands_still = rotation.waiting.is_some() || rotation.paused.is_some() || !rotation.retiring;
+    let stands_still = rotation.waiting.is_some() || is_called_off;
     let is_stuck = |host: &&HostStatus| host.state == HostCondition::Parked || has_failed(host, now);
     match !goes_on && (stands_still || left.iter().all(is_stuck)) {
         true => Course::Stuck,
         false => Course::UnderWay,
     }
+}
+
+/// Whether nothing is done for a key until a person has seen to it.
+fn needs_person(key: &KeyStatus) -> bool {
+    key.state == KeyState::Held || key.error.as_ref().is_some_and(|error| error.kind == "blocked")
 }
 
 /// The hosts where lines of a key stand, or may, but for those that were given up.

@@ -109,6 +109,15 @@ pub enum Refusal {
         /// The keys.
         keys: Vec<String>,
     },
+    /// The ledger is older than what was done with the key.
+    #[error(
+        "the ledger is older than what was done with key {key}: `keyferry status` says what was seen\n  \
+         `keyferry resume {key}` goes on all the same"
+    )]
+    OlderLedger {
+        /// The key.
+        key: String,
+    },
     /// The key's rotation stands still.
     #[error("key {key} is on hold{}{}\n  `keyferry resume {key}` ends that", until_words(*until), reason_words(reason.as_deref()))]
     Paused {

@@ -295,6 +295,11 @@ impl Engine {
     }
 
     pub(super) fn pause_of(&self, row: &KeyRow) -> Option<Refusal> {
+        if row.is_behind() {
+            return Some(Refusal::OlderLedger {
+                key: row.name.clone(),
+            });
+        }
         row.paused_at?;
         if row
             .paused_until

@@ -51,22 +51,12 @@ impl Engine {
                 }
                 continue;
             };
-            let now = self.clock.now().wall_ms();
-            let before = hosts.iter().map(|host| {
-                let login = (id.0.clone(), id.1, host.clone());
-                self.view.placements.get(&login).cloned()
-            });
-            let before: Vec<Option<Placement>> = before.collect();
-            let placed = hosts.iter().zip(&before).map(|(host, before)| Placement {
-                key: id.0.clone(),
-                n: id.1,
-                host: host.clone(),
-                state: PlacementState::Placing,
-                verified_at: before.as_ref().and_then(|before| before.verified_at),
-                line: Some(line.to_string()),
-                file: Some(self.file_for(&id.0)),
+            let placing = hosts.iter().map(|host| self.placing(&id, host, &line));
+            let (before, placed): (Vec<_>, Vec<_>) = placing.unzip();
+            // The program writes the file, whatever it was.
+            let placed = placed.into_iter().map(|placed| Placement {
                 file_hash: None,
-                changed_at: now,
+                ..placed
             });
             let mut effects: Vec<Effect> = Vec::new();
             for (count, host) in (0..).zip(&hosts) {

@@ -25,7 +25,18 @@ impl Engine {
             self.has_no_public_half(&id, &host);
             return Ok(());
         };
-        let over = self.logins_for(&id, &host);
+        // A key that is held signs nothing: whether it logs in with its new line cannot be seen. So that is the old one, with
+        // another end.
+        let is_held = self.view.is_held(&id.0);
+        let known = self.view.placements.get(&(id.0.clone(), id.1, host.clone()));
+        let written = known.and_then(|known| known.line.as_deref());
+        if let Some(written) = written.and_then(options_of).filter(|_| is_held) {
+            line.options = expiry::with_end_of(written, &line.options);
+        }
+        let (before, placement) = self.placing(&id, &host, &line);
+        let mut over = self.logins_for(&id, &host);
+        let itself = before.as_ref().and_then(|before| self.logs_in_itself(before));
+        over.extend(itself.filter(|itself| !over.contains(itself)));
         if over.is_empty() {
             let message = format!("nothing that login_with names can log in to {host} now");
             let remedy = format!(
@@ -40,30 +51,6 @@ impl Engine {
             self.fail(Subject::Host(id.0, host), &failure);
             return Ok(());
         }
-        let now = self.clock.now().wall_ms();
-        let before = self
-            .view
-            .placements
-            .get(&(id.0.clone(), id.1, host.clone()))
-            .cloned();
-        // A key that is held signs nothing: whether it logs in with its new line cannot be seen. So that is the old one, with
-        // another end.
-        let is_held = self.view.is_held(&id.0);
-        let written = before.as_ref().and_then(|before| before.line.as_deref());
-        if let Some(written) = written.and_then(options_of).filter(|_| is_held) {
-            line.options = expiry::with_end_of(written, &line.options);
-        }
-        let placement = Placement {
-            key: id.0.clone(),
-            n: id.1,
-            host: host.clone(),
-            state: PlacementState::Placing,
-            verified_at: before.as_ref().and_then(|before| before.verified_at),
-            line: Some(line.to_string()),
-            file: Some(self.file_for(&id.0)),
-            file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
-            changed_at: now,
-        };
         let effects = self.intents(EffectKind::Put, &host, [id.clone()]);
         let write = Write {
             hosts: vec![self.host_row(&host)],
@@ -87,6 +74,15 @@ impl Engine {
         };
         self.start_on_host(host, work, OnHost::Put(putting));
         Ok(())
+    }
+
+    /// A generation whose line is written anew, where it was seen to log in: whoever else does may need a person for it.
+    fn logs_in_itself(&self, line: &Placement) -> Option<Identity> {
+        let id = (line.key.clone(), line.n);
+        let may_sign = self.observed.in_agent.contains(&id) && !self.view.is_held(&line.key);
+        line.verified_at
+            .filter(|_| may_sign)
+            .and_then(|_| self.identity(&id))
     }
 
     pub(super) async fn put(

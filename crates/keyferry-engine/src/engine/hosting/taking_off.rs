@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use keyferry_hosts::{HostError, HostErrorKind, Identity, Reply, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Identity, Outcome, Reply, Work};
 
 use super::trusted::no_agent;
 use super::{OnHost, nonsense, outcome_of};
@@ -179,10 +179,17 @@ impl Engine {
         };
         let is_staying = |placement: &&Placement| !before.iter().any(|taken| taken.id() == placement.id());
         let stays = stays.filter(is_staying).cloned();
-        let is_refusal = matches!(
-            &result,
-            Err(error) if matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
-        );
+        // Where another login changes the file, that one may have been refused. And whose second login is refused had logged
+        // in before, with the file as it is again. Neither tells that the line of the key that stays is gone.
+        let is_own_login = self.host(&key, &host).account.editor.is_none();
+        let refused_with = |is_meant: fn(Outcome) -> bool| {
+            result.as_ref().is_err_and(|error| {
+                matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused)
+                    && is_meant(error.outcome)
+            })
+        };
+        let is_refusal = is_own_login && refused_with(|outcome| outcome != Outcome::Restored);
+        let is_to_be_seen = !is_own_login && refused_with(|outcome| outcome == Outcome::Restored);
         let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
         // The key's own line was to go with the others, and the answer was lost: it does not log in any more, so that was done.
         let was_done = is_refusal
@@ -226,6 +233,12 @@ impl Engine {
                     ..stays
                 });
             }
+            // It may be gone, since it was not the one that logged in first.
+            (Err(_), Some(stays)) if is_to_be_seen => placements.push(Placement {
+                state: PlacementState::Placing,
+                changed_at: now,
+                ..stays
+            }),
             _ => {}
         }
         let trusted = match is_refusal && over == Over::Recovery {

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use super::remark;
 use crate::desired::{KeySpec, LoginWith};
 use crate::engine::Engine;
-use crate::ledger::{HostState, Placement, PlacementState, Purpose, Stage};
-use crate::plan::{KeyHost, Subject, due_at, hosts_of};
+use crate::ledger::{Generation, GenerationState, HostState, Placement, PlacementState, Purpose, Stage};
+use crate::plan::{KeyHost, Subject, Waiting, due_at, hosts_of};
 use crate::snapshot::{
-    AfterReboot, HostCondition, HostStatus, Pause, RotationStatus, StatusError, Timestamp,
+    AfterReboot, HostCondition, HostStatus, PairsLeft, Pause, RotationStatus, StatusError, Timestamp,
 };
 
 impl Engine {
@@ -67,8 +67,43 @@ impl Engine {
             goes_on_at: self.goes_on_at(name),
             paused,
             retiring: row.retire_asked_at.is_some(),
+            pairs: row.retire_asked_at.and_then(|_| self.pairs_left(name)),
         };
         (Some(rotation), statuses)
+    }
+
+    /// The pairs of a key that are still to be deleted. What cannot be told to be there is not waited for, nor what is not
+    /// touched.
+    fn pairs_left(&self, name: &str) -> Option<PairsLeft> {
+        let row = self.view.key(name);
+        let is_left = |generation: &&Generation| {
+            matches!(
+                generation.state,
+                GenerationState::Live
+                    | GenerationState::Missing
+                    | GenerationState::Requested
+                    | GenerationState::Unwanted
+            )
+        };
+        let is_kept = |generation: &Generation| {
+            let id = generation.id();
+            let named = self.observed.instances.get(&id);
+            let mut instances = named.iter().flat_map(|(instances, _)| instances);
+            let asked = Subject::Instances(id.0.clone(), id.1);
+            let deleted = Subject::Generation(id.0, id.1);
+            let mut failed = [asked, deleted].into_iter();
+            instances.any(|instance| !row.accepts(instance))
+                || failed.any(|subject| {
+                    let retry = self.observed.retries.get(&subject);
+                    retry.is_some_and(|retry| retry.not_before.is_none() || retry.error.kind == "in_use")
+                })
+        };
+        let left: Vec<&Generation> = self.view.of_key(name).filter(is_left).collect();
+        let account = matches!(self.waiting.get(name), Some(Waiting::AccountOfPair { .. }));
+        (!left.is_empty()).then(|| PairsLeft {
+            count: left.len(),
+            kept: account || left.into_iter().any(is_kept),
+        })
     }
 
     /// When a key's rotation goes on by itself: now, where something is under way.

@@ -127,6 +127,7 @@ impl Engine {
         let row = self.view.keys.get(key)?;
         let what = match row {
             row if row.held_at.is_some() => "is held",
+            row if row.is_behind() => "is left alone, since the ledger is older than its pairs",
             row if row.is_paused(self.clock.now().wall_ms()) => "is on hold",
             row if row.retire_asked_at.is_some() => "is being retired",
             _ => return None,

@@ -399,6 +399,62 @@ fn a_host_that_is_down_at_the_end_is_cleared_when_it_is_back() {
 }
 
 #[test]
+fn a_host_that_never_comes_back_keeps_nothing_of_it() {
+    run(async {
+        for (is_killed, is_forgotten) in [(false, false), (true, false), (false, true)] {
+            let world = world();
+            let mut daemon = world.start();
+            assert!(daemon.rest().await);
+            let lease = daemon.exec().await;
+            assert!(daemon.rest().await);
+            let ends_at = daemon.exec_keys()[0].1.ends_at.to_ms();
+            world.hosts.turn("web-2", false);
+            drop(lease);
+            daemon
+                .until("the other one is cleared", |key| {
+                    key.name == EXEC
+                        && key
+                            .hosts
+                            .iter()
+                            .all(|host| host.lines.is_empty() != (host.host == "web-2"))
+                })
+                .await;
+            if is_forgotten {
+                daemon
+                    .handle
+                    .host_forget("web-2".to_owned(), false)
+                    .await
+                    .unwrap();
+            }
+            if is_killed {
+                daemon.kill().await;
+                daemon = world.start();
+            }
+            let mut snapshots = daemon.handle.snapshots();
+            let gone = snapshots.wait_for(|snapshot| snapshot.keys.iter().all(|key| key.exec.is_none()));
+            let gone = tokio::time::timeout(Duration::from_secs(60), gone).await.is_ok();
+            assert!(gone, "{:#?}", daemon.exec_keys());
+            // Its line has ended by itself, and stands there still.
+            assert_eq!(world.lines_of("web-2", EXEC).len(), 1);
+            let passed = world.clock.now().wall_ms() - ends_at;
+            const DAY: i64 = 86_400_000;
+            assert!((2 * DAY..3 * DAY).contains(&passed), "{passed} ms");
+            let ring = daemon.key_ring.all.lock().unwrap().clone();
+            assert!(ring.keys().all(|(key, _)| key == "web"), "{ring:?}");
+            let pairs = world.cloud.our_pairs();
+            assert!(!pairs.iter().any(|name| name.contains(EXEC)), "{pairs:?}");
+            let rows = world.history().keys;
+            assert!(rows.iter().all(|row| row.ends_at.is_none()), "{rows:#?}");
+            world.hosts.turn("web-2", true);
+            daemon.handle.host_retry(vec!["web-2".to_owned()]).await.unwrap();
+            assert!(daemon.rest().await);
+            world.assert_converged(&daemon);
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
 fn it_is_no_way_in_for_a_key_that_ends() {
     run(async {
         let world = world();

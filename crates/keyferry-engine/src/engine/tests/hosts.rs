@@ -30,6 +30,10 @@ struct FakeHost {
     is_up: bool,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
+    /// Whether it asks for something that a person would have to type.
+    asks_a_person: bool,
+    /// Whether a login that follows a change is refused.
+    bars_second_logins: bool,
     /// Whether sshd takes no line of the file.
     reads_another_file: bool,
     /// Whether no other agent's key logs in, as with one whose agent is locked.
@@ -83,6 +87,8 @@ impl FakeHosts {
             unread: BTreeSet::new(),
             is_up: true,
             has_ssh_config,
+            asks_a_person: false,
+            bars_second_logins: false,
             reads_another_file: false,
             takes_no_agent: false,
             takes_no_editor: false,
@@ -118,6 +124,17 @@ impl FakeHosts {
 
     pub(super) fn let_ssh_config_in(&self, name: &str, does: bool) {
         self.host(name, |host| host.has_ssh_config = does);
+    }
+
+    /// The user's own ssh_config logs in with a person's help alone.
+    pub(super) fn ask_a_person(&self, name: &str) {
+        self.host(name, |host| {
+            (host.has_ssh_config, host.asks_a_person) = (false, true);
+        });
+    }
+
+    pub(super) fn bar_second_logins(&self, name: &str, does: bool) {
+        self.host(name, |host| host.bars_second_logins = does);
     }
 
     pub(super) fn read_another_file(&self, name: &str, does: bool) {
@@ -391,7 +408,11 @@ impl State {
                 over, line, itself, ..
             } => {
                 let Some(over) = over.iter().find(|identity| self.opens(task, identity)) else {
-                    return Err(refused(name));
+                    let asks = self.hosts[name].asks_a_person && over.contains(&Identity::SshConfig);
+                    return Err(match asks {
+                        true => failed(HostErrorKind::NeedsPerson, name),
+                        false => refused(name),
+                    });
                 };
                 let before = self.file(name, path).clone();
                 let already = self.put(name, path, line);
@@ -418,9 +439,12 @@ impl State {
                     self.file(name, path).retain(|there| !there.ends_with(&end));
                 }
                 // As the host itself does it: what was changed stays when the second login works.
-                if !self.logs_in(name, over) {
+                if self.hosts[name].bars_second_logins || !self.logs_in(name, over) {
                     *self.file(name, path) = before;
-                    return Err(refused(name));
+                    return Err(HostError {
+                        outcome: Outcome::Restored,
+                        ..refused(name)
+                    });
                 }
                 let is_of = |there: &&String| lines.iter().any(|line| there.contains(&line.public_key));
                 let left = self.file(name, path).iter().filter(is_of).cloned().collect();

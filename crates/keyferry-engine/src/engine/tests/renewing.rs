@@ -1,10 +1,12 @@
 //! Lines that end by themselves, written anew before that: with answers that are lost, programs that fail and files that
 //! change their mind.
 
+use keyferry_hosts::HostErrorKind;
+
 use super::hosts::Fault;
 use super::rotation::world_with;
 use super::*;
-use crate::desired::Rotate;
+use crate::desired::{LoginWith, Rotate};
 use crate::snapshot::HostCondition;
 
 const DAY: u64 = 86_400_000;
@@ -164,6 +166,75 @@ fn a_line_of_a_key_that_is_held_keeps_the_options_that_it_logged_in_with() {
         let start = "from=\"10.0.0.0/8, 10.1\",no-pty,expiry-time=\"";
         assert!(now.starts_with(start), "{now}");
         assert_eq!(now.matches("expiry-time").count(), 1, "{now}");
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_line_is_renewed_over_its_own_key_where_every_other_login_needs_a_person() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| {
+            spec.deploy.expires = Some(days(10));
+            spec.deploy.login_with = vec![LoginWith::SshConfig];
+        });
+        let (daemon, before, at) = begin(&world).await;
+        world.hosts.ask_a_person("web-1");
+        daemon
+            .until("it is written anew", |_| line(&world) != before)
+            .await;
+        let passed = world.clock.now().uptime - at;
+        assert!(passed < 6 * DAY, "{passed} ms");
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_next_generation_that_waits_for_a_person_keeps_no_line_from_being_renewed() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| {
+            spec.deploy.expires = Some(days(10));
+            spec.deploy.login_with = vec![LoginWith::SshConfig];
+        });
+        let (daemon, before, at) = begin(&world).await;
+        world.hosts.ask_a_person("web-1");
+        daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+        daemon
+            .until("it waits for a person", |key| {
+                let error = key.hosts[0].error.as_ref();
+                error.is_some_and(|error| error.kind == "needs_person")
+            })
+            .await;
+        daemon
+            .until("it is written anew", |_| line(&world) != before)
+            .await;
+        let passed = world.clock.now().uptime - at;
+        assert!(passed < 6 * DAY, "{passed} ms");
+        assert_eq!(world.hosts.generations("web-1"), [1]);
+        world.hosts.assert_nobody_was_locked_out();
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_renewal_that_needs_a_person_is_not_tried_all_the_time() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| spec.deploy.expires = Some(days(10)));
+        let (daemon, _, _) = begin(&world).await;
+        world
+            .hosts
+            .always("web-1", Some(Fault::Fails(HostErrorKind::NeedsPerson)));
+        world.hosts.forget_tasks();
+        daemon
+            .until("it was tried ten times", |_| world.hosts.tasks().len() >= 10)
+            .await;
+        let at = world.clock.now().uptime;
+        daemon
+            .until("it was tried another ten times", |_| {
+                world.hosts.tasks().len() >= 20
+            })
+            .await;
+        let passed = world.clock.now().uptime - at;
+        assert!(passed > 3_600_000, "{passed} ms");
         daemon.kill().await;
     });
 }

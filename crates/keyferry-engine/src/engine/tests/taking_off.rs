@@ -1,10 +1,13 @@
-//! Taking lines off: out of the file that they were put into.
+//! Taking lines off: out of the file that they were put into, and not again and again where it is refused.
 
 use std::path::Path;
 
+use super::hosts::What;
 use super::rotation::world_with;
 use super::*;
+use crate::desired::Rotate;
 use crate::ledger::PlacementState;
+use crate::snapshot::HostCondition;
 
 const HOST: &str = "web-1";
 const FILE: &str = "/etc/ssh/keys/%u";
@@ -150,5 +153,49 @@ fn a_key_that_takes_its_own_last_line_goes_from_every_file_of_a_host() {
         assert_eq!(lines_of(&world, "web"), [""; 0]);
         assert_eq!(world.cloud.our_pairs(), [""; 0]);
         daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_removal_that_is_taken_back_is_not_tried_again_at_once() {
+    run(async {
+        // Such a key never comes to rest: its next rotation is due some time.
+        for login_user in [None, Some("admin".to_owned())] {
+            let world = world_with(&[HOST], |spec| {
+                spec.deploy.login_user = login_user;
+                spec.rotate = Some(Rotate {
+                    every: Duration::from_secs(300 * 86_400),
+                    grace: Duration::ZERO,
+                    between: None,
+                });
+            });
+            let daemon = world.start();
+            let has = |lines: &'static [u64]| move |key: &KeyStatus| key.hosts[0].lines == lines;
+            daemon
+                .until("it is there", |key| key.hosts[0].state == HostCondition::Verified)
+                .await;
+            world.hosts.bar_second_logins(HOST, true);
+            world.hosts.forget_tasks();
+            daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+            let counted = |what: What| {
+                let tasks = world.hosts.tasks();
+                tasks.iter().filter(|(_, done)| *done == what).count()
+            };
+            daemon.until("it was tried", |_| counted(What::Remove) >= 1).await;
+            let at = world.clock.now().uptime;
+            daemon
+                .until("it was tried three times", |_| counted(What::Remove) >= 3)
+                .await;
+            let passed = world.clock.now().uptime - at;
+            assert!(passed >= 20 * 60_000, "{passed} ms");
+            // The key logs in as before: nothing is to be put there again.
+            assert_eq!(counted(What::Put), 1);
+            assert_eq!(world.hosts.generations(HOST), [1, 2]);
+
+            world.hosts.bar_second_logins(HOST, false);
+            daemon.until("the earlier line goes", has(&[2])).await;
+            world.hosts.assert_nobody_was_locked_out();
+            daemon.kill().await;
+        }
     });
 }

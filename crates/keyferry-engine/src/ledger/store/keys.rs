@@ -9,7 +9,7 @@ use crate::ledger::rows::KeyRow;
 impl Store {
     pub(super) fn keys(&self) -> Result<Vec<KeyRow>, EngineError> {
         let columns = "name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until, \
-                       pause_reason, retire_at, retires_in, made_after, ends_at";
+                       pause_reason, retire_at, retires_in, made_after, ends_at, later_n, later_pair";
         self.rows(&format!("SELECT {columns} FROM key ORDER BY name"), |row| {
             Ok(Ok(KeyRow {
                 name: row.get(0)?,
@@ -25,6 +25,8 @@ impl Store {
                 retires_in: row.get(10)?,
                 made_after: row.get(11)?,
                 ends_at: row.get(12)?,
+                later_n: row.get::<_, Option<i64>>(13)?.map(i64::unsigned_abs),
+                later_pair: row.get(14)?,
             }))
         })
     }
@@ -34,11 +36,12 @@ pub(super) fn put(connection: &Connection, key: &KeyRow) -> rusqlite::Result<usi
     connection
         .prepare(
             "INSERT INTO key (name, last_n, held_at, rotate_asked_at, retire_asked_at, accepted_loss, paused_at, paused_until,
-                              pause_reason, retire_at, retires_in, made_after, ends_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                              pause_reason, retire_at, retires_in, made_after, ends_at, later_n, later_pair)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (name) DO UPDATE SET last_n = ?2, held_at = ?3, rotate_asked_at = ?4, retire_asked_at = ?5,
                                               accepted_loss = ?6, paused_at = ?7, paused_until = ?8, pause_reason = ?9,
-                                              retire_at = ?10, retires_in = ?11, made_after = ?12, ends_at = ?13",
+                                              retire_at = ?10, retires_in = ?11, made_after = ?12, ends_at = ?13,
+                                              later_n = ?14, later_pair = ?15",
         )?
         .execute(params![
             key.name,
@@ -54,5 +57,7 @@ pub(super) fn put(connection: &Connection, key: &KeyRow) -> rusqlite::Result<usi
             key.retires_in,
             key.made_after,
             key.ends_at,
+            key.later_n.map(number),
+            key.later_pair,
         ])
 }

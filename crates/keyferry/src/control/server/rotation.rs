@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use keyferry_engine::ledger;
 use keyferry_engine::snapshot::{RotationAsked, Snapshot, Timestamp};
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{Answer, Control, HEARTBEAT, MAX_WAIT, PROGRESS_PAUSE, Request, write};
+use super::{Answer, Control, MAX_WAIT, Request, write};
 use crate::history;
 use crate::rotation::course::{self, Course};
 
@@ -132,25 +132,12 @@ impl Control {
         writing: &mut (impl AsyncWriteExt + Unpin),
     ) -> std::io::Result<()> {
         let end = Instant::now() + time.min(MAX_WAIT);
-        let mut snapshots = self.engine.snapshots();
-        let mut told = Instant::now();
-        loop {
-            snapshots.mark_unchanged();
-            if is_over(&self.current()) {
-                return write(writing, &Answer::Status(self.current_of(asked))).await;
-            }
-            match timeout_at(end.min(Instant::now() + HEARTBEAT), snapshots.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return write(writing, &self.ended()).await,
-                // Whether somebody still waits shows only when something is said.
-                Err(_) if Instant::now() < end => {}
-                Err(_) => return write(writing, &Answer::TimedOut(self.current_of(asked))).await,
-            }
-            if told.elapsed() >= PROGRESS_PAUSE {
-                told = Instant::now();
-                write(writing, &Answer::Progress(self.current_of(asked))).await?;
-            }
-        }
+        let shown = || self.current_of(asked);
+        let answer = match self.tell_until(end, is_over, shown, writing).await? {
+            Some(answer) => answer(shown()),
+            None => self.ended(),
+        };
+        write(writing, &answer).await
     }
 
     /// How the keys are that a rotation was asked for.

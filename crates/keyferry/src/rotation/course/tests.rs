@@ -1,5 +1,5 @@
 use super::*;
-use keyferry_engine::snapshot::{AfterReboot, Timestamp};
+use keyferry_engine::snapshot::{AfterReboot, PairsLeft, Timestamp};
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_318_609)
@@ -219,4 +219,29 @@ fn a_key_is_retired_when_no_line_of_it_is_left() {
         Course::Done
     );
     assert_eq!(of_retirement("web", &Snapshot::default(), now()), Course::Done);
+}
+
+#[test]
+fn a_key_is_retired_when_no_pair_of_it_is_left_either() {
+    let retiring = |change: fn(&mut RotationStatus)| {
+        let mut snapshot = snapshot(3, None, vec![host("a", Forgotten, Some(3), None)]);
+        let mut rotation = RotationStatus {
+            retiring: true,
+            pairs: Some(PairsLeft {
+                count: 1,
+                kept: false,
+            }),
+            ..RotationStatus::default()
+        };
+        change(&mut rotation);
+        snapshot.keys[0].rotation = Some(rotation);
+        of_retirement("web", &snapshot, now())
+    };
+    assert_eq!(retiring(|_| {}), Course::UnderWay);
+    assert_eq!(retiring(|rotation| rotation.pairs = None), Course::Done);
+    assert_eq!(retiring(|rotation| rotation.retiring = false), Course::Stuck);
+    let called_off = |rotation: &mut RotationStatus| *rotation = RotationStatus::default();
+    assert_eq!(retiring(called_off), Course::Stuck);
+    let kept = |rotation: &mut RotationStatus| rotation.pairs = Some(PairsLeft { count: 1, kept: true });
+    assert_eq!(retiring(kept), Course::Stuck);
 }
