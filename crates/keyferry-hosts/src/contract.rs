@@ -108,6 +108,8 @@ pub enum Work {
     Remove {
         /// The key that stays: a [`Identity::Generation`], or the recovery identity.
         over: Identity,
+        /// Where another login changes the file ([`Account::editor`]): tried in this order until one logs in as that.
+        editors: Vec<Identity>,
         /// What counts as proof that it still logs in.
         proof: Proof,
         /// Lines of ours.
@@ -118,8 +120,8 @@ pub enum Work {
     /// Take lines out of the file, over a login with a key that goes with them: answers [`Reply::Removed`]. No login follows,
     /// since there is nothing to log in with. For hosts whose owner said that this may be.
     RemoveLast {
-        /// The key, or another one that logs in.
-        over: Identity,
+        /// The key, or others that log in: tried in this order until one does.
+        over: Vec<Identity>,
         /// Lines of ours; as for [`Work::Remove`].
         lines: Vec<Line>,
     },
@@ -223,6 +225,18 @@ pub struct HostError {
     pub remedy: String,
     /// Whether anything may have been changed.
     pub outcome: Outcome,
+}
+
+impl HostError {
+    /// Whether the host said that it takes none of the keys. A connection that is cut while keys are tried counts as a
+    /// refusal too, and says nothing of the kind.
+    pub fn is_final_refusal(&self) -> bool {
+        match self.kind {
+            HostErrorKind::AnotherKey => true,
+            HostErrorKind::Refused => self.message.contains("Permission denied ("),
+            _ => false,
+        }
+    }
 }
 
 /// Whether a failed [`Task`] changed anything.

@@ -14,6 +14,16 @@ use crate::authorized_keys::{self, Put};
 use crate::contract::{Host, HostError, HostErrorKind, Identity, Line, Outcome, Proof, Reply};
 use crate::line::public_blob;
 
+/// What is to go, and over which login.
+pub(super) struct Removal<'a> {
+    /// The key that stays.
+    pub(super) over: &'a Identity,
+    /// Who changes the file, where another login does.
+    pub(super) editors: &'a [Identity],
+    pub(super) lines: &'a [Line],
+    pub(super) foreign: &'a [String],
+}
+
 impl Ssh {
     pub(super) async fn verify(
         &self,
@@ -107,11 +117,15 @@ impl Ssh {
     pub(super) async fn remove(
         &self,
         host: &Host,
-        over: &Identity,
+        removal: &Removal<'_>,
         proof: Proof,
-        lines: &[Line],
-        foreign: &[String],
     ) -> Result<Reply, HostError> {
+        let &Removal {
+            over,
+            editors,
+            lines,
+            foreign,
+        } = removal;
         let stays = over.public_key().and_then(|key| public_blob(&key));
         let goes = |blob: &Vec<u8>| {
             foreign.contains(&super::host_key::fingerprint(blob))
@@ -130,11 +144,11 @@ impl Ssh {
             ));
         }
         // Where somebody else changes the file, the key that stays may not be that login's.
-        let mut editors = vec![over.clone()];
-        if host.account.editor.is_some() {
-            editors.push(Identity::SshConfig);
-        }
-        let (_, file) = self.open_file(host, &editors, Access::Edit).await?;
+        let editors = match host.account.editor {
+            Some(_) => editors,
+            None => std::slice::from_ref(over),
+        };
+        let (_, file) = self.open_file(host, editors, Access::Edit).await?;
         let removal = authorized_keys::remove(&file.bytes, lines, foreign);
         let Some(bytes) = removal.file else {
             let file_hash = hash(&file.bytes);
@@ -174,11 +188,10 @@ impl Ssh {
     pub(super) async fn remove_last(
         &self,
         host: &Host,
-        over: &Identity,
+        over: &[Identity],
         lines: &[Line],
     ) -> Result<Reply, HostError> {
-        let editors = std::slice::from_ref(over);
-        let (_, mut file) = self.open_file(host, editors, Access::Edit).await?;
+        let (_, mut file) = self.open_file(host, over, Access::Edit).await?;
         let removal = authorized_keys::remove(&file.bytes, lines, &[]);
         let file_hash = match removal.file {
             None => {

@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// The file that a key's lines are put into, as the ledger has it.
-    pub(super) fn file_for(&self, key: &str) -> String {
+    pub(in crate::engine) fn file_for(&self, key: &str) -> String {
         self.deploy(key).path.unwrap_or_else(|| USUAL_FILE.to_owned())
     }
 
@@ -181,6 +181,22 @@ impl Engine {
             }
         }
         distinct
+    }
+
+    /// Who changes a file of a key's over a login that stays: that login itself, or where another user does it, whoever
+    /// logs in as that one.
+    pub(super) fn editors(&self, key: &str, host: &str, over: &Identity) -> Vec<Identity> {
+        if self.host(key, host).account.editor.is_none() {
+            return vec![over.clone()];
+        }
+        let n = self.observed.loaded.get(key).copied().unwrap_or_default();
+        let mut editors = self.logins_for(&(key.to_owned(), n), host);
+        for further in [over.clone(), Identity::SshConfig] {
+            if !editors.contains(&further) {
+                editors.push(further);
+            }
+        }
+        editors
     }
 
     /// The key that is always there.

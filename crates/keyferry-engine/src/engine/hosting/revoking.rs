@@ -254,6 +254,7 @@ impl Engine {
             return;
         };
         let work = Work::Remove {
+            editors: self.editors(&revoking.file.key, &revoking.id.0, &over),
             over,
             proof: self.proof(&revoking.file.key),
             lines: lines.clone(),

@@ -78,10 +78,11 @@ impl Engine {
         let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
         let work = match before.iter().any(goes_too) {
             true => Work::RemoveLast {
-                over: identity,
+                over: self.editors(&key, &host, &identity),
                 lines: taken,
             },
             false => Work::Remove {
+                editors: self.editors(&key, &host, &identity),
                 over: identity,
                 proof: self.proof(&key),
                 lines: taken,

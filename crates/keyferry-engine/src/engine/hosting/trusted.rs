@@ -102,7 +102,7 @@ impl Engine {
             return Ok(());
         }
         let work = Work::Put {
-            over: vec![identity],
+            over: self.editors(&over.0, &host, &identity),
             line,
             itself: None,
             proof: self.proof(&over.0),
@@ -160,6 +160,7 @@ impl Engine {
             return Ok(());
         }
         let work = Work::Remove {
+            editors: self.editors(&key, &host, &identity),
             over: identity,
             proof: self.proof(&key),
             lines,

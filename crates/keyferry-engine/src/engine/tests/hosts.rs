@@ -429,8 +429,15 @@ impl State {
                     file_hash,
                 }
             }
-            Work::Remove { over, lines, .. } => {
-                if !self.opens(task, over) {
+            Work::Remove {
+                over, editors, lines, ..
+            } => {
+                let own = std::slice::from_ref(over);
+                let editors = match task.host.account.editor {
+                    Some(_) => editors.as_slice(),
+                    None => own,
+                };
+                if !editors.iter().any(|editor| self.opens(task, editor)) {
                     return Err(refused(name));
                 }
                 let before = self.file(name, path).clone();
@@ -451,7 +458,7 @@ impl State {
                 Reply::Removed { file_hash, left }
             }
             Work::RemoveLast { over, lines } => {
-                if !self.opens(task, over) {
+                if !over.iter().any(|identity| self.opens(task, identity)) {
                     return Err(refused(name));
                 }
                 for line in lines {
@@ -500,7 +507,11 @@ impl State {
         if task.host.account.editor.is_none() {
             return self.logs_in(name, identity);
         }
-        let is_taken = matches!(identity, Identity::Generation { key, .. } if key == "ops");
+        let is_taken = match identity {
+            Identity::Generation { key, .. } => key == "ops",
+            Identity::SshConfig => self.hosts[name].has_ssh_config,
+            Identity::Agent { .. } => false,
+        };
         is_taken && !self.hosts[name].takes_no_editor
     }
 
