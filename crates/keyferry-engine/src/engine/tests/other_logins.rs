@@ -112,3 +112,76 @@ fn the_last_line_goes_over_another_login_too() {
         daemon.kill().await;
     });
 }
+
+#[test]
+fn a_login_that_is_cut_does_not_tell_that_the_last_line_is_gone() {
+    run(async {
+        let world = world_with(&["web-1"], |_| {});
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let cut = Fault::Fails(HostErrorKind::Refused);
+        world.hosts.expect([Some(Fault::LostBefore), Some(cut)]);
+        let accepted = vec!["all".to_owned()];
+        daemon.handle.retire("web".to_owned(), accepted).await.unwrap();
+        assert!(daemon.rest().await);
+        assert_eq!(world.hosts.generations("web-1"), [0; 0]);
+        assert_eq!(world.cloud.our_pairs(), [""; 0]);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_login_that_is_cut_withdraws_no_generation_from_a_host() {
+    run(async {
+        let mut world = world_with(&["web-1"], |_| {});
+        world.hosts.add("web-2", true);
+        let other = key("zebra", GeneratedBy::Keyferry, |spec| {
+            let hosts = ["web-1", "web-2"].map(str::to_owned);
+            spec.hosts = Some(HostList::Listed(hosts.into()));
+            spec.deploy.login_with = vec![LoginWith::SshConfig];
+        });
+        world.desired.keys.insert("zebra".to_owned(), other);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        // The next generation gets to the second host alone.
+        world.hosts.let_ssh_config_in("web-1", false);
+        daemon.handle.rotate(vec!["zebra".to_owned()]).await.unwrap();
+        daemon
+            .until("the first host waits", |key| {
+                key.name == "zebra"
+                    && key.generation == Some(2)
+                    && key.hosts[0].error.is_some()
+                    && key.hosts[1].lines == [2]
+            })
+            .await;
+        world.hosts.forget_tasks();
+        let cut = Some(Fault::Fails(HostErrorKind::Refused));
+        world.hosts.always("web-1", cut);
+        daemon.handle.retire("web".to_owned(), Vec::new()).await.unwrap();
+        let placed = || {
+            let rows = world.history().placements.into_iter();
+            let mut rows =
+                rows.filter(|row| (row.key.as_str(), row.n, row.host.as_str()) == ("zebra", 1, "web-1"));
+            rows.next().unwrap()
+        };
+        daemon
+            .until("it is tried again first", |_| {
+                placed().state != PlacementState::Verified
+            })
+            .await;
+        daemon.handle.refresh().await;
+        let offers = daemon.key_ring.all.lock().unwrap().clone();
+        assert_ne!(offers[&("zebra".to_owned(), 1)], Offer::Nowhere);
+
+        // Its line is there, and it is seen to log in again.
+        world.hosts.always("web-1", None);
+        let is_over = |_: &KeyStatus| {
+            let lines = world.hosts.lines("web-1");
+            !lines.iter().any(|line| line.contains(" key=web "))
+        };
+        daemon.until("the other key is gone", is_over).await;
+        assert_eq!(world.hosts.generations("web-1"), [1]);
+        world.hosts.assert_nobody_was_locked_out();
+        daemon.kill().await;
+    });
+}
