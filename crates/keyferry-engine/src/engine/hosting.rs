@@ -130,7 +130,13 @@ impl Engine {
         match &on_host {
             OnHost::Revoking(revoking) => host.account.path.clone_from(&revoking.file.path),
             OnHost::TakeOff(taking_off) => host.account.path = path_of(taking_off.file.clone()),
-            OnHost::Put(_) | OnHost::Trusted(_) | OnHost::Verify { .. } => {}
+            OnHost::Put(putting) => host.account.path = path_of(putting.file.clone()),
+            OnHost::Trusted(trusting) => {
+                if let Some(file) = trusting.file() {
+                    host.account.path = path_of(file);
+                }
+            }
+            OnHost::Verify { .. } => {}
         }
         let work = self.hosts.run(HostTask { host, work });
         let task = self.tasks.spawn(async move { Finished::OnHost(work.await) });
@@ -217,11 +223,19 @@ impl Engine {
             state: PlacementState::Placing,
             verified_at: before.as_ref().and_then(|before| before.verified_at),
             line: Some(line.to_string()),
-            file: Some(self.file_for(&id.0)),
+            file: Some(self.file_of_next_put(before.as_ref(), &id.0)),
             file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
             changed_at: self.clock.now().wall_ms(),
         };
         (before, placement)
+    }
+
+    /// The file that a line is to be put into. One that logs in is written anew where it stands, whatever `path` says since:
+    /// in another file nobody knows whether sshd reads it, and what logs in then may be the line that ends.
+    fn file_of_next_put(&self, before: Option<&Placement>, key: &str) -> String {
+        let seen = before.filter(|before| before.verified_at.is_some());
+        let there = seen.and_then(|before| before.file.clone());
+        there.unwrap_or_else(|| self.file_for(key))
     }
 
     /// A host's row, new where there is none.

@@ -12,6 +12,7 @@ mod hosts;
 mod last_way_in;
 mod mended;
 mod older_ledger;
+mod other_files;
 mod other_logins;
 mod pairs;
 mod refused_writes;

@@ -63,6 +63,7 @@ fn trusted(purpose: Purpose, state: PlacementState) -> Trusted {
         public_key: format!("ssh-ed25519 {}", purpose.name()),
         purpose,
         line: "ssh-ed25519 AAAA keyferry".to_owned(),
+        file: Some(".ssh/authorized_keys".to_owned()),
         state,
         until: Some(20),
         verified_at: Some(9),

@@ -103,14 +103,24 @@ impl Planner<'_> {
         // A line of ours with the same key would be taken for this one.
         wanted.retain(|public_key, _| !self.is_ours(key, public_key));
 
+        let login = (over.0.clone(), over.1, host.to_owned());
+        let beside = self
+            .ledger
+            .placements
+            .get(&login)
+            .and_then(|line| line.file.clone());
         for (public_key, (purpose, until)) in &wanted {
             let row = rows.iter().find(|row| row.public_key == **public_key);
             let stands = |expiry: fn(SystemTime) -> String| {
                 let options = options(spec, *purpose, *until, expiry);
                 row.is_some_and(|row| row.line.starts_with(&before_the_comment(&options, public_key)))
             };
+            // Where the generation logs in sshd reads: beside it they belong.
+            let is_elsewhere =
+                row.is_some_and(|row| row.file.is_some() && beside.is_some() && row.file != beside);
             // What an earlier version wrote is left: it ends at the same time.
             let is_there = row.is_some_and(|row| row.is_there() && row.purpose == *purpose)
+                && !is_elsewhere
                 && (stands(expiry::option) || stands(expiry::earlier_option));
             if !is_there {
                 return Some(Action::PutTrusted {

@@ -14,6 +14,8 @@ use crate::plan::{GenerationId, Subject, expiry};
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Putting {
     pub(super) id: GenerationId,
+    /// The file that it is put into.
+    pub(super) file: String,
     /// What was known of the line before.
     before: Option<Placement>,
     effects: Vec<Effect>,
@@ -51,6 +53,7 @@ impl Engine {
             self.fail(Subject::Host(id.0, host), &failure);
             return Ok(());
         }
+        let file = placement.file.clone().unwrap_or_else(|| self.file_for(&id.0));
         let effects = self.intents(EffectKind::Put, &host, [id.clone()]);
         let write = Write {
             hosts: vec![self.host_row(&host)],
@@ -65,7 +68,12 @@ impl Engine {
         self.observed
             .refused_logins
             .remove(&(id.0.clone(), id.1, host.clone()));
-        let putting = Putting { id, before, effects };
+        let putting = Putting {
+            id,
+            file,
+            before,
+            effects,
+        };
         let work = Work::Put {
             over,
             line,
@@ -91,7 +99,12 @@ impl Engine {
         putting: Putting,
         result: Result<Reply, HostError>,
     ) -> Result<(), EngineError> {
-        let Putting { id, before, effects } = putting;
+        let Putting {
+            id,
+            file: _,
+            before,
+            effects,
+        } = putting;
         let result = match result {
             Ok(reply @ Reply::Put { .. }) => Ok(reply),
             Ok(_) => Err(nonsense()),

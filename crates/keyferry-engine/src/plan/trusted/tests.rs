@@ -168,6 +168,7 @@ impl World {
                 "{options}{} keyferry owner=li machine=m key=web",
                 public_key(number)
             ),
+            file: None,
             state,
             until,
             verified_at: (state == PlacementState::Verified).then_some(NOW),

@@ -31,6 +31,13 @@ impl Engine {
             let key = placement.key.clone();
             Some(FileAt { key, path })
         });
+        let trusted = self.view.trusted.values().filter(|row| row.host == host);
+        let trusted = trusted.filter_map(|row| {
+            let path = path_of(row.file.clone()?);
+            let key = row.key.clone();
+            Some(FileAt { key, path })
+        });
+        let recorded = recorded.chain(trusted);
         let mut keys: Vec<&String> = placed.iter().map(|placement| &placement.key).collect();
         let of_host = self.desired.keys.keys();
         keys.extend(of_host.filter(|key| self.hosts_of(key).contains(host)));
