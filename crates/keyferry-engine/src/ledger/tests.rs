@@ -519,6 +519,40 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
 }
 
 #[test]
+fn a_ledger_of_the_fifth_version_keeps_its_rows_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, mut view) = Ledger::open(directory.path()).unwrap();
+    let write = Write {
+        keys: vec![key("web")],
+        hosts: vec![host(HostState::Reached)],
+        trusted: vec![Trusted {
+            file: None,
+            ..trusted(Purpose::Grant, PlacementState::Placed)
+        }],
+        ..Write::default()
+    };
+    write_now(&ledger, write.clone()).unwrap();
+    view.apply(write);
+    drop(ledger);
+    let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    for added in [schema::FROM_5, schema::TRUSTED_FROM_5]
+        .concat()
+        .split_inclusive(';')
+    {
+        if let Some((table, column)) = added.split_once(" ADD COLUMN ") {
+            let column = column.split_whitespace().next().unwrap();
+            connection
+                .execute_batch(&format!("{table} DROP COLUMN {column}"))
+                .unwrap();
+        }
+    }
+    connection.pragma_update(None, "user_version", 5).unwrap();
+    drop(connection);
+    let (_ledger, read) = Ledger::open(directory.path()).unwrap();
+    assert_eq!(read, view);
+}
+
+#[test]
 fn a_later_versions_ledger_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(Ledger::open(directory.path()).unwrap());
