@@ -523,7 +523,11 @@ fn a_ledger_of_the_fifth_version_keeps_its_rows_of_others() {
     let directory = tempfile::tempdir().unwrap();
     let (ledger, mut view) = Ledger::open(directory.path()).unwrap();
     let write = Write {
-        keys: vec![key("web")],
+        keys: vec![KeyRow {
+            later_n: None,
+            later_pair: None,
+            ..key("web")
+        }],
         hosts: vec![host(HostState::Reached)],
         trusted: vec![Trusted {
             file: None,
