@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod blocked;
 pub(crate) mod expiry;
 mod explain;
 mod hosts;
@@ -288,6 +289,7 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
         planner.trusted_of_an_ending_key(key);
     }
     planner.revocations();
+    planner.blocked_hosts();
     planner.lends();
     planner.ends_of_grants(None);
     planner.surveys();

@@ -76,7 +76,7 @@ pub(crate) struct Removal {
     pub(crate) left: Vec<String>,
 }
 
-/// Takes out lines of ours (key and marker both the same), and lines of foreign keys that bear no marker of keyferry's.
+/// Takes out lines of ours (key and marker both the same, by whatever names of user and machine), and lines of foreign keys that bear no marker of keyferry's.
 pub(crate) fn remove(file: &[u8], ours: &[Line], foreign: &[String]) -> Removal {
     let ours: Vec<(Vec<u8>, &Marker)> = ours
         .iter()
@@ -87,9 +87,13 @@ pub(crate) fn remove(file: &[u8], ours: &[Line], foreign: &[String]) -> Removal 
     for text in lines(file) {
         let goes = Parsed::of(text).is_some_and(|parsed| {
             let marker = parsed.marker();
+            let is_meant = |ours: &Marker| {
+                let found = marker.as_ref();
+                found.is_some_and(|found| found.is_kin_of(ours) && found.n == ours.n)
+            };
             let is_ours = ours
                 .iter()
-                .any(|(blob, ours)| *blob == parsed.blob && marker.as_ref() == Some(*ours));
+                .any(|(blob, ours)| *blob == parsed.blob && is_meant(ours));
             let is_foreign = !foreign.is_empty() && foreign.contains(&fingerprint(&parsed.blob));
             if is_ours || (is_foreign && marker.is_none() && !parsed.is_authority()) {
                 return true;

@@ -102,11 +102,14 @@ pub enum Work {
         proof: Proof,
     },
     /// Take lines out of the file, over a login with a key that stays, and see that this key still logs in before the
-    /// change is final: answers [`Reply::Removed`]. Of ours only those go whose key and marker are both the line's. If the
+    /// change is final: answers [`Reply::Removed`]. Of ours only those go whose key and marker are both the line's (the marker
+    /// by whatever names user and machine had when it was written). If the
     /// second login fails, the file is put back as it was.
     Remove {
         /// The key that stays: a [`Identity::Generation`], or the recovery identity.
         over: Identity,
+        /// Where another login changes the file ([`Account::editor`]): tried in this order until one logs in as that.
+        editors: Vec<Identity>,
         /// What counts as proof that it still logs in.
         proof: Proof,
         /// Lines of ours.
@@ -117,8 +120,8 @@ pub enum Work {
     /// Take lines out of the file, over a login with a key that goes with them: answers [`Reply::Removed`]. No login follows,
     /// since there is nothing to log in with. For hosts whose owner said that this may be.
     RemoveLast {
-        /// The key, or another one that logs in.
-        over: Identity,
+        /// The key, or others that log in: tried in this order until one does.
+        over: Vec<Identity>,
         /// Lines of ours; as for [`Work::Remove`].
         lines: Vec<Line>,
     },
@@ -224,6 +227,18 @@ pub struct HostError {
     pub outcome: Outcome,
 }
 
+impl HostError {
+    /// Whether the host said that it takes none of the keys. A connection that is cut while keys are tried counts as a
+    /// refusal too, and says nothing of the kind.
+    pub fn is_final_refusal(&self) -> bool {
+        match self.kind {
+            HostErrorKind::AnotherKey => true,
+            HostErrorKind::Refused => self.message.contains("Permission denied ("),
+            _ => false,
+        }
+    }
+}
+
 /// Whether a failed [`Task`] changed anything.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -255,6 +270,8 @@ pub enum HostErrorKind {
     File,
     /// Others change the file at the same time.
     Busy,
+    /// A host on the way (`ProxyJump`) lets nobody in: nothing is known of the host itself.
+    JumpRefused,
     /// A person would have to answer: a passphrase, a one-time password, a touch.
     NeedsPerson,
     /// ssh cannot be started, or its settings are wrong.
@@ -275,6 +292,7 @@ impl HostErrorKind {
             Self::NoAnswer => "no_answer",
             Self::File => "file",
             Self::Busy => "busy",
+            Self::JumpRefused => "jump_refused",
             Self::NeedsPerson => "needs_person",
             Self::Settings => "settings",
             Self::Internal => "internal",

@@ -62,9 +62,22 @@ impl FromStr for Marker {
 }
 
 impl Marker {
-    /// Whether both stand for lines that the same installation put there for the same key, whatever the generation.
+    /// Whether both stand for lines that the same installation put there for the same key, whatever the generation, and
+    /// whatever its user and machine were called then.
     pub fn is_kin_of(&self, other: &Self) -> bool {
-        (&self.owner, &self.machine, &self.key) == (&other.owner, &other.machine, &other.key)
+        let is_same = match (self.installation(), other.installation()) {
+            (Some(installation), Some(others)) => installation == others,
+            _ => (&self.owner, &self.machine) == (&other.owner, &other.machine),
+        };
+        is_same && self.key == other.key
+    }
+
+    /// What a machine's name ends with, where keyferry gave it: that never changes.
+    fn installation(&self) -> Option<&str> {
+        let (_, end) = self.machine.rsplit_once('-')?;
+        let is_one =
+            end.len() == INSTALLATION && end.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_one.then_some(end)
     }
 }
 
@@ -103,6 +116,8 @@ fn decode(text: &str) -> Option<String> {
 }
 
 const FIRST_WORD: &str = "keyferry";
+/// Digits of an installation that stand in a machine's name.
+const INSTALLATION: usize = 6;
 const PLAIN: &[u8] = b"._-@+";
 
 #[cfg(test)]

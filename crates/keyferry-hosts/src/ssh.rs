@@ -21,6 +21,7 @@ use std::{env, fmt, fs, io};
 use crate::contract::{HostError, Reply, Task, Work};
 use folder::Folders;
 pub use prompts::{Prompting, Prompts};
+use work::Removal;
 
 /// Does tasks on hosts.
 pub struct Ssh {
@@ -133,10 +134,19 @@ impl Ssh {
             } => self.put(&host, &over, &line, itself.as_ref(), proof).await,
             Work::Remove {
                 over,
+                editors,
                 proof,
                 lines,
                 foreign,
-            } => self.remove(&host, &over, proof, &lines, &foreign).await,
+            } => {
+                let removal = Removal {
+                    over: &over,
+                    editors: &editors,
+                    lines: &lines,
+                    foreign: &foreign,
+                };
+                self.remove(&host, &removal, proof).await
+            }
             Work::RemoveLast { over, lines } => self.remove_last(&host, &over, &lines).await,
             Work::Inspect { over } => self.inspect(&host, &over).await,
         };

@@ -44,7 +44,7 @@ impl OnHost {
     fn key(&self) -> &str {
         match self {
             Self::Put(putting) => &putting.id.0,
-            Self::Revoking(revoking) => &revoking.key,
+            Self::Revoking(revoking) => &revoking.file.key,
             Self::TakeOff(taking_off) => &taking_off.key,
             Self::Trusted(trusting) => trusting.key(),
             Self::Verify { id } => &id.0,
@@ -127,8 +127,16 @@ impl Engine {
     /// Starts something on a host.
     fn start_on_host(&mut self, address: String, work: Work, on_host: OnHost) {
         let mut host = self.host(on_host.key(), &address);
-        if let OnHost::TakeOff(taking_off) = &on_host {
-            host.account.path = path_of(taking_off.file.clone());
+        match &on_host {
+            OnHost::Revoking(revoking) => host.account.path.clone_from(&revoking.file.path),
+            OnHost::TakeOff(taking_off) => host.account.path = path_of(taking_off.file.clone()),
+            OnHost::Put(putting) => host.account.path = path_of(putting.file.clone()),
+            OnHost::Trusted(trusting) => {
+                if let Some(file) = trusting.file() {
+                    host.account.path = path_of(file);
+                }
+            }
+            OnHost::Verify { .. } => {}
         }
         let work = self.hosts.run(HostTask { host, work });
         let task = self.tasks.spawn(async move { Finished::OnHost(work.await) });
@@ -215,11 +223,19 @@ impl Engine {
             state: PlacementState::Placing,
             verified_at: before.as_ref().and_then(|before| before.verified_at),
             line: Some(line.to_string()),
-            file: Some(self.file_for(&id.0)),
+            file: Some(self.file_of_next_put(before.as_ref(), &id.0)),
             file_hash: before.as_ref().and_then(|before| before.file_hash.clone()),
             changed_at: self.clock.now().wall_ms(),
         };
         (before, placement)
+    }
+
+    /// The file that a line is to be put into. One that logs in is written anew where it stands, whatever `path` says since:
+    /// in another file nobody knows whether sshd reads it, and what logs in then may be the line that ends.
+    fn file_of_next_put(&self, before: Option<&Placement>, key: &str) -> String {
+        let seen = before.filter(|before| before.verified_at.is_some());
+        let there = seen.and_then(|before| before.file.clone());
+        there.unwrap_or_else(|| self.file_for(key))
     }
 
     /// A host's row, new where there is none.
@@ -319,7 +335,7 @@ impl Failure {
     fn of_host(error: &HostError) -> Self {
         let pace = match error.kind {
             HostErrorKind::NeedsPerson => Pace::Never,
-            HostErrorKind::Refused => Pace::Refusal,
+            HostErrorKind::JumpRefused | HostErrorKind::Refused => Pace::Refusal,
             HostErrorKind::HostKeyChanged | HostErrorKind::HostKeyUnknown => Pace::Slow,
             _ => Pace::Host,
         };

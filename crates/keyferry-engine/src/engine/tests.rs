@@ -13,6 +13,8 @@ mod hosts;
 mod last_way_in;
 mod mended;
 mod older_ledger;
+mod other_files;
+mod other_logins;
 mod pairs;
 mod refused_writes;
 mod renewing;

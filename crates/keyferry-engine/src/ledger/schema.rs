@@ -47,6 +47,9 @@ ALTER TABLE key ADD COLUMN later_n INTEGER;
 ALTER TABLE key ADD COLUMN later_pair TEXT;
 ";
 
+/// What is new in version 6 of what was new in version 4.
+pub(super) const TRUSTED_FROM_5: &str = "ALTER TABLE trusted ADD COLUMN file TEXT;";
+
 /// What is new in version 4 besides.
 pub(super) const TRUSTED: &str = "
 CREATE TABLE trusted (

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 use super::machine::Machine;
 use super::place::Place;
 use super::rows::{GenerationState, Write};
-use super::schema::{FROM_1, FROM_2, FROM_3, FROM_4, FROM_5, TABLES, TRUSTED, VERSION};
+use super::schema::{FROM_1, FROM_2, FROM_3, FROM_4, FROM_5, TABLES, TRUSTED, TRUSTED_FROM_5, VERSION};
 use super::{History, LedgerView};
 use crate::error::EngineError;
 
@@ -266,6 +266,7 @@ impl Store {
         if found == 0 {
             transaction.execute_batch(TABLES)?;
             transaction.execute_batch(TRUSTED)?;
+            transaction.execute_batch(TRUSTED_FROM_5)?;
             transaction.execute(
                 "INSERT INTO installation (id, created_at, machine_id, host_name, uid, hardware, instance)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -295,6 +296,7 @@ impl Store {
             }
             if found < 6 {
                 transaction.execute_batch(FROM_5)?;
+                transaction.execute_batch(TRUSTED_FROM_5)?;
             }
         }
         if found < VERSION {

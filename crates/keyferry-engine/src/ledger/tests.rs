@@ -63,6 +63,7 @@ fn trusted(purpose: Purpose, state: PlacementState) -> Trusted {
         public_key: format!("ssh-ed25519 {}", purpose.name()),
         purpose,
         line: "ssh-ed25519 AAAA keyferry".to_owned(),
+        file: Some(".ssh/authorized_keys".to_owned()),
         state,
         until: Some(20),
         verified_at: Some(9),
@@ -516,6 +517,44 @@ fn a_ledger_of_the_first_version_is_brought_up_to_date() {
         let (_ledger, read) = Ledger::open(directory.path()).unwrap();
         assert_eq!(read, view);
     }
+}
+
+#[test]
+fn a_ledger_of_the_fifth_version_keeps_its_rows_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, mut view) = Ledger::open(directory.path()).unwrap();
+    let write = Write {
+        keys: vec![KeyRow {
+            later_n: None,
+            later_pair: None,
+            ..key("web")
+        }],
+        hosts: vec![host(HostState::Reached)],
+        trusted: vec![Trusted {
+            file: None,
+            ..trusted(Purpose::Grant, PlacementState::Placed)
+        }],
+        ..Write::default()
+    };
+    write_now(&ledger, write.clone()).unwrap();
+    view.apply(write);
+    drop(ledger);
+    let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    for added in [schema::FROM_5, schema::TRUSTED_FROM_5]
+        .concat()
+        .split_inclusive(';')
+    {
+        if let Some((table, column)) = added.split_once(" ADD COLUMN ") {
+            let column = column.split_whitespace().next().unwrap();
+            connection
+                .execute_batch(&format!("{table} DROP COLUMN {column}"))
+                .unwrap();
+        }
+    }
+    connection.pragma_update(None, "user_version", 5).unwrap();
+    drop(connection);
+    let (_ledger, read) = Ledger::open(directory.path()).unwrap();
+    assert_eq!(read, view);
 }
 
 #[test]

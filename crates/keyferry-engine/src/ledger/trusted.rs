@@ -23,6 +23,8 @@ pub struct Trusted {
     pub purpose: Purpose,
     /// The line as keyferry wrote it, or is about to.
     pub line: String,
+    /// The file that it was put into, as [`Placement::file`](super::Placement::file) has it; none: not known.
+    pub file: Option<String>,
     /// Where it stands. [`PlacementState::Verified`] is a recovery identity that was seen to log in.
     pub state: PlacementState,
     /// When it ends (milliseconds since 1970 UTC); none: not by time.
@@ -101,7 +103,7 @@ pub struct Revocation {
     pub accepts_loss: bool,
     /// How far it is.
     pub state: RevocationState,
-    /// The lines that were found and taken out, or are about to be; each ends with a line end.
+    /// The lines that were found and taken out, or are about to be: of each its key's fingerprint, its marker and a line end.
     pub lines: String,
     /// When the user asked (milliseconds since 1970 UTC).
     pub asked_at: i64,

@@ -24,6 +24,26 @@ pub(super) fn earlier_option(until: SystemTime) -> String {
     format!("expiry-time=\"{digits}Z\"")
 }
 
+/// The options of a line with the end that others have, or with none where those have none.
+pub(crate) fn with_end_of(options: &str, others: &str) -> String {
+    let is_end = |option: &&str| option.starts_with("expiry-time=");
+    let stay = each(options).into_iter().filter(|option| !is_end(option));
+    let end = each(others).into_iter().filter(is_end);
+    stay.chain(end).collect::<Vec<_>>().join(",")
+}
+
+/// Options one by one: a comma within quotes parts none.
+fn each(options: &str) -> Vec<&str> {
+    let mut is_quoted = false;
+    let mut before = ' ';
+    let parts = options.split(|c: char| {
+        is_quoted ^= c == '"' && before != '\\';
+        before = c;
+        c == ',' && !is_quoted
+    });
+    parts.filter(|option| !option.is_empty()).collect()
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
@@ -36,5 +56,26 @@ mod tests {
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_318_609);
         assert_eq!(option(until), "expiry-time=\"202611230336\"");
         assert_eq!(earlier_option(until), "expiry-time=\"20261122033649Z\"");
+    }
+
+    #[test]
+    fn another_end_leaves_the_other_options_alone() {
+        for (options, others, expected) in [
+            ("", "", ""),
+            ("", "no-pty,expiry-time=\"2\"", "expiry-time=\"2\""),
+            (
+                "from=\"a,b\",expiry-time=\"1\",no-pty",
+                "expiry-time=\"2\"",
+                "from=\"a,b\",no-pty,expiry-time=\"2\"",
+            ),
+            ("expiry-time=\"1\"", "restrict", ""),
+            (
+                "command=\"echo \\\",\\\"\",restrict",
+                "",
+                "command=\"echo \\\",\\\"\",restrict",
+            ),
+        ] {
+            assert_eq!(with_end_of(options, others), expected, "{options}");
+        }
     }
 }

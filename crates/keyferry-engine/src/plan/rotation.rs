@@ -53,7 +53,7 @@ pub(super) struct HostFacts<'a> {
 }
 
 impl HostFacts<'_> {
-    fn is(&self, state: HostState) -> bool {
+    pub(super) fn is(&self, state: HostState) -> bool {
         self.row.is_some_and(|row| row.state == state)
     }
 }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::hosts::is_forgotten;
 use super::places::Planner;
 use super::{Action, GenerationId, Over, Subject, expiry};
 use crate::desired::KeySpec;
-use crate::ledger::{HostRow, HostState, PlacementState, Purpose, RevocationState, Trusted};
+use crate::ledger::{HostState, PlacementState, Purpose, RevocationState, Trusted};
 
 mod replaced;
 
@@ -102,14 +103,24 @@ impl Planner<'_> {
         // A line of ours with the same key would be taken for this one.
         wanted.retain(|public_key, _| !self.is_ours(key, public_key));
 
+        let login = (over.0.clone(), over.1, host.to_owned());
+        let beside = self
+            .ledger
+            .placements
+            .get(&login)
+            .and_then(|line| line.file.clone());
         for (public_key, (purpose, until)) in &wanted {
             let row = rows.iter().find(|row| row.public_key == **public_key);
             let stands = |expiry: fn(SystemTime) -> String| {
                 let options = options(spec, *purpose, *until, expiry);
                 row.is_some_and(|row| row.line.starts_with(&before_the_comment(&options, public_key)))
             };
+            // Where the generation logs in sshd reads: beside it they belong.
+            let is_elsewhere =
+                row.is_some_and(|row| row.file.is_some() && beside.is_some() && row.file != beside);
             // What an earlier version wrote is left: it ends at the same time.
             let is_there = row.is_some_and(|row| row.is_there() && row.purpose == *purpose)
+                && !is_elsewhere
                 && (stands(expiry::option) || stands(expiry::earlier_option));
             if !is_there {
                 return Some(Action::PutTrusted {
@@ -194,8 +205,9 @@ impl Planner<'_> {
             let Some(over) = over.or_else(|| self.own_last_entry(key, host)) else {
                 continue;
             };
-            let state = self.ledger.hosts.get(host).map(|row| row.state);
-            let is_fit = !matches!(state, Some(HostState::Blocked | HostState::Forgotten));
+            // What blocks a host may pass by itself (a full disk, a network with another host of that name): it is tried
+            // again in its time.
+            let is_fit = !is_forgotten(self.ledger.hosts.get(host));
             let subject = Subject::Trusted(key.to_owned(), host.to_owned());
             if is_fit && !self.is_busy(host) && self.is_open(&subject, spec, None) {
                 self.taken.insert(host.to_owned());
@@ -270,9 +282,7 @@ impl Planner<'_> {
     }
 
     fn may_work_at(&mut self, key: &str, spec: &Arc<KeySpec>, host: &str) -> bool {
-        let state = self.ledger.hosts.get(host).map(|row| row.state);
-        let is_fit = !matches!(state, Some(HostState::Blocked | HostState::Forgotten));
-        is_fit
+        !is_forgotten(self.ledger.hosts.get(host))
             && self.is_open(
                 &Subject::Trusted(key.to_owned(), host.to_owned()),
                 Some(spec),
@@ -304,8 +314,7 @@ impl Planner<'_> {
         let mut free = REVOKED_AT_ONCE.saturating_sub(self.observed.revoking.len());
         for row in self.ledger.revocations.values() {
             let is_wanted = matches!(row.state, RevocationState::Asked | RevocationState::Removing);
-            let is_forgotten = |host: &HostRow| host.state == HostState::Forgotten;
-            let is_wanted = is_wanted && !self.ledger.hosts.get(&row.host).is_some_and(is_forgotten);
+            let is_wanted = is_wanted && !is_forgotten(self.ledger.hosts.get(&row.host));
             let subject = Subject::Revocation(row.host.clone());
             if !is_wanted || free == 0 || self.is_busy(&row.host) || !self.is_open(&subject, None, None) {
                 continue;

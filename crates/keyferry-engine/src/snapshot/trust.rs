@@ -35,7 +35,7 @@ pub struct RevokedStatus {
     pub lines_of: String,
     /// How far it is.
     pub state: LineState,
-    /// The lines that were found there.
+    /// The lines that were found there: of each its key's fingerprint and its marker.
     pub lines: Vec<String>,
     /// Why it waits, or what failed; null: nothing.
     pub error: Option<StatusError>,

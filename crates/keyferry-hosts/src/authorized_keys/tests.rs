@@ -85,6 +85,38 @@ fn other_options_are_replaced_in_place() {
 }
 
 #[test]
+fn a_line_is_ours_whatever_user_and_machine_were_called_when_it_was_put() {
+    let named = |owner: &str, machine: &str, options: &str| {
+        let mut line = line(options, 1, 1);
+        (line.marker.owner, line.marker.machine) = (owner.to_owned(), machine.to_owned());
+        line
+    };
+    let old = named("li", "cafe-7f3a1c", "");
+    let new = named("root", "laptop-7f3a1c", "no-pty");
+    let others = [
+        named("li", "cafe-7f3a1d", ""),
+        named("li", "7f3a1c", ""),
+        named("li", "cafe7f3a1c", ""),
+    ];
+    let others: String = others.iter().map(|line| format!("{line}\n")).collect();
+    let expected = format!("{new}\n{others}");
+    assert_eq!(
+        put_text(&format!("{old}\n{others}{old}\n"), &new),
+        Some((expected, true))
+    );
+    // Whichever name it goes by.
+    for ours in [&old, &new] {
+        let removal = remove(
+            format!("{old}\n{others}{new}").as_bytes(),
+            std::slice::from_ref(ours),
+            &[],
+        );
+        assert_eq!(text(removal.file), Some(others.clone()));
+        assert_eq!(removal.left.len(), 3);
+    }
+}
+
+#[test]
 fn only_key_and_marker_together_make_a_line_ours() {
     let old = line("", 1, 1);
     let not_ours = format!(

@@ -34,6 +34,8 @@ pub(super) struct Connection {
     destination: String,
     /// Whether one host key alone was asked for.
     is_pinned: bool,
+    /// Whether the key is one of ours, which signs at once and asks nobody.
+    signs_alone: bool,
     /// The public blob of the host key, where it is known already.
     host_key: Option<Vec<u8>>,
     // Last: it is removed once ssh is ended.
@@ -185,6 +187,7 @@ impl Ssh {
             deadline,
             destination: host.destination.clone(),
             is_pinned: host.pinned.is_some(),
+            signs_alone: matches!(identity, Identity::Generation { .. }),
             host_key: None,
             _folder: folder,
         })
@@ -420,6 +423,7 @@ impl Connection {
         Trouble {
             destination: &self.destination,
             is_pinned: self.is_pinned,
+            signs_alone: self.signs_alone,
             phase,
             log: &self.log.now(),
             complaints: &self.complaints.text(),

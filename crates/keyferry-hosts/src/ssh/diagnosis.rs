@@ -10,6 +10,8 @@ pub(super) struct Trouble<'a> {
     pub(super) destination: &'a str,
     /// Whether ssh was told to take one type of host key alone, that of the pinned one.
     pub(super) is_pinned: bool,
+    /// Whether the key is one of ours, which signs at once and asks nobody.
+    pub(super) signs_alone: bool,
     pub(super) phase: Phase,
     pub(super) log: &'a Log,
     /// Standard error: jump hosts, proxy commands, and the host's own programs.
@@ -78,7 +80,17 @@ impl Trouble<'_> {
                 "set verify = \"publickey\" for such hosts".to_owned(),
             );
         }
-        if said(TOUCH) || (self.ended.is_none() && self.log.accepted.is_some()) {
+        let is_stuck = self.ended.is_none() && self.log.accepted.is_some();
+        if is_stuck && self.signs_alone {
+            return failure(
+                HostErrorKind::Unreachable,
+                format!("{host}: the host takes the key, and no more came in time"),
+                "see that the host is up, and what keeps its logins (a slow directory service, a connection that broke); it \
+                 is tried again"
+                    .to_owned(),
+            );
+        }
+        if said(TOUCH) || is_stuck {
             return failure(
                 HostErrorKind::NeedsPerson,
                 format!(
@@ -93,12 +105,12 @@ impl Trouble<'_> {
                 .lines()
                 .find(|line| has(line, REFUSED_OR_TOO_MANY));
             return failure(
-                HostErrorKind::NeedsPerson,
+                HostErrorKind::JumpRefused,
                 format!(
                     "{host}: the jump host refuses to let anybody in{}",
                     shown_after(said)
                 ),
-                "see that your own `ssh` gets through the jump host: load the key for it into your agent"
+                "see that your own `ssh` gets through the jump host: load the key for it into your agent; it is tried again"
                     .to_owned(),
             );
         }
@@ -299,6 +311,7 @@ mod tests {
         let error = Trouble {
             destination: "web-1",
             is_pinned,
+            signs_alone: false,
             phase: Phase::LoggingIn,
             log: &log,
             complaints,
@@ -462,7 +475,7 @@ mod tests {
             check(
                 &[end],
                 &format!("{said}\r\n"),
-                HostErrorKind::NeedsPerson,
+                HostErrorKind::JumpRefused,
                 &format!("web-1: the jump host refuses to let anybody in: {said}"),
             );
         }
@@ -491,6 +504,33 @@ mod tests {
                 HostErrorKind::Unreachable,
                 &format!("web-1 cannot be reached: {end}"),
             );
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_signature_of_ours() {
+        let mut log = Log::default();
+        log.read("debug1: Server accepts key: /run/key.pub ED25519 SHA256:ours explicit agent");
+        for (signs_alone, kind, words) in [
+            (false, HostErrorKind::NeedsPerson, "its agent waits for somebody"),
+            (
+                true,
+                HostErrorKind::Unreachable,
+                "the host takes the key, and no more came in time",
+            ),
+        ] {
+            let trouble = Trouble {
+                destination: "web-1",
+                is_pinned: false,
+                signs_alone,
+                phase: Phase::LoggingIn,
+                log: &log,
+                complaints: "",
+                ended: None,
+            };
+            let error = trouble.diagnose();
+            assert_eq!(error.kind, kind, "{error:?}");
+            assert!(error.message.contains(words), "{error:?}");
         }
     }
 }

@@ -29,9 +29,17 @@ pub trait Prompting: Send + Sync {
 pub(super) fn may_help(identity: &Identity, error: &HostError) -> bool {
     match identity {
         // A file with a passphrase and a host that wants a password look alike.
-        Identity::SshConfig => matches!(error.kind, HostErrorKind::NeedsPerson | HostErrorKind::Refused),
-        // The host takes the key, and wants something besides.
-        Identity::Agent { .. } | Identity::Generation { .. } => error.kind == HostErrorKind::NeedsPerson,
+        Identity::SshConfig => matches!(
+            error.kind,
+            HostErrorKind::JumpRefused | HostErrorKind::NeedsPerson | HostErrorKind::Refused
+        ),
+        // The host takes the key, and wants something besides; or the way there does.
+        Identity::Agent { .. } | Identity::Generation { .. } => {
+            matches!(
+                error.kind,
+                HostErrorKind::JumpRefused | HostErrorKind::NeedsPerson
+            )
+        }
     }
 }
 

@@ -14,6 +14,16 @@ use crate::authorized_keys::{self, Put};
 use crate::contract::{Host, HostError, HostErrorKind, Identity, Line, Outcome, Proof, Reply};
 use crate::line::public_blob;
 
+/// What is to go, and over which login.
+pub(super) struct Removal<'a> {
+    /// The key that stays.
+    pub(super) over: &'a Identity,
+    /// Who changes the file, where another login does.
+    pub(super) editors: &'a [Identity],
+    pub(super) lines: &'a [Line],
+    pub(super) foreign: &'a [String],
+}
+
 impl Ssh {
     pub(super) async fn verify(
         &self,
@@ -107,11 +117,15 @@ impl Ssh {
     pub(super) async fn remove(
         &self,
         host: &Host,
-        over: &Identity,
+        removal: &Removal<'_>,
         proof: Proof,
-        lines: &[Line],
-        foreign: &[String],
     ) -> Result<Reply, HostError> {
+        let &Removal {
+            over,
+            editors,
+            lines,
+            foreign,
+        } = removal;
         let stays = over.public_key().and_then(|key| public_blob(&key));
         let goes = |blob: &Vec<u8>| {
             foreign.contains(&super::host_key::fingerprint(blob))
@@ -130,11 +144,11 @@ impl Ssh {
             ));
         }
         // Where somebody else changes the file, the key that stays may not be that login's.
-        let mut editors = vec![over.clone()];
-        if host.account.editor.is_some() {
-            editors.push(Identity::SshConfig);
-        }
-        let (_, file) = self.open_file(host, &editors, Access::Edit).await?;
+        let editors = match host.account.editor {
+            Some(_) => editors,
+            None => std::slice::from_ref(over),
+        };
+        let (_, file) = self.open_file(host, editors, Access::Edit).await?;
         let removal = authorized_keys::remove(&file.bytes, lines, foreign);
         let Some(bytes) = removal.file else {
             let file_hash = hash(&file.bytes);
@@ -174,11 +188,10 @@ impl Ssh {
     pub(super) async fn remove_last(
         &self,
         host: &Host,
-        over: &Identity,
+        over: &[Identity],
         lines: &[Line],
     ) -> Result<Reply, HostError> {
-        let editors = std::slice::from_ref(over);
-        let (_, mut file) = self.open_file(host, editors, Access::Edit).await?;
+        let (_, mut file) = self.open_file(host, over, Access::Edit).await?;
         let removal = authorized_keys::remove(&file.bytes, lines, &[]);
         let file_hash = match removal.file {
             None => {
@@ -283,6 +296,7 @@ fn may_be_the_identity(kind: HostErrorKind) -> bool {
     matches!(
         kind,
         HostErrorKind::AnotherKey
+            | HostErrorKind::JumpRefused
             | HostErrorKind::NeedsPerson
             | HostErrorKind::NoAnswer
             | HostErrorKind::Refused
@@ -292,12 +306,27 @@ fn may_be_the_identity(kind: HostErrorKind) -> bool {
 
 fn nobody_logs_in(host: &Host, tried: Vec<(&Identity, HostError)>) -> HostError {
     let labels: Vec<String> = tried.iter().map(|(identity, _)| identity.label()).collect();
-    let Some((_, last)) = tried.into_iter().next_back() else {
+    let wants_person = |error: &HostError| error.kind == HostErrorKind::NeedsPerson;
+    let errors = tried.into_iter().map(|(_, error)| error);
+    let (with_person, alone): (Vec<_>, Vec<_>) = errors.partition(wants_person);
+    // What may pass by itself decides whether it is tried again: nobody has to come for that.
+    let (Some(last), further) = (match alone.into_iter().next_back() {
+        Some(last) => (Some(last), with_person.into_iter().next_back()),
+        None => (with_person.into_iter().next_back(), None),
+    }) else {
         return failure(
             HostErrorKind::Refused,
             format!("{}: there is no key to log in with", host.destination),
             "name a way in with `login_with`".to_owned(),
         );
+    };
+    let last = match further {
+        Some(further) => HostError {
+            message: format!("{}; {}", last.message, further.message),
+            remedy: format!("{}; or {}", last.remedy, further.remedy),
+            ..last
+        },
+        None => last,
     };
     if labels.len() < 2 {
         return last;
@@ -373,5 +402,45 @@ mod tests {
         ] {
             assert_eq!(with_user(destination, "admin"), expected);
         }
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_told_before_what_wants_a_person() {
+        let host = Host {
+            destination: "web-1".to_owned(),
+            account: crate::contract::Account::default(),
+            ssh: vec!["ssh".to_owned()],
+            host_keys: crate::contract::HostKeys::default(),
+            pinned: None,
+        };
+        let agent = Identity::Agent {
+            socket: "/run/agent".into(),
+            public_key: "ssh-ed25519 AAAA".to_owned(),
+        };
+        let refused = failure(
+            HostErrorKind::Refused,
+            "refused".to_owned(),
+            "see to it".to_owned(),
+        );
+        let touch = failure(
+            HostErrorKind::NeedsPerson,
+            "no touch".to_owned(),
+            "touch it".to_owned(),
+        );
+        let both = [(&Identity::SshConfig, refused), (&agent, touch.clone())];
+        for tried in [both.to_vec(), both.iter().rev().cloned().collect()] {
+            let error = nobody_logs_in(&host, tried);
+            assert_eq!(error.kind, HostErrorKind::Refused);
+            assert!(
+                error.message.contains("refused") && error.message.contains("no touch"),
+                "{error:?}"
+            );
+            assert!(
+                error.remedy.contains("see to it") && error.remedy.contains("touch it"),
+                "{error:?}"
+            );
+        }
+        let error = nobody_logs_in(&host, vec![(&agent, touch)]);
+        assert_eq!(error.kind, HostErrorKind::NeedsPerson);
     }
 }

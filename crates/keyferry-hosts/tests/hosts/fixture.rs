@@ -258,6 +258,7 @@ pub(crate) fn put_over(over: Vec<Identity>, n: u64) -> Work {
 pub(crate) fn remove(over: u64, n: u64) -> Work {
     Work::Remove {
         over: generation(over),
+        editors: vec![Identity::SshConfig],
         proof: Proof::Session,
         lines: vec![line(n)],
         foreign: Vec::new(),

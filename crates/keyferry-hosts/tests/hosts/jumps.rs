@@ -41,7 +41,7 @@ async fn a_jump_host_takes_the_users_own_key() {
     ));
     for work in [put(1), verify(1)] {
         let error = bench.run("web-1", work).await.expect_err("the gate is shut");
-        assert_eq!(error.kind, HostErrorKind::NeedsPerson, "{error:?}");
+        assert_eq!(error.kind, HostErrorKind::JumpRefused, "{error:?}");
         assert!(error.message.contains("jump host"), "{error:?}");
     }
     bench.set_config(&format!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_hosts::{HostErrorKind, Outcome, Proof, Reply, Task, Work};
+use keyferry_hosts::{HostErrorKind, Identity, Outcome, Proof, Reply, Task, Work};
 use keyferry_tests::fleet::{HostOptions, Shell, fingerprint};
 use keyferry_tests::wait;
 
@@ -19,6 +19,7 @@ async fn foreign_lines_go_where_the_user_said_so() {
     append(host, &format!("{old}{kept}from=\"*\" {old}"));
     let work = Work::Remove {
         over: generation(2),
+        editors: vec![Identity::SshConfig],
         proof: Proof::Session,
         lines: vec![line(1)],
         foreign: vec![fingerprint(&public_key(7))],
@@ -42,6 +43,7 @@ async fn the_key_that_stays_is_never_removed() {
     ] {
         let work = Work::Remove {
             over: generation(2),
+            editors: vec![Identity::SshConfig],
             proof: Proof::Session,
             lines,
             foreign,

@@ -201,6 +201,7 @@ fn other_peoples_lines_are_told_from_the_keys_own() {
             public_key: "no key".to_owned(),
             purpose: Purpose::Grant,
             line: String::new(),
+            file: None,
             state: PlacementState::Placed,
             until: Some(START + 90_000),
             verified_at: None,

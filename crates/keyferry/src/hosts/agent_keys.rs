@@ -37,12 +37,14 @@ pub(super) fn added(agent: &Agent, named: &str) -> Option<String> {
     matching(agent.added(), named)
 }
 
-fn identities(work: &mut Work) -> &mut [Identity] {
+fn identities(work: &mut Work) -> Vec<&mut Identity> {
     match work {
-        Work::Inspect { over } | Work::Put { over, .. } => over,
-        Work::Remove { over, .. } | Work::RemoveLast { over, .. } => std::slice::from_mut(over),
-        Work::Verify { identity, .. } => std::slice::from_mut(identity),
-        Work::Resolve => &mut [],
+        Work::Inspect { over } | Work::Put { over, .. } | Work::RemoveLast { over, .. } => {
+            over.iter_mut().collect()
+        }
+        Work::Remove { over, editors, .. } => std::iter::once(over).chain(editors).collect(),
+        Work::Verify { identity, .. } => vec![identity],
+        Work::Resolve => Vec::new(),
     }
 }
 

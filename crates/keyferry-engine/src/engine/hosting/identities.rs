@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// The file that a key's lines are put into, as the ledger has it.
-    pub(super) fn file_for(&self, key: &str) -> String {
+    pub(in crate::engine) fn file_for(&self, key: &str) -> String {
         self.deploy(key).path.unwrap_or_else(|| USUAL_FILE.to_owned())
     }
 
@@ -183,6 +183,22 @@ impl Engine {
         distinct
     }
 
+    /// Who changes a file of a key's over a login that stays: that login itself, or where another user does it, whoever
+    /// logs in as that one.
+    pub(super) fn editors(&self, key: &str, host: &str, over: &Identity) -> Vec<Identity> {
+        if self.host(key, host).account.editor.is_none() {
+            return vec![over.clone()];
+        }
+        let n = self.observed.loaded.get(key).copied().unwrap_or_default();
+        let mut editors = self.logins_for(&(key.to_owned(), n), host);
+        for further in [over.clone(), Identity::SshConfig] {
+            if !editors.contains(&further) {
+                editors.push(further);
+            }
+        }
+        editors
+    }
+
     /// The key that is always there.
     pub(super) fn recovery_identity(&self) -> Option<Identity> {
         let recovery = self.desired.daemon.recovery.as_ref()?;
@@ -254,6 +270,14 @@ fn public_key_of(line: &str) -> Option<String> {
     Some(format!("{kind} {base64}"))
 }
 
+/// The options of a line that keyferry wrote: what stands before its key; none: it is no such line.
+pub(super) fn options_of(line: &str) -> Option<&str> {
+    let end = line.rfind(" keyferry ")?;
+    let mut words = line[..end].rsplitn(3, ' ');
+    words.next().and(words.next())?;
+    Some(words.next().unwrap_or_default())
+}
+
 /// A file of the ledger's as a path that is asked for; none: the usual one.
 pub(super) fn path_of(file: String) -> Option<String> {
     (file != USUAL_FILE).then_some(file)
@@ -294,7 +318,12 @@ mod tests {
                 "from=\"a b\",expiry-time=\"{expiry}\" ssh-ed25519 AAAA keyferry owner=li machine=m-7f3a1c key=web gen=1"
             );
             assert_eq!(public_key_of(&line).as_deref(), Some("ssh-ed25519 AAAA"));
+            let options = format!("from=\"a b\",expiry-time=\"{expiry}\"");
+            assert_eq!(options_of(&line), Some(options.as_str()));
         }
+        let plain = "ssh-ed25519 AAAA keyferry owner=li machine=m-7f3a1c key=web gen=1";
+        assert_eq!(options_of(plain), Some(""));
+        assert_eq!(options_of("ssh-ed25519 AAAA somebody"), None);
         assert_eq!(public_key_of("ssh-ed25519 AAAA somebody"), None);
     }
 }

@@ -2,17 +2,20 @@
 
 use keyferry_hosts::{HostError, Identity, Reply, Work};
 
+use super::identities::options_of;
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::{Failure, Pace};
 use crate::error::EngineError;
 use crate::ledger::{Effect, EffectKind, EffectOutcome, Placement, PlacementState, Write};
-use crate::plan::{GenerationId, Subject};
+use crate::plan::{GenerationId, Subject, expiry};
 
 /// A line on its way to a host.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Putting {
     pub(super) id: GenerationId,
+    /// The file that it is put into.
+    pub(super) file: String,
     /// What was known of the line before.
     before: Option<Placement>,
     effects: Vec<Effect>,
@@ -27,10 +30,18 @@ impl Putting {
 
 impl Engine {
     pub(super) async fn begin_putting(&mut self, id: GenerationId, host: String) -> Result<(), EngineError> {
-        let Some(line) = self.line(&id) else {
+        let Some(mut line) = self.line(&id) else {
             self.has_no_public_half(&id, &host);
             return Ok(());
         };
+        // A key that is held signs nothing: whether it logs in with its new line cannot be seen. So that is the old one, with
+        // another end.
+        let is_held = self.view.is_held(&id.0);
+        let known = self.view.placements.get(&(id.0.clone(), id.1, host.clone()));
+        let written = known.and_then(|known| known.line.as_deref());
+        if let Some(written) = written.and_then(options_of).filter(|_| is_held) {
+            line.options = expiry::with_end_of(written, &line.options);
+        }
         let (before, placement) = self.placing(&id, &host, &line);
         let mut over = self.logins_for(&id, &host);
         let itself = before.as_ref().and_then(|before| self.logs_in_itself(before));
@@ -49,6 +60,7 @@ impl Engine {
             self.fail(Subject::Host(id.0, host), &failure);
             return Ok(());
         }
+        let file = placement.file.clone().unwrap_or_else(|| self.file_for(&id.0));
         let effects = self.intents(EffectKind::Put, &host, [id.clone()]);
         let write = Write {
             hosts: vec![self.host_row(&host)],
@@ -63,9 +75,12 @@ impl Engine {
         self.observed
             .refused_logins
             .remove(&(id.0.clone(), id.1, host.clone()));
-        let putting = Putting { id, before, effects };
-        // A key that is held signs nothing: whether it logs in with its new line cannot be seen.
-        let is_held = self.view.is_held(&putting.id.0);
+        let putting = Putting {
+            id,
+            file,
+            before,
+            effects,
+        };
         let work = Work::Put {
             over,
             line,
@@ -91,7 +106,12 @@ impl Engine {
         putting: Putting,
         result: Result<Reply, HostError>,
     ) -> Result<(), EngineError> {
-        let Putting { id, before, effects } = putting;
+        let Putting {
+            id,
+            file: _,
+            before,
+            effects,
+        } = putting;
         let result = match result {
             Ok(reply @ Reply::Put { .. }) => Ok(reply),
             Ok(_) => Err(nonsense()),

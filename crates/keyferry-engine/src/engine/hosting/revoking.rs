@@ -7,6 +7,13 @@ use std::collections::VecDeque;
 
 use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Reply, Work};
 
+mod files;
+mod meant;
+
+pub(in crate::engine) use files::FileAt;
+use meant::kept;
+pub(in crate::engine) use meant::{Meant, shown};
+
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::{FILE_MISSING, Failure, Pace};
@@ -21,11 +28,26 @@ use crate::plan::Subject;
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Revoking {
     pub(super) id: RevocationId,
-    /// Whose settings say how the host is reached; empty: nobody's.
-    pub(super) key: String,
+    /// The file that is looked at, and how.
+    pub(super) file: FileAt,
+    /// Those that come next.
+    further: VecDeque<FileAt>,
+    /// What could not be done in those before.
+    undone: Option<Undone>,
     /// With what it is done, those that were tried left out.
     logins: VecDeque<Identity>,
     step: RevokingStep,
+}
+
+/// Why lines stay in a file.
+#[derive(Clone, Debug)]
+enum Undone {
+    /// Nobody else would be let in.
+    Left(String),
+    /// There are none; but the file of that key, which may say where they stand, is missing.
+    Missing(String),
+    /// It failed; whether they were taken out is known or not.
+    Failed(HostError, RevocationState),
 }
 
 #[derive(Clone, Debug)]
@@ -36,24 +58,25 @@ enum RevokingStep {
     TakeOff(Vec<Line>),
 }
 
-/// What a host's file has.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(in crate::engine) struct Marked {
-    /// Lines that are meant.
-    pub(in crate::engine) lines: Vec<Line>,
-    /// How many more would be, were they not this installation's own.
-    pub(in crate::engine) own: usize,
-    /// Whether somebody is let in without them.
-    pub(in crate::engine) has_others: bool,
-}
-
 impl Engine {
     pub(super) fn begin_revoking(&mut self, host: String, selector: Selector) {
-        let (key, logins) = self.logins_for_revocation(&host);
+        let files = self.files_at(&host).into();
+        self.look_for_revoked((host, selector), files, None);
+    }
+
+    /// Looks at the next file of a host.
+    fn look_for_revoked(&mut self, id: RevocationId, mut further: VecDeque<FileAt>, undone: Option<Undone>) {
+        let Some(file) = further.pop_front() else {
+            return;
+        };
+        let host = id.0.clone();
+        let logins = self.logins_for_revocation(&host, &file.key);
         let work = Work::Inspect { over: logins.clone() };
         let revoking = Revoking {
-            id: (host.clone(), selector),
-            key,
+            id,
+            file,
+            further,
+            undone,
             logins: logins.into(),
             step: RevokingStep::Look,
         };
@@ -80,8 +103,7 @@ impl Engine {
                 self.keep_what_is_left(&host, keys, &reply);
                 tracing::info!(host, lines = %revoking.id.1, "revoked");
                 self.reached(&host);
-                self.observed.retries.remove(&Subject::Revocation(host));
-                self.settle_revocation(row, RevocationState::Removed, None).await
+                self.go_on_revoking(row, revoking, None).await
             }
             (RevokingStep::TakeOff(lines), Err(error))
                 if is_of_the_login(&error) && !revoking.logins.is_empty() =>
@@ -91,12 +113,71 @@ impl Engine {
             }
             (step, result) => {
                 let error = result.err().unwrap_or_else(nonsense);
-                self.fail(Subject::Revocation(host), &Failure::of_host(&error));
                 let is_known = outcome_of(&error) == EffectOutcome::Refused;
                 let state = match step {
                     RevokingStep::TakeOff(_) if !is_known => RevocationState::Removing,
                     _ => RevocationState::Asked,
                 };
+                // A file that cannot be changed keeps no line in another one.
+                let is_of_the_file = matches!(error.kind, HostErrorKind::Busy | HostErrorKind::File);
+                let undone = Undone::Failed(error, state);
+                match is_of_the_file {
+                    true => self.go_on_revoking(row, revoking, Some(undone)).await,
+                    false => self.end_revoking(row, Some(undone)).await,
+                }
+            }
+        }
+    }
+
+    /// Goes on with the next file, after one where everything was done but this.
+    async fn go_on_revoking(
+        &mut self,
+        row: Revocation,
+        revoking: Revoking,
+        undone: Option<Undone>,
+    ) -> Result<(), EngineError> {
+        let rank = |undone: &Option<Undone>| match undone {
+            None => 0,
+            Some(Undone::Left(_)) => 1,
+            Some(Undone::Missing(_)) => 2,
+            Some(Undone::Failed(..)) => 3,
+        };
+        let undone = match rank(&undone) > rank(&revoking.undone) {
+            true => undone,
+            false => revoking.undone,
+        };
+        if revoking.further.is_empty() {
+            return self.end_revoking(row, undone).await;
+        }
+        self.look_for_revoked(revoking.id, revoking.further, undone);
+        Ok(())
+    }
+
+    /// All files of a host were looked at, or no more of them can be now.
+    async fn end_revoking(&mut self, row: Revocation, undone: Option<Undone>) -> Result<(), EngineError> {
+        let host = row.host.clone();
+        let subject = Subject::Revocation(host.clone());
+        match undone {
+            None => {
+                self.observed.retries.remove(&subject);
+                self.settle_revocation(row, RevocationState::Removed, None).await
+            }
+            Some(Undone::Left(note)) => {
+                self.settle_revocation(row, RevocationState::Left, Some(note))
+                    .await
+            }
+            Some(Undone::Missing(key)) => {
+                let message = format!(
+                    "no such line is in the usual file, and keys/{key}.toml says in which file: put it back"
+                );
+                let remedy = format!("put keys/{key}.toml back, or keyferry host forget {host}");
+                let failure = Failure::local(FILE_MISSING, message.clone(), &remedy, Pace::Slow);
+                self.fail(subject, &failure);
+                self.settle_revocation(row, RevocationState::Asked, Some(message))
+                    .await
+            }
+            Some(Undone::Failed(error, state)) => {
+                self.fail(subject, &Failure::of_host(&error));
                 self.settle_revocation(row, state, Some(error.message)).await
             }
         }
@@ -113,29 +194,19 @@ impl Engine {
         let is_verified = self.is_verified_at(&host);
         let marked = self.meant(row.selector.clone()).among(lines, others, is_verified);
         if marked.lines.is_empty() {
-            if self.is_file_missing(&revoking.key) {
-                let message = format!(
-                    "no such line is in the usual file, and keys/{0}.toml says in which file: put it back",
-                    revoking.key
-                );
-                let remedy = format!(
-                    "put keys/{}.toml back, or keyferry host forget {host}",
-                    revoking.key
-                );
-                let failure = Failure::local(FILE_MISSING, message.clone(), &remedy, Pace::Slow);
-                self.fail(Subject::Revocation(host), &failure);
-                let note = Some(message);
-                return self.settle_revocation(row, RevocationState::Asked, note).await;
-            }
-            self.observed.retries.remove(&Subject::Revocation(host));
-            return self.settle_revocation(row, RevocationState::Removed, None).await;
+            let is_missing = self.is_file_missing(&revoking.file.key);
+            let undone = is_missing.then(|| Undone::Missing(revoking.file.key.clone()));
+            return self.go_on_revoking(row, revoking, undone).await;
         }
-        row.lines = marked.lines.iter().map(|line| shown(line) + "\n").collect();
+        for line in marked.lines.iter().map(kept) {
+            if !row.lines.lines().any(|known| known == line) {
+                row.lines.push_str(&line);
+                row.lines.push('\n');
+            }
+        }
         if !marked.has_others && !row.accepts_loss {
             let note = "nobody else that keyferry can see would be let in there".to_owned();
-            return self
-                .settle_revocation(row, RevocationState::Left, Some(note))
-                .await;
+            return self.go_on_with_lines(row, revoking, note).await;
         }
         let goes = |identity: &Identity| match identity {
             Identity::Generation { public_key, .. } | Identity::Agent { public_key, .. } => {
@@ -146,9 +217,7 @@ impl Engine {
         revoking.logins.retain(|identity| !goes(identity));
         if revoking.logins.is_empty() {
             let note = "nothing else that keyferry has logs in there".to_owned();
-            return self
-                .settle_revocation(row, RevocationState::Left, Some(note))
-                .await;
+            return self.go_on_with_lines(row, revoking, note).await;
         }
         let subject = Subject::Revocation(host);
         let write = Write {
@@ -167,13 +236,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Lines were found that are left: they are noted, and the next file is looked at.
+    async fn go_on_with_lines(
+        &mut self,
+        row: Revocation,
+        revoking: Revoking,
+        note: String,
+    ) -> Result<(), EngineError> {
+        let (state, kept) = (row.state, row.clone());
+        self.settle_revocation(row, state, None).await?;
+        self.go_on_revoking(kept, revoking, Some(Undone::Left(note)))
+            .await
+    }
+
     fn start_taking_off_revoked(&mut self, mut revoking: Revoking, lines: Vec<Line>) {
         let Some(over) = revoking.logins.pop_front() else {
             return;
         };
         let work = Work::Remove {
+            editors: self.editors(&revoking.file.key, &revoking.id.0, &over),
             over,
-            proof: self.proof(&revoking.key),
+            proof: self.proof(&revoking.file.key),
             lines: lines.clone(),
             foreign: Vec::new(),
         };
@@ -262,98 +345,6 @@ impl Engine {
         let id = (placement.key.clone(), placement.n);
         self.observed.in_agent.contains(&id)
     }
-
-    /// How a host is logged in to that may be no key's: what was seen to log in first, then what the key's file says, else
-    /// what the user's own ssh_config has. And the key whose settings say how the file is changed there; empty: none.
-    pub(in crate::engine) fn logins_for_revocation(&self, host: &str) -> (String, Vec<Identity>) {
-        let there = self
-            .view
-            .placements
-            .values()
-            .filter(|placement| placement.host == host);
-        let (mut seen, unseen): (Vec<_>, Vec<_>) = there.partition(|placement| {
-            placement.state == PlacementState::Verified && self.is_in_agent(placement)
-        });
-        seen.sort_by_key(|placement| std::cmp::Reverse((placement.verified_at, placement.n)));
-        let first = seen
-            .first()
-            .or(unseen.first())
-            .map(|placement| placement.key.clone());
-        let key = first.or_else(|| {
-            let mut keys = self.desired.keys.keys();
-            keys.find(|key| self.hosts_of(key).contains(host)).cloned()
-        });
-        let key = key.unwrap_or_default();
-        let ids = seen.iter().map(|placement| (placement.key.clone(), placement.n));
-        let mut logins: Vec<Identity> = ids.filter_map(|id| self.identity(&id)).collect();
-        logins.extend(self.recovery_identity_at(host));
-        let n = self.observed.loaded.get(&key).copied().unwrap_or_default();
-        for login in self.logins_for(&(key.clone(), n), host) {
-            if !logins.contains(&login) {
-                logins.push(login);
-            }
-        }
-        if !logins.contains(&Identity::SshConfig) {
-            logins.push(Identity::SshConfig);
-        }
-        (key, logins)
-    }
-}
-
-/// Tells lines that are to go from others.
-#[derive(Clone, Debug)]
-pub(in crate::engine) struct Meant {
-    selector: Selector,
-    machine: String,
-    installation: String,
-}
-
-impl Meant {
-    /// The lines of a host that are meant. Those of this installation never are: they have ways of their own. `others` keys
-    /// without a marker are let in there besides, and `is_verified` is whether one of ours is.
-    pub(in crate::engine) fn among(&self, lines: Vec<Line>, others: usize, is_verified: bool) -> Marked {
-        let (lines, stay): (Vec<Line>, Vec<Line>) = lines
-            .into_iter()
-            .partition(|line| !self.is_own(&line.marker.machine) && self.is_selected(line));
-        let own = stay.iter().filter(|line| self.is_selected(line)).count();
-        // One that ends by itself is no way in to rely on.
-        let stays = stay.iter().any(|line| !line.options.contains("expiry-time="));
-        Marked {
-            lines,
-            own,
-            has_others: others > 0 || stays || is_verified,
-        }
-    }
-
-    /// Whether a marker's machine is this installation, whatever the machine was called then.
-    fn is_own(&self, machine: &str) -> bool {
-        let end = machine.rsplit_once('-').map(|(_, end)| end);
-        machine == self.machine || end == Some(&self.installation)
-    }
-
-    fn is_selected(&self, line: &Line) -> bool {
-        let marker = &line.marker;
-        match &self.selector {
-            Selector::Grant(named) => marker.n.is_none() && fingerprint(&line.public_key) == *named,
-            Selector::Key(key) => marker.key == *key,
-            Selector::Machine(machine) => marker.machine == *machine,
-            Selector::Owner(owner) => marker.owner == *owner,
-        }
-    }
-}
-
-/// A line as a terminal may have it: its options are whatever somebody wrote there.
-pub(in crate::engine) fn shown(line: &Line) -> String {
-    let text = line.to_string();
-    // Nor what changes the order of others there.
-    let is_direction =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .map(|c| match c.is_control() || is_direction(c) {
-            true => char::REPLACEMENT_CHARACTER,
-            false => c,
-        })
-        .collect()
 }
 
 /// Whether another login may fare better.
@@ -361,96 +352,11 @@ fn is_of_the_login(error: &HostError) -> bool {
     let is_of_the_login = matches!(
         error.kind,
         HostErrorKind::AnotherKey
+            | HostErrorKind::JumpRefused
             | HostErrorKind::NeedsPerson
             | HostErrorKind::NoAnswer
             | HostErrorKind::Refused
             | HostErrorKind::Settings
     );
     is_of_the_login && outcome_of(error) == EffectOutcome::Refused
-}
-
-#[cfg(test)]
-mod tests {
-    use keyferry_hosts::Marker;
-
-    use super::*;
-
-    fn line(owner: &str, machine: &str, n: Option<u64>, options: &str) -> Line {
-        Line {
-            options: options.to_owned(),
-            public_key: "ssh-ed25519 AAAA".to_owned(),
-            marker: Marker {
-                owner: owner.to_owned(),
-                machine: machine.to_owned(),
-                key: "web".to_owned(),
-                n,
-            },
-        }
-    }
-
-    fn meant(selector: Selector) -> Meant {
-        Meant {
-            selector,
-            machine: "li-thinkpad-7f3a1c".to_owned(),
-            installation: "7f3a1c".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_line_is_fit_to_be_shown() {
-        let shown = shown(&line(
-            "li",
-            "pc-aaaaaa",
-            Some(1),
-            "command=\"a\u{1b}[2J\u{202e}b\"",
-        ));
-        assert!(shown.starts_with("command=\"a\u{fffd}[2J\u{fffd}b\""), "{shown}");
-    }
-
-    #[test]
-    fn lines_of_this_installation_are_never_meant() {
-        let lines = vec![
-            line("li", "li-thinkpad-7f3a1c", Some(1), ""),
-            line("li", "its-former-name-7f3a1c", Some(1), ""),
-            line("li", "li-desktop-aaaaaa", Some(1), ""),
-            line("bob", "bobs-pc-bbbbbb", Some(1), ""),
-        ];
-        for (selector, count, own) in [
-            (Selector::Owner("li".to_owned()), 1, 2),
-            (Selector::Key("web".to_owned()), 2, 2),
-            (Selector::Machine("bobs-pc-bbbbbb".to_owned()), 1, 0),
-            (Selector::Machine("li-thinkpad-7f3a1c".to_owned()), 0, 1),
-            (Selector::Grant("ssh-ed25519 AAAA".to_owned()), 0, 0),
-        ] {
-            let marked = meant(selector.clone()).among(lines.clone(), 0, false);
-            assert_eq!((marked.lines.len(), marked.own), (count, own), "{selector}");
-            assert!(marked.has_others);
-        }
-    }
-
-    #[test]
-    fn a_line_that_ends_by_itself_is_no_way_in() {
-        let going = line("bob", "bobs-pc-bbbbbb", Some(1), "");
-        let guest = line(
-            "li",
-            "li-thinkpad-7f3a1c",
-            None,
-            "expiry-time=\"20991231000000Z\"",
-        );
-        let owner = || meant(Selector::Owner("bob".to_owned()));
-        assert!(!owner().among(vec![going.clone(), guest], 0, false).has_others);
-        assert!(owner().among(vec![going.clone()], 1, false).has_others);
-        assert!(owner().among(vec![going], 0, true).has_others);
-    }
-
-    #[test]
-    fn what_somebody_wrote_does_not_reach_a_terminal() {
-        let shown = shown(&line(
-            "bob",
-            "bobs-pc-bbbbbb",
-            Some(1),
-            "command=\"\u{1b}]0;x\u{7}\"",
-        ));
-        assert!(!shown.chars().any(char::is_control), "{shown:?}");
-    }
 }

@@ -78,10 +78,11 @@ impl Engine {
         let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
         let work = match before.iter().any(goes_too) {
             true => Work::RemoveLast {
-                over: identity,
+                over: self.editors(&key, &host, &identity),
                 lines: taken,
             },
             false => Work::Remove {
+                editors: self.editors(&key, &host, &identity),
                 over: identity,
                 proof: self.proof(&key),
                 lines: taken,
@@ -192,7 +193,10 @@ impl Engine {
         let is_to_be_seen = !is_own_login && refused_with(|outcome| outcome == Outcome::Restored);
         let goes_too = |placement: &Placement| over == Over::Generation((placement.key.clone(), placement.n));
         // The key's own line was to go with the others, and the answer was lost: it does not log in any more, so that was done.
+        // Not so where it was only cut.
+        let is_final = result.as_ref().is_err_and(HostError::is_final_refusal);
         let was_done = is_refusal
+            && is_final
             && before.iter().any(goes_too)
             && before.iter().all(|row| row.state == PlacementState::Removing);
         let (mut placements, outcome) = match &result {
@@ -226,9 +230,9 @@ impl Engine {
             // Somebody took it away: it is put there again over what is left, before anything else goes.
             (Err(_), Some(stays)) if is_refusal => {
                 self.observed.refused_logins.insert(stays.id());
+                // It is offered as before until then: the login may just have been cut.
                 placements.push(Placement {
                     state: PlacementState::Placing,
-                    verified_at: None,
                     changed_at: now,
                     ..stays
                 });

@@ -1,6 +1,6 @@
 //! Other public keys than ours on hosts: putting their lines there, taking them off, and trying the recovery identity.
 
-use keyferry_hosts::{HostError, HostErrorKind, Line, Marker, Reply, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Marker, Reply, Work};
 
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
@@ -10,9 +10,11 @@ use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, 
 use crate::plan::{GenerationId, Over, Subject, trusted_options};
 
 mod lending;
+mod recovering;
 mod replacing;
 
 pub(in crate::engine) use lending::Lent;
+pub(super) use recovering::no_agent;
 
 /// What is done about other public keys than ours.
 #[derive(Clone, Debug)]
@@ -20,9 +22,13 @@ pub(in crate::engine) enum Trusting {
     /// A line on its way to a host.
     Put {
         /// The row as it was written before.
-        written: Trusted,
+        written: Box<Trusted>,
         /// What was known of it before that.
-        before: Option<Trusted>,
+        before: Option<Box<Trusted>>,
+        /// The file that it is put into.
+        file: String,
+        /// What is left to do: take it out of the file where it stood before.
+        leaves: Option<Box<(Identity, String, Line)>>,
         effects: Vec<Effect>,
     },
     /// Lines of foreign keys that are taken off.
@@ -36,6 +42,10 @@ pub(in crate::engine) enum Trusting {
         key: String,
         /// With what keyferry logs in.
         over: Over,
+        /// The file that they are taken out of; none: that of the key's file.
+        file: Option<String>,
+        /// Another one where they may stand besides: where they were put last, or were about to be.
+        further: Option<Box<(Identity, String, Vec<Line>)>>,
         /// What was known of them before.
         before: Vec<Trusted>,
         effects: Vec<Effect>,
@@ -50,8 +60,18 @@ pub(in crate::engine) enum Trusting {
 impl Trusting {
     pub(super) fn key(&self) -> &str {
         match self {
-            Self::Put { written: row, .. } | Self::Verify { before: row } => &row.key,
+            Self::Put { written, .. } => &written.key,
+            Self::Verify { before } => &before.key,
             Self::Replace { key, .. } | Self::TakeOff { key, .. } => key,
+        }
+    }
+
+    /// The file that is changed; none: that of the key's file.
+    pub(super) fn file(&self) -> Option<String> {
+        match self {
+            Self::Put { file, .. } => Some(file.clone()),
+            Self::TakeOff { file, .. } => file.clone(),
+            Self::Replace { .. } | Self::Verify { .. } => None,
         }
     }
 }
@@ -79,12 +99,31 @@ impl Engine {
             public_key: public_key.clone(),
             marker: self.marker_of_others(&over.0),
         };
+        // Where the generation logs in, sshd reads: there a line of another's belongs beside it.
+        let stands = before.as_ref().and_then(|before| before.file.clone());
+        let placement = self.view.placements.get(&(over.0.clone(), over.1, host.clone()));
+        let beside = placement.and_then(|placement| placement.file.clone());
+        let file = beside
+            .or_else(|| stands.clone())
+            .unwrap_or_else(|| self.file_for(&over.0));
+        let old = stands.filter(|stands| *stands != file);
+        let old_line = before.as_ref().and_then(|before| marker_of(&before.line));
+        let leaves = old.clone().map(|old| {
+            let marker = old_line.unwrap_or_else(|| line.marker.clone());
+            let line = Line {
+                marker,
+                ..line.clone()
+            };
+            Box::new((identity.clone(), old, line))
+        });
         let row = Trusted {
             key: over.0.clone(),
             host: host.clone(),
             public_key,
             purpose,
             line: line.to_string(),
+            // Until it is gone from there.
+            file: Some(old.unwrap_or_else(|| file.clone())),
             state: PlacementState::Placing,
             until,
             verified_at: before.as_ref().and_then(|before| before.verified_at),
@@ -102,14 +141,16 @@ impl Engine {
             return Ok(());
         }
         let work = Work::Put {
-            over: vec![identity],
+            over: self.editors(&over.0, &host, &identity),
             line,
             itself: None,
             proof: self.proof(&over.0),
         };
         let putting = Trusting::Put {
-            written: row,
-            before,
+            written: Box::new(row),
+            before: before.map(Box::new),
+            file,
+            leaves,
             effects,
         };
         self.start_on_host(host, work, OnHost::Trusted(putting));
@@ -137,13 +178,24 @@ impl Engine {
                 .get(&(key.clone(), host.clone(), public_key))
                 .cloned()
         });
-        let before: Vec<Trusted> = rows.collect();
+        let mut before: Vec<Trusted> = rows.collect();
+        // What stands in other files goes next.
+        let file = before.first().and_then(|row| row.file.clone());
+        before.retain(|row| row.file == file);
         let lines = before.iter().map(|row| Line {
             options: String::new(),
             public_key: row.public_key.clone(),
             marker: marker_of(&row.line).unwrap_or_else(|| self.marker_of_others(&key)),
         });
-        let lines = lines.collect();
+        let lines: Vec<Line> = lines.collect();
+        let beside = match &over {
+            Over::Generation((of, n)) => self.view.placements.get(&(of.clone(), *n, host.clone())),
+            Over::Recovery => None,
+        };
+        let beside = beside.filter(|placement| placement.key == key);
+        let beside = beside.and_then(|placement| placement.file.clone());
+        let further = beside.filter(|beside| file.as_ref().is_some_and(|file| file != beside));
+        let further = further.map(|further| Box::new((identity.clone(), further, lines.clone())));
         let changed_at = self.clock.now().wall_ms();
         let removing = before.iter().map(|row| Trusted {
             state: PlacementState::Removing,
@@ -160,6 +212,7 @@ impl Engine {
             return Ok(());
         }
         let work = Work::Remove {
+            editors: self.editors(&key, &host, &identity),
             over: identity,
             proof: self.proof(&key),
             lines,
@@ -168,32 +221,13 @@ impl Engine {
         let taking_off = Trusting::TakeOff {
             key,
             over,
+            file,
+            further,
             before,
             effects,
         };
         self.start_on_host(host, work, OnHost::Trusted(taking_off));
         Ok(())
-    }
-
-    /// Nothing is changed by it, so there is nothing to write down before.
-    pub(super) fn begin_verifying_recovery(&mut self, key: &str, host: String) {
-        let named = self.desired.daemon.recovery.as_ref();
-        let Some(public_key) = named.map(|recovery| recovery.public_key.clone()) else {
-            return;
-        };
-        let id = (key.to_owned(), host.clone(), public_key);
-        let Some(before) = self.view.trusted.get(&id).cloned() else {
-            return;
-        };
-        let Some(identity) = self.recovery_identity() else {
-            self.recovery_failed(key, &host, &no_agent());
-            return;
-        };
-        let work = Work::Verify {
-            identity,
-            proof: self.proof(key),
-        };
-        self.start_on_host(host, work, OnHost::Trusted(Trusting::Verify { before }));
     }
 
     pub(super) async fn trusted(
@@ -206,8 +240,42 @@ impl Engine {
             Trusting::Put {
                 written,
                 before,
+                file,
+                leaves: Some(leaves),
                 effects,
-            } => self.trusted_put(host, written, before, effects, result).await,
+            } if matches!(result, Ok(Reply::Put { .. })) => {
+                let (over, old, line) = *leaves;
+                let key = written.key.clone();
+                let work = Work::Remove {
+                    editors: self.editors(&key, &host, &over),
+                    over,
+                    proof: self.proof(&key),
+                    lines: vec![line],
+                    foreign: Vec::new(),
+                };
+                let written = Box::new(Trusted {
+                    file: Some(file),
+                    ..*written
+                });
+                let putting = Trusting::Put {
+                    written,
+                    before,
+                    file: old,
+                    leaves: None,
+                    effects,
+                };
+                self.start_on_host(host, work, OnHost::Trusted(putting));
+                Ok(())
+            }
+            Trusting::Put {
+                written,
+                before,
+                effects,
+                ..
+            } => {
+                let before = before.map(|before| *before);
+                self.trusted_put(host, *written, before, effects, result).await
+            }
             Trusting::Replace {
                 key,
                 fingerprints,
@@ -216,8 +284,36 @@ impl Engine {
             Trusting::TakeOff {
                 key,
                 over,
+                further: Some(further),
                 before,
                 effects,
+                ..
+            } if matches!(result, Ok(Reply::Removed { .. })) => {
+                let (identity, further, lines) = *further;
+                let work = Work::Remove {
+                    editors: self.editors(&key, &host, &identity),
+                    over: identity,
+                    proof: self.proof(&key),
+                    lines,
+                    foreign: Vec::new(),
+                };
+                let taking_off = Trusting::TakeOff {
+                    key,
+                    over,
+                    file: Some(further),
+                    further: None,
+                    before,
+                    effects,
+                };
+                self.start_on_host(host, work, OnHost::Trusted(taking_off));
+                Ok(())
+            }
+            Trusting::TakeOff {
+                key,
+                over,
+                before,
+                effects,
+                ..
             } => {
                 let mut refused = Vec::new();
                 let is_refusal = |error: &HostError| {
@@ -242,7 +338,7 @@ impl Engine {
         result: Result<Reply, HostError>,
     ) -> Result<(), EngineError> {
         let result = match result {
-            Ok(reply @ Reply::Put { .. }) => Ok(reply),
+            Ok(reply @ (Reply::Put { .. } | Reply::Removed { .. })) => Ok(reply),
             Ok(_) => Err(nonsense()),
             Err(error) => Err(error),
         };
@@ -344,69 +440,6 @@ impl Engine {
         Ok(())
     }
 
-    async fn recovery_tried(
-        &mut self,
-        host: String,
-        before: Trusted,
-        result: Result<Reply, HostError>,
-    ) -> Result<(), EngineError> {
-        let now = self.clock.now().wall_ms();
-        let key = before.key.clone();
-        let named = self.desired.daemon.recovery.as_ref();
-        let is_named = named.is_some_and(|recovery| recovery.public_key == before.public_key);
-        let row = match result {
-            Ok(Reply::Verified { .. }) => {
-                tracing::info!(key, host, "the recovery identity logs in");
-                self.observed
-                    .retries
-                    .remove(&Subject::Recovery(key.clone(), host.clone()));
-                self.reached(&host);
-                if is_named {
-                    self.observed.recovery_verified.insert(host.clone(), now);
-                }
-                Trusted {
-                    state: PlacementState::Verified,
-                    verified_at: Some(now),
-                    note: None,
-                    ..before.clone()
-                }
-            }
-            Ok(_) => {
-                self.recovery_failed(&key, &host, &nonsense());
-                return Ok(());
-            }
-            Err(error) => {
-                self.recovery_failed(&key, &host, &error);
-                let is_refused = matches!(error.kind, HostErrorKind::AnotherKey | HostErrorKind::Refused);
-                if !is_refused {
-                    return Ok(());
-                }
-                // The line may have been taken away: it is put there again, which changes nothing where it is.
-                if is_named {
-                    self.observed.recovery_verified.remove(&host);
-                }
-                Trusted {
-                    state: PlacementState::Placing,
-                    verified_at: None,
-                    note: Some(error.message),
-                    ..before.clone()
-                }
-            }
-        };
-        if !self.stands_as(&before) {
-            return Ok(());
-        }
-        let write = Write {
-            trusted: vec![Trusted {
-                changed_at: now,
-                ..row
-            }],
-            ..Write::default()
-        };
-        self.settle_trusted(&key, &host, write).await?;
-        Ok(())
-    }
-
     /// The comment of a line that is no generation's.
     pub(super) fn marker_of_others(&self, key: &str) -> Marker {
         Marker {
@@ -428,30 +461,6 @@ impl Engine {
         self.fail(subject, &Failure::of_host(error));
     }
 
-    /// The recovery identity logs in at a host no more: its lines there, to be tried again wherever that is wanted.
-    pub(super) fn recovery_was_refused(&mut self, host: &str) -> Vec<Trusted> {
-        self.observed.recovery_verified.remove(host);
-        let changed_at = self.clock.now().wall_ms();
-        let named = self.desired.daemon.recovery.as_ref();
-        let rows = self.view.trusted.values().filter(|row| {
-            row.host == host
-                && row.state == PlacementState::Verified
-                && named.is_some_and(|recovery| recovery.public_key == row.public_key)
-        });
-        let rows = rows.map(|row| Trusted {
-            state: PlacementState::Placed,
-            verified_at: None,
-            changed_at,
-            ..row.clone()
-        });
-        rows.collect()
-    }
-
-    fn recovery_failed(&mut self, key: &str, host: &str, error: &HostError) {
-        let subject = Subject::Recovery(key.to_owned(), host.to_owned());
-        self.fail(subject, &Failure::of_host(error));
-    }
-
     /// Writes down what is about to be done or came of it. When the disk refuses, it is done again later.
     async fn settle_trusted(&mut self, key: &str, host: &str, write: Write) -> Result<bool, EngineError> {
         match self.record(write).await? {
@@ -468,14 +477,4 @@ impl Engine {
 pub(super) fn marker_of(line: &str) -> Option<Marker> {
     let start = line.rfind(" keyferry ")?;
     line[start + 1..].parse().ok()
-}
-
-/// Nobody can be asked to log in with the recovery identity.
-pub(super) fn no_agent() -> HostError {
-    HostError {
-        kind: HostErrorKind::Settings,
-        message: "there is no agent that has the recovery identity: [recovery] names none, and the daemon was started without SSH_AUTH_SOCK".to_owned(),
-        remedy: "write `agent = \"/path/of/its/socket\"` into [recovery] of keyferry.toml".to_owned(),
-        outcome: keyferry_hosts::Outcome::Unchanged,
-    }
 }

@@ -191,6 +191,11 @@ impl Engine {
             _ if error.is_some() => HostCondition::Failed,
             _ => HostCondition::Pending,
         };
+        let error = match condition {
+            HostCondition::Forgotten => None,
+            HostCondition::Verified => self.stands_elsewhere(name, here, target),
+            _ => error,
+        };
         HostStatus {
             host: address.to_owned(),
             state: condition,
@@ -201,8 +206,20 @@ impl Engine {
             lines: here.iter().map(|placement| placement.n).collect(),
             listed: host.listed,
             after_reboot: self.after_reboot(name, spec, address),
-            error: error.filter(|_| !matches!(condition, HostCondition::Forgotten | HostCondition::Verified)),
+            error,
         }
+    }
+
+    /// That a line logs in which stands in another file than the key's file names now.
+    fn stands_elsewhere(&self, key: &str, here: &[&Placement], target: Option<u64>) -> Option<StatusError> {
+        let placement = here.iter().find(|placement| Some(placement.n) == target)?;
+        let (file, named) = (placement.file.as_deref()?, self.file_for(key));
+        (file != named && self.desired.keys.contains_key(key)).then(|| {
+            let message = format!("its line stands in {file} there, and path names {named} now");
+            let remedy =
+                format!("nothing: it is kept up where it stands, and the next generation goes to {named}");
+            remark("another_file", message, &remedy)
+        })
     }
 
     /// Whether only generations stand on a host that are gone from the agent, and every other login was refused.

@@ -23,9 +23,11 @@ pub(super) enum Fault {
 struct FakeHost {
     /// `authorized_keys`.
     lines: Vec<String>,
+    /// Other files that keys are put into, by path.
+    files: BTreeMap<String, Vec<String>>,
+    /// Those of them that sshd does not read; empty: `authorized_keys`.
+    unread: BTreeSet<String>,
     is_up: bool,
-    /// Those of the lines that stand in another file than the usual one, and in which.
-    elsewhere: BTreeMap<String, String>,
     /// Whether the user's own ssh_config logs in.
     has_ssh_config: bool,
     /// Whether it asks for something that a person would have to type.
@@ -36,6 +38,8 @@ struct FakeHost {
     reads_another_file: bool,
     /// Whether no other agent's key logs in, as with one whose agent is locked.
     takes_no_agent: bool,
+    /// Whether nobody logs in as another login that changes the file.
+    takes_no_editor: bool,
     host_key: Vec<u8>,
     /// Whether a client of this daemon was seen to be offered a key that logs in.
     is_served: bool,
@@ -79,13 +83,15 @@ impl FakeHosts {
     pub(super) fn add(&self, name: &str, has_ssh_config: bool) {
         let host = FakeHost {
             lines: vec!["ssh-ed25519 AAAAfriend somebody else".to_owned()],
-            elsewhere: BTreeMap::new(),
+            files: BTreeMap::new(),
+            unread: BTreeSet::new(),
             is_up: true,
             has_ssh_config,
             asks_a_person: false,
             bars_second_logins: false,
             reads_another_file: false,
             takes_no_agent: false,
+            takes_no_editor: false,
             host_key: format!("host key of {name}").into_bytes(),
             is_served: false,
             standing: None,
@@ -135,6 +141,34 @@ impl FakeHosts {
         self.host(name, |host| host.reads_another_file = does);
     }
 
+    /// sshd reads a file besides `authorized_keys` or not; empty: that one.
+    pub(super) fn read_file(&self, name: &str, path: &str, does: bool) {
+        self.host(name, |host| {
+            match does {
+                true => host.unread.remove(path),
+                false => host.unread.insert(path.to_owned()),
+            };
+        });
+    }
+
+    /// Somebody writes a file besides `authorized_keys` anew.
+    pub(super) fn write_file(&self, name: &str, path: &str, change: impl FnOnce(&mut Vec<String>)) {
+        self.host(name, |host| {
+            change(host.files.entry(path.to_owned()).or_default())
+        });
+    }
+
+    /// A file besides `authorized_keys`.
+    pub(super) fn file(&self, name: &str, path: &str) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        state.hosts[name].files.get(path).cloned().unwrap_or_default()
+    }
+
+    /// Nobody logs in as another login that changes the file, or key `ops` does.
+    pub(super) fn let_nobody_edit(&self, name: &str, does: bool) {
+        self.host(name, |host| host.takes_no_editor = does);
+    }
+
     pub(super) fn take_no_agent(&self, name: &str) {
         self.host(name, |host| host.takes_no_agent = true);
     }
@@ -161,8 +195,12 @@ impl FakeHosts {
         self.state.lock().unwrap().lists.insert(name.to_owned(), hosts);
     }
 
+    /// The lines of all files there.
     pub(super) fn lines(&self, name: &str) -> Vec<String> {
-        self.state.lock().unwrap().hosts[name].lines.clone()
+        let state = self.state.lock().unwrap();
+        let host = &state.hosts[name];
+        let files = std::iter::once(&host.lines).chain(host.files.values());
+        files.flatten().cloned().collect()
     }
 
     /// The generations whose lines stand on a host, of keys of keyferry's.
@@ -355,11 +393,12 @@ impl State {
 
     fn perform(&mut self, task: &Task) -> Result<Reply, HostError> {
         let name = &task.host.destination;
+        let path = task.host.account.path.as_deref();
         let file_hash = [0; 32];
         let reply = match &task.work {
             Work::Verify { identity, .. } => {
                 if !self.logs_in(name, identity) {
-                    return Err(failed(HostErrorKind::Refused, name));
+                    return Err(refused(name));
                 }
                 Reply::Verified {
                     host_key: self.hosts[name].host_key.clone(),
@@ -368,25 +407,21 @@ impl State {
             Work::Put {
                 over, line, itself, ..
             } => {
-                let Some(over) = over.iter().find(|identity| self.logs_in(name, identity)) else {
+                let Some(over) = over.iter().find(|identity| self.opens(task, identity)) else {
                     let asks = self.hosts[name].asks_a_person && over.contains(&Identity::SshConfig);
                     return Err(match asks {
                         true => failed(HostErrorKind::NeedsPerson, name),
-                        false => failed(HostErrorKind::Refused, name),
+                        false => refused(name),
                     });
                 };
-                let before = self.hosts[name].lines.clone();
-                let already = self.put(name, line);
-                if let Some(path) = &task.host.account.path {
-                    let text = line.to_string();
-                    self.host(name).elsewhere.insert(text, path.clone());
-                }
+                let before = self.file(name, path).clone();
+                let already = self.put(name, path, line);
                 // A line that replaces another stays when its key logs in with it.
-                let is_replaced = !already && self.hosts[name].lines.len() == before.len();
+                let is_replaced = !already && self.file(name, path).len() == before.len();
                 let itself = itself.as_ref().filter(|_| is_replaced);
                 if itself.is_some_and(|itself| !self.logs_in(name, itself)) {
-                    self.host(name).lines = before;
-                    return Err(failed(HostErrorKind::Refused, name));
+                    *self.file(name, path) = before;
+                    return Err(refused(name));
                 }
                 Reply::Put {
                     over: over.clone(),
@@ -394,29 +429,42 @@ impl State {
                     file_hash,
                 }
             }
-            Work::Remove { over, lines, .. } => {
-                if !self.logs_in(name, over) {
-                    return Err(failed(HostErrorKind::Refused, name));
+            Work::Remove {
+                over, editors, lines, ..
+            } => {
+                let own = std::slice::from_ref(over);
+                let editors = match task.host.account.editor {
+                    Some(_) => editors.as_slice(),
+                    None => own,
+                };
+                if !editors.iter().any(|editor| self.opens(task, editor)) {
+                    return Err(refused(name));
                 }
-                let before = self.hosts[name].lines.clone();
-                self.take_out(task, lines);
+                let before = self.file(name, path).clone();
+                for line in lines {
+                    let end = format!("{} {}", line.public_key, line.marker);
+                    self.file(name, path).retain(|there| !there.ends_with(&end));
+                }
                 // As the host itself does it: what was changed stays when the second login works.
                 if self.hosts[name].bars_second_logins || !self.logs_in(name, over) {
-                    self.host(name).lines = before;
+                    *self.file(name, path) = before;
                     return Err(HostError {
                         outcome: Outcome::Restored,
-                        ..failed(HostErrorKind::Refused, name)
+                        ..refused(name)
                     });
                 }
                 let is_of = |there: &&String| lines.iter().any(|line| there.contains(&line.public_key));
-                let left = self.hosts[name].lines.iter().filter(is_of).cloned().collect();
+                let left = self.file(name, path).iter().filter(is_of).cloned().collect();
                 Reply::Removed { file_hash, left }
             }
             Work::RemoveLast { over, lines } => {
-                if !self.logs_in(name, over) {
-                    return Err(failed(HostErrorKind::Refused, name));
+                if !over.iter().any(|identity| self.opens(task, identity)) {
+                    return Err(refused(name));
                 }
-                self.take_out(task, lines);
+                for line in lines {
+                    let end = format!("{} {}", line.public_key, line.marker);
+                    self.file(name, path).retain(|there| !there.ends_with(&end));
+                }
                 // Its owner said that it may be locked.
                 self.host(name).is_served = false;
                 Reply::Removed {
@@ -425,10 +473,10 @@ impl State {
                 }
             }
             Work::Inspect { over } => {
-                if !over.iter().any(|identity| self.logs_in(name, identity)) {
-                    return Err(failed(HostErrorKind::Refused, name));
+                if !over.iter().any(|identity| self.opens(task, identity)) {
+                    return Err(refused(name));
                 }
-                let lines = &self.hosts[name].lines;
+                let lines = self.file(name, path);
                 let marked: Vec<Line> = lines.iter().filter_map(|line| marked(line)).collect();
                 Reply::Marked {
                     others: lines.len() - marked.len(),
@@ -441,28 +489,30 @@ impl State {
         Ok(reply)
     }
 
-    /// Takes lines out of the file that a task names.
-    fn take_out(&mut self, task: &Task, lines: &[Line]) {
-        let host = self.host(&task.host.destination);
-        for line in lines {
-            let end = format!("{} {}", line.public_key, line.marker);
-            let elsewhere = &host.elsewhere;
-            let is_there = |there: &String| elsewhere.get(there) == task.host.account.path.as_ref();
-            host.lines
-                .retain(|there| !(there.ends_with(&end) && is_there(there)));
-        }
-    }
-
-    fn put(&mut self, name: &str, line: &Line) -> bool {
+    fn put(&mut self, name: &str, path: Option<&str>, line: &Line) -> bool {
         let text = line.to_string();
         let end = format!("{} {}", line.public_key, line.marker);
-        let lines = &mut self.host(name).lines;
+        let lines = self.file(name, path);
         if lines.contains(&text) {
             return true;
         }
         lines.retain(|there| !there.ends_with(&end));
         lines.push(text);
         false
+    }
+
+    /// Whether an identity gets to the file that a task changes: that of the login, or another login's.
+    fn opens(&self, task: &Task, identity: &Identity) -> bool {
+        let name = &task.host.destination;
+        if task.host.account.editor.is_none() {
+            return self.logs_in(name, identity);
+        }
+        let is_taken = match identity {
+            Identity::Generation { key, .. } => key == "ops",
+            Identity::SshConfig => self.hosts[name].has_ssh_config,
+            Identity::Agent { .. } => false,
+        };
+        is_taken && !self.hosts[name].takes_no_editor
     }
 
     fn logs_in(&self, name: &str, identity: &Identity) -> bool {
@@ -492,7 +542,7 @@ impl State {
                     false => **offer == Offer::Everywhere,
                 });
                 let mut offered = offered.map(|((key, n), _)| format!("key={key} gen={n}"));
-                offered.any(|marker| host.lines.iter().any(|line| line.ends_with(&marker)))
+                offered.any(|marker| host.read().any(|line| line.ends_with(&marker)))
             });
             if host.is_served && !is_served {
                 violations.push(format!(
@@ -508,6 +558,15 @@ impl State {
     fn host(&mut self, name: &str) -> &mut FakeHost {
         self.hosts.get_mut(name).unwrap()
     }
+
+    /// A file of lines; none: `authorized_keys`.
+    fn file(&mut self, name: &str, path: Option<&str>) -> &mut Vec<String> {
+        let host = self.host(name);
+        match path {
+            None => &mut host.lines,
+            Some(path) => host.files.entry(path.to_owned()).or_default(),
+        }
+    }
 }
 
 /// A line that somebody's keyferry put there.
@@ -522,8 +581,17 @@ fn marked(line: &str) -> Option<Line> {
     })
 }
 
+impl FakeHost {
+    /// The lines of all files that sshd reads.
+    fn read(&self) -> impl Iterator<Item = &String> {
+        let usual = Some(&self.lines).filter(|_| !self.unread.contains(""));
+        let others = self.files.iter().filter(|(path, _)| !self.unread.contains(*path));
+        usual.into_iter().chain(others.map(|(_, lines)| lines)).flatten()
+    }
+}
+
 fn has(host: &FakeHost, public_key: &str) -> bool {
-    host.lines.iter().any(|line| line.contains(public_key))
+    host.read().any(|line| line.contains(public_key))
 }
 
 fn failed(kind: HostErrorKind, name: &str) -> HostError {
@@ -532,6 +600,14 @@ fn failed(kind: HostErrorKind, name: &str) -> HostError {
         message: format!("{name}: {}", kind.name()),
         remedy: "see to it".to_owned(),
         outcome: Outcome::Unchanged,
+    }
+}
+
+/// Not just cut while keys were tried.
+fn refused(name: &str) -> HostError {
+    HostError {
+        message: format!("{name}: Permission denied (publickey)."),
+        ..failed(HostErrorKind::Refused, name)
     }
 }
 

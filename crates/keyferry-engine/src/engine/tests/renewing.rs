@@ -144,6 +144,33 @@ fn renewals_do_not_begin_the_time_of_grace_anew() {
 }
 
 #[test]
+fn a_line_of_a_key_that_is_held_keeps_the_options_that_it_logged_in_with() {
+    run(async {
+        let mut world = world_with(&["web-1"], |spec| {
+            spec.deploy.expires = Some(days(10));
+            spec.deploy.options = "from=\"10.0.0.0/8, 10.1\",no-pty".to_owned();
+        });
+        let (daemon, before, _) = begin(&world).await;
+        daemon.handle.held("web");
+        world.hosts.sign_nothing_with("web");
+        let other = key("web", GeneratedBy::Keyferry, |spec| {
+            *spec = (*world.desired.keys["web"]).clone();
+            spec.deploy.options = "from=\"10.9.9.9\"".to_owned();
+        });
+        world.desired.keys.insert("web".to_owned(), other);
+        daemon.read_again(&world.desired);
+        daemon
+            .until("it is written anew", |_| line(&world) != before)
+            .await;
+        let now = line(&world);
+        let start = "from=\"10.0.0.0/8, 10.1\",no-pty,expiry-time=\"";
+        assert!(now.starts_with(start), "{now}");
+        assert_eq!(now.matches("expiry-time").count(), 1, "{now}");
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn a_line_is_renewed_over_its_own_key_where_every_other_login_needs_a_person() {
     run(async {
         let world = world_with(&["web-1"], |spec| {

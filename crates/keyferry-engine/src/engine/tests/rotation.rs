@@ -317,6 +317,27 @@ fn what_wants_a_person_waits_for_one() {
 }
 
 #[test]
+fn a_jump_host_that_lets_nobody_in_is_tried_again_by_itself_and_seldom() {
+    run(async {
+        let world = world();
+        let fault = Some(Fault::Fails(HostErrorKind::JumpRefused));
+        world.hosts.expect([fault; 3]);
+        let daemon = world.start();
+        daemon
+            .until("it has failed", |key| {
+                key.hosts.iter().any(|host| host.error.is_some())
+            })
+            .await;
+        let error = daemon.host("db-1").error.unwrap();
+        let wait = error.retry_at.unwrap().to_ms() - world.clock.now().wall_ms();
+        assert!((590_000..=1_200_000).contains(&wait), "{wait} ms");
+        assert!(daemon.rest().await);
+        world.assert_one_generation(&daemon, &HOSTS);
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn another_host_key_blocks_a_host_and_no_other() {
     run(async {
         let world = world();

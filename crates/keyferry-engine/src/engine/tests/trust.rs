@@ -591,3 +591,108 @@ fn what_is_not_found_without_the_keys_file_is_not_called_gone() {
         daemon.kill().await;
     });
 }
+
+#[test]
+fn a_disk_that_is_full_for_a_while_keeps_no_guest_in() {
+    run(async {
+        let world = world_with(&[HOST], |_| {});
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let grant = Grant {
+            public_key: ed25519(5),
+            key: "web".to_owned(),
+            until: Timestamp(world.clock.now().wall + Duration::from_secs(7_200)),
+            hosts: Vec::new(),
+        };
+        daemon.handle.grant(grant).await.unwrap();
+        world.hosts.expect([Some(Fault::Fails(HostErrorKind::File))]);
+        let named = crate::ledger::fingerprint(&ed25519(5));
+        let revoked = daemon
+            .handle
+            .revoke(Selector::Grant(named), Vec::new(), Vec::new())
+            .await;
+        assert_eq!(revoked.unwrap().1[0].state, LineState::Removing);
+        let begun = world.clock.now().uptime;
+        assert!(daemon.rest().await);
+        assert_eq!(others(&world, HOST), [""; 0]);
+        assert!(
+            world.clock.now().uptime - begun < 3_600_000,
+            "before it ends by itself"
+        );
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn what_others_allow_their_keys_is_not_kept() {
+    run(async {
+        let world = world_with(&[HOST], |_| {});
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let line = format!(
+            "environment=\"TOKEN=hunter2\" {} keyferry owner=bob machine=old-pc-aaaaaa key=db gen=3",
+            ed25519(20)
+        );
+        world.hosts.write(HOST, |lines| lines.push(line));
+        let selector = Selector::Owner("bob".to_owned());
+        let revoked = daemon
+            .handle
+            .revoke(selector, Vec::new(), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(revoked.0[0].state, LineState::Removed);
+        let kept = world.history().revocations.remove(0).lines;
+        let named = crate::ledger::fingerprint(&ed25519(20));
+        assert_eq!(
+            kept,
+            format!("{named} keyferry owner=bob machine=old-pc-aaaaaa key=db gen=3\n")
+        );
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn foreign_lines_go_from_every_file_that_keys_have_on_a_host() {
+    run(async {
+        const FILE: &str = "/etc/ssh/keys/%u";
+        let mut world = world_with(&[HOST], |_| {});
+        let second = key("zebra", GeneratedBy::Keyferry, |spec| {
+            spec.hosts = Some(crate::desired::HostList::Listed(vec![HOST.to_owned()]));
+            spec.deploy.path = Some(FILE.to_owned());
+        });
+        world.desired.keys.insert("zebra".to_owned(), second);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let line = |number: u8| {
+            format!(
+                "{} keyferry owner=bob machine=old-pc-aaaaaa key=db gen=3",
+                ed25519(number)
+            )
+        };
+        for is_in_both in [false, true] {
+            world.hosts.write_file(HOST, FILE, |lines| lines.push(line(20)));
+            if is_in_both {
+                world.hosts.write(HOST, |lines| lines.push(line(21)));
+            }
+            let selector = Selector::Owner("bob".to_owned());
+            let preview = daemon
+                .handle
+                .preview_revocation(selector.clone(), Vec::new(), Vec::new())
+                .await
+                .unwrap();
+            assert_eq!(preview.hosts[0].lines.len(), 1 + usize::from(is_in_both));
+            let revoked = daemon
+                .handle
+                .revoke(selector, Vec::new(), Vec::new())
+                .await
+                .unwrap();
+            assert_eq!(revoked.0[0].state, LineState::Removed);
+            assert!(!world.hosts.file(HOST, FILE).contains(&line(20)), "{is_in_both}");
+            assert!(!world.hosts.lines(HOST).contains(&line(21)));
+            let kept = world.history().revocations.remove(0).lines;
+            assert_eq!(kept.lines().count(), 1 + usize::from(is_in_both), "{kept}");
+        }
+        assert_eq!(world.hosts.file(HOST, FILE).len(), 1, "its own line stays");
+        daemon.kill().await;
+    });
+}

@@ -9,7 +9,8 @@ use crate::ledger::trusted::{Purpose, Revocation, RevocationState, Trusted};
 
 impl Store {
     pub(super) fn trusted(&self, condition: &str) -> Result<Vec<Trusted>, EngineError> {
-        let columns = "key, host, public_key, purpose, line, state, until, verified_at, changed_at, note";
+        let columns =
+            "key, host, public_key, purpose, line, state, until, verified_at, changed_at, note, file";
         let query = format!("SELECT {columns} FROM trusted {condition} ORDER BY key, host, public_key");
         self.rows(&query, |row| {
             let (purpose, state): (String, String) = (row.get(3)?, row.get(5)?);
@@ -33,6 +34,7 @@ impl Store {
                 verified_at: row.get(7)?,
                 changed_at: row.get(8)?,
                 note: row.get(9)?,
+                file: row.get(10)?,
             }))
         })
     }
@@ -68,10 +70,10 @@ impl Store {
 pub(super) fn put(connection: &Connection, row: &Trusted) -> rusqlite::Result<usize> {
     connection
         .prepare(
-            "INSERT INTO trusted (key, host, public_key, purpose, line, state, until, verified_at, changed_at, note)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            "INSERT INTO trusted (key, host, public_key, purpose, line, state, until, verified_at, changed_at, note, file)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (key, host, public_key) DO UPDATE SET purpose = ?4, line = ?5, state = ?6, until = ?7,
-                                                               verified_at = ?8, changed_at = ?9, note = ?10",
+                                                               verified_at = ?8, changed_at = ?9, note = ?10, file = ?11",
         )?
         .execute(params![
             row.key,
@@ -84,6 +86,7 @@ pub(super) fn put(connection: &Connection, row: &Trusted) -> rusqlite::Result<us
             row.verified_at,
             row.changed_at,
             row.note,
+            row.file,
         ])
 }
 

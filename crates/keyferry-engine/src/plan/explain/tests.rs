@@ -300,6 +300,7 @@ fn trusted(key: &str, purpose: Purpose, until: Option<i64>) -> Trusted {
         public_key: public_key.to_owned(),
         purpose,
         line: format!("{options}{space}{public_key} keyferry owner=li machine=m key={key}"),
+        file: None,
         state: PlacementState::Placed,
         until,
         verified_at: None,

@@ -103,7 +103,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many more hosts may be worked on for a key now.
-    pub(super) fn free_hosts(&self, rotation: &Rotation<'a>) -> usize {
+    pub(in crate::plan) fn free_hosts(&self, rotation: &Rotation<'a>) -> usize {
         let at_once = rotation.spec.map_or(16, |spec| spec.deploy.at_once).max(1);
         at_once.saturating_sub(self.busy_hosts(rotation.key))
     }
@@ -283,4 +283,4 @@ const UNBEGUN: u8 = 1;
 const MANY_FAILURES: usize = 3;
 
 /// Failures that say nothing about the generation.
-const NOT_ITS_FAULT: [&str; 2] = ["unreachable", "needs_person"];
+const NOT_ITS_FAULT: [&str; 3] = ["jump_refused", "needs_person", "unreachable"];

@@ -31,8 +31,16 @@ impl<'a> Planner<'a> {
         }
         let is_wanted = rotation.spec.is_some_and(|spec| spec.deploy.expires.is_some());
         let here = rotation.on(host);
+        // One that the host may need, and whose last login was cut or refused, is looked at whichever comes next.
+        let stands_still = rotation.held || rotation.paused || rotation.retiring;
+        let is_unsure = |placement: &&Placement| {
+            let is_to_be_seen = matches!(placement.state, PlacementState::Placing | PlacementState::Placed);
+            is_to_be_seen && placement.verified_at.is_some() && Some(placement.n) != rotation.target()
+        };
+        let is_to_be_seen = !stands_still && here.iter().any(is_unsure);
+        let ends = is_wanted || here.iter().any(|placement| end_of(placement).is_some());
         // Most lines stay for good.
-        if !is_wanted && !here.iter().any(|placement| end_of(placement).is_some()) {
+        if !ends && !is_to_be_seen {
             return None;
         }
         let in_agent: Vec<u64> = here
@@ -42,6 +50,10 @@ impl<'a> Planner<'a> {
             .collect();
         let mut needed: Vec<u64> = needed(rotation, host, &in_agent).collect();
         needed.extend(rotation.staged.filter(|n| rotation.is_verified(host, *n)));
+        if !ends {
+            // What belongs there has its turn.
+            needed.retain(|n| Some(*n) != rotation.target());
+        }
         let mut next = None;
         // The newest first.
         for placement in here

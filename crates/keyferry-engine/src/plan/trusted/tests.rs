@@ -168,6 +168,7 @@ impl World {
                 "{options}{} keyferry owner=li machine=m key=web",
                 public_key(number)
             ),
+            file: None,
             state,
             until,
             verified_at: (state == PlacementState::Verified).then_some(NOW),
@@ -365,6 +366,32 @@ fn a_grant_ends_by_time_and_says_so_to_the_host() {
         .values_mut()
         .for_each(|row| row.until = Some(NOW));
     assert!(matches!(&world.actions()[..], [Action::TakeOffTrusted { .. }]));
+}
+
+#[test]
+fn lines_on_a_blocked_host_are_worked_on_in_time() {
+    let mut world = World::new();
+    world.ledger.hosts.get_mut(HOSTS[0]).unwrap().state = HostState::Blocked;
+    world.trust(
+        HOSTS[0],
+        7,
+        Purpose::Grant,
+        PlacementState::Removing,
+        Some(NOW + 1),
+    );
+    let is_off =
+        |actions: &[Action]| matches!(actions, [Action::TakeOffTrusted { host, .. }] if host == HOSTS[0]);
+    assert!(is_off(&world.actions()), "{:?}", world.actions());
+
+    // The key ends with it: its own line is the last one.
+    let row = world.ledger.keys.get_mut("web").unwrap();
+    (row.retire_asked_at, row.accepted_loss) = (Some(NOW), Some("all".to_owned()));
+    let on_it: Vec<Action> = world
+        .actions()
+        .into_iter()
+        .filter(|action| action.host() == Some(HOSTS[0]))
+        .collect();
+    assert!(is_off(&on_it), "{on_it:?}");
 }
 
 #[test]

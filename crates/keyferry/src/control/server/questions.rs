@@ -29,7 +29,9 @@ impl Control {
         let needs_person = |status: &&&HostStatus| {
             let error = status.error.as_ref();
             // A file with a passphrase and a host that wants a password look like a refusal.
-            error.is_some_and(|error| matches!(error.kind.as_str(), "needs_person" | "refused"))
+            error.is_some_and(|error| {
+                matches!(error.kind.as_str(), "jump_refused" | "needs_person" | "refused")
+            })
         };
         let stuck: Vec<String> = statuses
             .iter()

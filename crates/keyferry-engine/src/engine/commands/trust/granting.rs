@@ -78,6 +78,12 @@ impl Engine {
         let host_rows = new.map(|host| new_host(host, now));
         let host_rows = host_rows.collect();
         let rows = hosts.into_iter().map(|host| Trusted {
+            // An earlier grant may stand there.
+            file: self
+                .view
+                .trusted
+                .get(&(key.to_owned(), host.clone(), public_key.clone()))
+                .and_then(|row| row.file.clone()),
             key: key.to_owned(),
             host,
             public_key: public_key.clone(),

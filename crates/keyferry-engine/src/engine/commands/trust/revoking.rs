@@ -51,33 +51,48 @@ impl Engine {
             .into_iter()
             .map(|host| {
                 let accepted = self.accepts(&host, accepted_loss);
-                let (key, over) = self.logins_for_revocation(&host);
                 let is_verified = self.is_verified_at(&host);
-                let task = Task {
-                    host: self.host(&key, &host),
-                    work: Work::Inspect { over },
-                };
+                let files = self.files_at(&host);
+                let tasks = files.iter().map(|file| Task {
+                    host: self.host_for(file, &host),
+                    work: Work::Inspect {
+                        over: self.logins_for_revocation(&host, &file.key),
+                    },
+                });
+                let tasks: Vec<Task> = tasks.collect();
                 let (meant, places) = (Arc::clone(&meant), Arc::clone(&places));
                 let ssh = Arc::clone(&self.hosts);
                 let name = host.clone();
                 let look = tokio::spawn(async move {
                     let _place = places.acquire().await;
-                    let (marked, error) = match timeout(LOOK_TIME, ssh.run(task)).await {
-                        Ok(Ok(Reply::Marked { lines, others })) => {
-                            (meant.among(lines, others, is_verified), None)
-                        }
-                        Ok(Ok(_)) => Default::default(),
-                        Ok(Err(error)) => (Default::default(), Some(host_failure(&error).status())),
-                        Err(_) => (Default::default(), Some(not_seen("it did not answer in time"))),
-                    };
-                    Revocable {
+                    let mut seen = Revocable {
                         host,
-                        lines: marked.lines.iter().map(shown).collect(),
-                        own: marked.own,
-                        has_others: marked.has_others,
+                        lines: Vec::new(),
+                        own: 0,
+                        has_others: true,
                         accepted,
-                        error,
+                        error: None,
+                    };
+                    for task in tasks {
+                        match timeout(LOOK_TIME, ssh.run(task)).await {
+                            Ok(Ok(Reply::Marked { lines, others })) => {
+                                let marked = meant.among(lines, others, is_verified);
+                                // A file where nothing goes keeps letting in whom it does.
+                                seen.has_others &= marked.has_others || marked.lines.is_empty();
+                                seen.lines.extend(marked.lines.iter().map(shown));
+                                seen.own += marked.own;
+                            }
+                            Ok(Ok(_)) => {}
+                            Ok(Err(error)) => {
+                                seen.error.get_or_insert(host_failure(&error).status());
+                            }
+                            Err(_) => {
+                                seen.error.get_or_insert(not_seen("it did not answer in time"));
+                            }
+                        }
                     }
+                    seen.has_others &= !seen.lines.is_empty() || seen.error.is_none();
+                    seen
                 });
                 (name, look)
             })

@@ -29,6 +29,7 @@ impl Engine {
             return Ok(());
         }
         let work = Work::Remove {
+            editors: self.editors(&over.0, &host, &identity),
             over: identity,
             proof: self.proof(&over.0),
             lines: Vec::new(),

@@ -144,6 +144,7 @@ impl Simulation {
             public_key: public_key.to_owned(),
             purpose,
             line: beginning(spec, public_key, purpose, until),
+            file: None,
             state: PlacementState::Placed,
             until,
             verified_at: None,

@@ -1,0 +1,142 @@
+//! Lines on hosts whose key's file names another file for them since.
+
+use super::hosts::Fault;
+use super::rotation::world_with;
+use super::trust::{ed25519, others};
+use super::*;
+use crate::desired::Recovery;
+use crate::ledger::{PlacementState, Selector, fingerprint};
+use crate::snapshot::{HostCondition, LineState, Timestamp};
+
+const HOST: &str = "web-1";
+const OTHER: &str = "/etc/ssh/keys/%u";
+const DAY: u64 = 86_400_000;
+
+/// From now on the key's file names this file.
+fn name(world: &mut World, daemon: &Daemon, path: Option<&str>) {
+    let other = key("web", GeneratedBy::Keyferry, |spec| {
+        *spec = (*world.desired.keys["web"]).clone();
+        spec.deploy.path = path.map(str::to_owned);
+    });
+    world.desired.keys.insert("web".to_owned(), other);
+    daemon.read_again(&world.desired);
+}
+
+/// The lines of generations in `authorized_keys`.
+fn usual(world: &World) -> Vec<String> {
+    let mut lines = world.hosts.lines(HOST);
+    let elsewhere = world.hosts.file(HOST, OTHER);
+    lines.retain(|line| line.contains(" gen=") && !elsewhere.contains(line));
+    lines
+}
+
+async fn until_verified(daemon: &Daemon) {
+    daemon
+        .until("it logs in", |key| key.hosts[0].state == HostCondition::Verified)
+        .await;
+}
+
+async fn grant(world: &World, daemon: &Daemon) {
+    let grant = Grant {
+        public_key: ed25519(5),
+        key: "web".to_owned(),
+        until: Timestamp(world.clock.now().wall + Duration::from_secs(900 * 86_400)),
+        hosts: Vec::new(),
+    };
+    let granted = daemon.handle.grant(grant).await.unwrap();
+    assert_eq!(granted[0].state, LineState::Placed);
+}
+
+#[test]
+fn a_line_is_renewed_in_the_file_where_it_lets_in() {
+    run(async {
+        let mut world = world_with(&[HOST], |spec| {
+            spec.deploy.expires = Some(Duration::from_millis(10 * DAY));
+        });
+        world.hosts.read_file(HOST, OTHER, false);
+        let daemon = world.start();
+        until_verified(&daemon).await;
+        let before = usual(&world);
+        let at = world.clock.now().uptime;
+        name(&mut world, &daemon, Some(OTHER));
+        let is_over = |_: &KeyStatus| usual(&world) != before || world.clock.now().uptime > at + 9 * DAY;
+        daemon.until("it is written anew", is_over).await;
+        assert_ne!(usual(&world), before, "{:?}", world.hosts.lines(HOST));
+        assert_eq!(usual(&world).len(), 1);
+        assert_eq!(world.hosts.file(HOST, OTHER), [""; 0]);
+        daemon
+            .until("where it stands is told", |key| {
+                let error = key.hosts[0].error.as_ref();
+                error.is_some_and(|error| {
+                    let message = &error.message;
+                    message.contains(OTHER) && message.contains(".ssh/authorized_keys")
+                })
+            })
+            .await;
+        world.hosts.assert_nobody_was_locked_out();
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn what_is_revoked_goes_from_the_file_where_it_stands() {
+    run(async {
+        let mut world = world_with(&[HOST], |_| {});
+        let daemon = world.start();
+        until_verified(&daemon).await;
+        grant(&world, &daemon).await;
+        name(&mut world, &daemon, Some(OTHER));
+        assert!(daemon.rest().await);
+        let selector = Selector::Grant(fingerprint(&ed25519(5)));
+        let revoked = daemon
+            .handle
+            .revoke(selector, Vec::new(), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(revoked.1[0].state, LineState::Removed);
+        assert_eq!(others(&world, HOST), [""; 0]);
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn others_go_to_the_file_where_the_next_generation_logs_in() {
+    run(async {
+        for fault in [None, Some(Fault::LostBefore), Some(Fault::LostAfter)] {
+            let mut world = world_with(&[HOST], |spec| spec.deploy.also_trust = vec![ed25519(7)]);
+            world.desired.daemon.recovery = Some(Recovery {
+                public_key: ed25519(1),
+                agent: Some("/run/other-agent".into()),
+            });
+            let daemon = world.start();
+            until_verified(&daemon).await;
+            grant(&world, &daemon).await;
+            assert!(daemon.rest().await);
+            name(&mut world, &daemon, Some(OTHER));
+            assert!(daemon.rest().await);
+            assert_eq!(
+                world.hosts.file(HOST, OTHER),
+                [""; 0],
+                "nothing was seen to be read there"
+            );
+            for place in 0..8 {
+                world.hosts.expect([fault].into_iter().filter(|_| place % 3 == 2));
+            }
+            daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+            assert!(daemon.rest().await);
+            let there = world.hosts.file(HOST, OTHER);
+            for number in [1, 5, 7] {
+                let of_it = there.iter().filter(|line| line.contains(&ed25519(number)));
+                assert_eq!(of_it.count(), 1, "{fault:?} {number}");
+            }
+            assert_eq!((there.len(), others(&world, HOST).len()), (4, 3), "{fault:?}");
+            let rows = world.history().trusted;
+            assert!(
+                rows.iter().all(|row| row.state != PlacementState::Removed),
+                "{rows:?}"
+            );
+            world.hosts.assert_nobody_was_locked_out();
+            daemon.kill().await;
+        }
+    });
+}
