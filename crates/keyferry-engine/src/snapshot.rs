@@ -21,6 +21,9 @@ pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatu
 use crate::config::Problem;
 use crate::desired::FileState;
 
+/// Why nothing is done at hosts while the agent is locked, and what to do.
+pub const LOCKED: &str = "the agent is locked: ssh-add -X";
+
 /// Everything that status shows.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {
@@ -43,6 +46,9 @@ pub struct Snapshot {
     /// Why the ledger cannot be written now, if it cannot: nothing new is begun then, and loaded keys sign on.
     #[serde(default)]
     pub ledger: Option<StatusError>,
+    /// Whether the agent is locked (`ssh-add -x`): nothing is done at hosts until it is unlocked.
+    #[serde(default)]
+    pub locked: bool,
     /// Whether nothing is under way and nothing is due by itself.
     #[serde(skip)]
     pub idle: bool,
@@ -590,6 +596,7 @@ mod tests {
                     "asked": null, "drift": null, "regions": [], "rotation": null, "hosts": [], "exec": null,
                 }],
                 "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [], "ledger": null,
+                "locked": false,
             })
         );
     }
