@@ -167,6 +167,8 @@ impl KeyStatus {
         match self.state {
             // Whoever waits for it is the command.
             _ if self.exec.is_some() => true,
+            // `retire --wait` waits for its end.
+            _ if self.rotation.as_ref().is_some_and(|rotation| rotation.retiring) => true,
             KeyState::Loaded => {
                 self.regions.iter().all(|region| region.settled(now)) && self.is_settled_on_hosts(now)
             }
@@ -534,6 +536,18 @@ mod tests {
         check(KeyState::Failed, None, true);
         check(KeyState::Failed, Some(5), false);
         check(KeyState::Failed, Some(6), true);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_key_that_is_retired() {
+        for state in [KeyState::Loaded, KeyState::Pending] {
+            let mut retired = key(state, None);
+            retired.rotation = Some(RotationStatus {
+                retiring: true,
+                ..RotationStatus::default()
+            });
+            assert!(retired.settled(now()), "{state:?}");
+        }
     }
 
     #[test]
