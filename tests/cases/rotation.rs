@@ -8,6 +8,8 @@ mod deployment;
 mod down;
 #[path = "rotation/files.rs"]
 mod files;
+#[path = "rotation/locking.rs"]
+mod locking;
 #[path = "rotation/other_agent.rs"]
 mod other_agent;
 #[path = "rotation/proof.rs"]

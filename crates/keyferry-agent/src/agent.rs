@@ -23,7 +23,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use store::Store;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -112,6 +112,7 @@ impl Agent {
                 store: Mutex::default(),
                 acquaintance: Acquaintance::default(),
                 changed: Notify::new(),
+                lock_changes: watch::Sender::new(0),
                 events: OnceLock::new(),
                 forwarding: Semaphore::new(MAX_FORWARDED),
                 signing: Pool::new("sign", cores),
@@ -175,6 +176,13 @@ impl Agent {
     pub fn events(&self) -> Option<mpsc::UnboundedReceiver<Event>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.shared.events.set(sender).is_ok().then_some(receiver)
+    }
+
+    /// How often the agent was locked or unlocked so far: odd while it is locked. It is so before the first signature is
+    /// refused for a lock, and no earlier than the first one is made after it.
+    #[must_use]
+    pub fn lock_changes(&self) -> watch::Receiver<u64> {
+        self.shared.lock_changes.subscribe()
     }
 
     /// The public halves, as SSH writes them (RFC 4253 section 6.6), of the keys that clients added and that list and sign
@@ -337,10 +345,25 @@ impl Agent {
     fn change<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
         let mut store = self.store();
         let outcome = change(&mut store);
+        let is_locked = store.is_locked();
+        if is_locked {
+            self.tell_lock(is_locked);
+        }
         self.shared.snapshot.store(Arc::new(store.snapshot()));
+        if !is_locked {
+            self.tell_lock(is_locked);
+        }
         drop(store);
         self.shared.changed.notify_waiters();
         outcome
+    }
+
+    fn tell_lock(&self, is_locked: bool) {
+        self.shared.lock_changes.send_if_modified(|changes| {
+            let is_other = (*changes % 2 == 1) != is_locked;
+            *changes += u64::from(is_other);
+            is_other
+        });
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
@@ -364,6 +387,8 @@ struct Shared {
     acquaintance: Acquaintance,
     /// The snapshot is another; wakes [`Agent::expire_keys`].
     changed: Notify,
+    /// See [`Agent::lock_changes`]; it follows the store.
+    lock_changes: watch::Sender<u64>,
     /// Set once somebody listens; without a listener events are not kept.
     events: OnceLock<mpsc::UnboundedSender<Event>>,
     /// Requests that wait for other agents: should two agents ask each other, this ends it.

@@ -24,6 +24,7 @@ mod exec;
 mod failure;
 mod hosting;
 mod hosts;
+mod locking;
 mod orphans;
 mod outcome;
 mod retrying;
@@ -97,6 +98,8 @@ pub struct Engine {
     hosts: Arc<dyn Hosts>,
     user_agent: Option<PathBuf>,
     clock: Arc<dyn Clock>,
+    /// See [`KeyRing::lock_changes`].
+    lock_changes: watch::Receiver<u64>,
     signature: Signature,
     pool: GenerationPool,
 
@@ -168,6 +171,7 @@ impl Engine {
         let mut updates = parts.desired;
         let desired = Arc::clone(&updates.borrow_and_update());
         let signature = Signature::new(&view.installation);
+        let lock_changes = parts.key_ring.lock_changes();
         let mut engine = Self {
             state_directory: parts.state_directory,
             ledger,
@@ -180,6 +184,7 @@ impl Engine {
             hosts: parts.hosts,
             user_agent: parts.user_agent,
             clock: parts.clock,
+            lock_changes,
             signature,
             pool,
             observed: Observed::default(),
@@ -225,8 +230,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut refreshed: Vec<oneshot::Sender<()>> = Vec::new();
         let mut files_are_watched = true;
+        let mut lock_is_watched = true;
         self.find_limits();
         loop {
+            self.look_at_lock();
             self.look_at_ledger();
             self.write_what_is_left().await?;
             if self.desired.standstill().is_some() {
@@ -270,6 +277,7 @@ impl Engine {
                     None => return Ok(()),
                 },
                 changed = updates.changed(), if files_are_watched => files_are_watched = changed.is_ok(),
+                changed = self.lock_changes.changed(), if lock_is_watched => lock_is_watched = changed.is_ok(),
                 () = wake => {}
             }
             // Whatever else has happened is planned for together.
@@ -384,6 +392,8 @@ enum Task {
     OnHost {
         host: String,
         on_host: Box<OnHost>,
+        /// How often the agent had been locked or unlocked when it began.
+        lock_changes: u64,
     },
     Publish {
         id: GenerationId,

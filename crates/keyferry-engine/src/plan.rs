@@ -33,6 +33,7 @@ pub(crate) use trusted::{needs_touch, trusted_options};
 use crate::desired::Desired;
 use crate::engine::{Moment, Offer};
 use crate::ledger::{LedgerView, Purpose, Selector, TrustedId};
+use crate::snapshot::LOCKED;
 use places::Planner;
 
 /// A key with that many pairs that it could not delete gets no other.
@@ -293,7 +294,11 @@ fn plan_without_end(desired: &Desired, ledger: &LedgerView, observed: &Observed,
     planner.lends();
     planner.ends_of_grants(None);
     planner.surveys();
-    planner.choose()
+    let mut plan = planner.choose();
+    if observed.locked {
+        plan.wait_for_unlock();
+    }
+    plan
 }
 
 /// As [`plan_without_end`], of one key alone; what is known of others is taken into account.
@@ -328,6 +333,21 @@ fn keys<'a>(desired: &'a Desired, ledger: &'a LedgerView, observed: &'a Observed
     }
     keys.extend(observed.ready.keys().map(String::as_str));
     keys
+}
+
+impl Plan {
+    /// Leaves out what is done at hosts, and says why: all of it needs a signature of ours, at the latest when a key is to be
+    /// seen to log in.
+    fn wait_for_unlock(&mut self) {
+        let actions = std::mem::take(&mut self.actions);
+        let (at_hosts, others): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| action.host().is_some());
+        self.actions = others;
+        let keys = at_hosts.iter().map(Action::key).filter(|key| !key.is_empty());
+        for key in keys {
+            self.rotations_wait.insert(key.to_owned(), LOCKED.to_owned());
+        }
+    }
 }
 
 /// Milliseconds.

@@ -21,6 +21,9 @@ pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatu
 use crate::config::Problem;
 use crate::desired::FileState;
 
+/// Why nothing is done at hosts while the agent is locked, and what to do.
+pub const LOCKED: &str = "the agent is locked: ssh-add -X";
+
 /// Everything that status shows.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {
@@ -43,6 +46,9 @@ pub struct Snapshot {
     /// Why the ledger cannot be written now, if it cannot: nothing new is begun then, and loaded keys sign on.
     #[serde(default)]
     pub ledger: Option<StatusError>,
+    /// Whether the agent is locked (`ssh-add -x`): nothing is done at hosts until it is unlocked.
+    #[serde(default)]
+    pub locked: bool,
     /// Whether nothing is under way and nothing is due by itself.
     #[serde(skip)]
     pub idle: bool,
@@ -161,6 +167,8 @@ impl KeyStatus {
         match self.state {
             // Whoever waits for it is the command.
             _ if self.exec.is_some() => true,
+            // `retire --wait` waits for its end.
+            _ if self.rotation.as_ref().is_some_and(|rotation| rotation.retiring) => true,
             KeyState::Loaded => {
                 self.regions.iter().all(|region| region.settled(now)) && self.is_settled_on_hosts(now)
             }
@@ -531,6 +539,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_a_key_that_is_retired() {
+        for state in [KeyState::Loaded, KeyState::Pending] {
+            let mut retired = key(state, None);
+            retired.rotation = Some(RotationStatus {
+                retiring: true,
+                ..RotationStatus::default()
+            });
+            assert!(retired.settled(now()), "{state:?}");
+        }
+    }
+
+    #[test]
     fn a_lost_key_needs_a_person() {
         let needs_person = |key: KeyStatus| {
             let keys = vec![key];
@@ -590,6 +610,7 @@ mod tests {
                     "asked": null, "drift": null, "regions": [], "rotation": null, "hosts": [], "exec": null,
                 }],
                 "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [], "ledger": null,
+                "locked": false,
             })
         );
     }

@@ -274,6 +274,8 @@ pub enum HostErrorKind {
     JumpRefused,
     /// A person would have to answer: a passphrase, a one-time password, a touch.
     NeedsPerson,
+    /// The agent that was to sign was locked meanwhile: nothing is known of the host.
+    Locked,
     /// ssh cannot be started, or its settings are wrong.
     Settings,
     /// A fault of keyferry's own, or an answer that makes no sense.
@@ -294,6 +296,7 @@ impl HostErrorKind {
             Self::Busy => "busy",
             Self::JumpRefused => "jump_refused",
             Self::NeedsPerson => "needs_person",
+            Self::Locked => "locked",
             Self::Settings => "settings",
             Self::Internal => "internal",
         }

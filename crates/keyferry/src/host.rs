@@ -133,6 +133,9 @@ fn list(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<usize>
         ]);
     }
     let mut text = table.render_within(style, width);
+    if snapshot.locked {
+        text.push_str(&format!("\n{}\n", crate::status::locked(style)));
+    }
     let mut problems = String::new();
     for (host, key) in &rows {
         if let Some(error) = &host.error {

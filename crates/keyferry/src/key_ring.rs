@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use keyferry_agent::{Agent, Foreign, ManagedKey, SigningKey};
 use keyferry_engine::engine::{KeyRing, Offer};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// Hands keys from the engine to the agent.
@@ -39,6 +40,10 @@ impl KeyRing for AgentKeyRing {
 
     fn resume(&self, name: &str) {
         self.0.resume(name);
+    }
+
+    fn lock_changes(&self) -> watch::Receiver<u64> {
+        self.0.lock_changes()
     }
 
     fn lend(

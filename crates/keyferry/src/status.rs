@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
-use keyferry_engine::snapshot::{KeyState, KeyStatus, RegionState, Snapshot, StatusError};
+use keyferry_engine::snapshot::{KeyState, KeyStatus, LOCKED, RegionState, Snapshot, StatusError};
 use serde_json::json;
 
 use crate::cli::{ResumeArguments, StatusArguments};
@@ -88,6 +88,14 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> Result<Exit, Error> {
     Ok(Exit::Fine)
 }
 
+/// That the agent is locked, and what follows from it.
+pub(crate) fn locked(style: Style) -> String {
+    format!(
+        "{}: no key lists or signs, and nothing is done at hosts, until it is unlocked",
+        style.bad(LOCKED)
+    )
+}
+
 /// The status as a person reads it.
 fn describe(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let mut text = String::new();
@@ -108,6 +116,9 @@ fn describe(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<us
         text.push_str(&keys.render(style));
     }
     let rest = text.len();
+    if snapshot.locked {
+        text.push_str(&format!("\n{}\n", locked(style)));
+    }
     text.push_str(&rotation::describe(snapshot, now, style));
     if snapshot.keys.iter().any(|key| key.state == KeyState::Held) {
         text.push_str("\nheld keys, taken away with ssh-add -d or -D, neither list nor sign: keyferry resume brings them back\n");

@@ -95,7 +95,7 @@ fn the_json_has_every_field_and_null_where_there_is_nothing() {
     has_exactly(
         &status,
         &[
-            "version", "keys", "accounts", "plugins", "files", "trusted", "revoked", "ledger",
+            "version", "keys", "accounts", "plugins", "files", "trusted", "revoked", "ledger", "locked",
         ],
     );
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));

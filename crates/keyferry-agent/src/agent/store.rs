@@ -216,6 +216,10 @@ impl Store {
         self.passphrase = None;
     }
 
+    pub(super) fn is_locked(&self) -> bool {
+        self.passphrase.is_some()
+    }
+
     pub(super) fn passphrase(&self) -> Option<Arc<Passphrase>> {
         self.passphrase.clone()
     }

@@ -86,3 +86,19 @@ async fn a_key_is_dropped_when_its_time_is_over_though_nobody_asks() {
         .expect("the key is still there");
     expiring.abort();
 }
+
+#[tokio::test]
+async fn whoever_asks_is_told_of_the_lock() {
+    let agent = Agent::new(Options::default());
+    let mut changes = agent.lock_changes();
+    load(&agent, "managed", 1);
+    assert!(!changes.has_changed().unwrap(), "a key is no lock");
+    let passphrase = || Zeroizing::new(b"word".to_vec());
+    agent.lock(passphrase()).await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), 1);
+    agent.lock(passphrase()).await.unwrap_err();
+    agent.unload("managed", 1);
+    assert!(!changes.has_changed().unwrap(), "it is locked as before");
+    agent.unlock(passphrase()).await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), 2);
+}

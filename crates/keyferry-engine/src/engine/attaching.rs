@@ -303,7 +303,7 @@ impl Engine {
     fn before_putting(&mut self, what: &Attachable) -> Option<&mut Option<Placement>> {
         let id = (what.key.clone(), what.generation);
         self.running.values_mut().find_map(|task| match task {
-            Task::OnHost { host, on_host } if *host == what.host => match &mut **on_host {
+            Task::OnHost { host, on_host, .. } if *host == what.host => match &mut **on_host {
                 OnHost::Put(putting) => putting.before_of(&id),
                 _ => None,
             },

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use keyferry_plugin::contract::{Algorithm, InstanceResult, Pair, PairReference, ProviderError};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::desired::Account;
@@ -202,6 +203,12 @@ pub trait KeyRing: Send + Sync + 'static {
 
     /// Ends a hold: the key lists and signs again.
     fn resume(&self, name: &str);
+
+    /// How often the agent was locked or unlocked so far: odd while it is locked, and signs nothing. A login that failed
+    /// while this changed says nothing about the host. The default is for those that nobody locks.
+    fn lock_changes(&self) -> watch::Receiver<u64> {
+        watch::Sender::new(0).subscribe()
+    }
 
     /// Offers a key of another agent, by its public blob, to clients that say that they log in to a host with one of
     /// these host keys, and to no others; in place of what was said of it before. The other agent is asked for each

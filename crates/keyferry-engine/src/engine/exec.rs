@@ -265,7 +265,7 @@ impl Engine {
     }
 
     /// Whether neither provider, hosts nor agent have anything of a key, and nothing is under way for it.
-    fn is_nothing_left(&self, name: &str) -> bool {
+    pub(super) fn is_nothing_left(&self, name: &str) -> bool {
         let observed = &self.observed;
         let mut in_agent = observed.in_agent.iter().chain(&observed.halves);
         self.view.of_key(name).next().is_none()

@@ -120,6 +120,10 @@ impl Engine {
             let row = self.view.keys.get(key);
             row.is_some_and(|row| row.rotate_asked_at.is_some())
         };
+        // What the user asked for was not tried yet.
+        if observed.locked {
+            return;
+        }
         let urged = observed.urged.iter().filter(|key| is_busy(key) || is_asked(key));
         self.observed.urged = urged.cloned().collect();
     }
@@ -148,6 +152,7 @@ impl Engine {
             Task::OnHost {
                 host: address,
                 on_host: Box::new(on_host),
+                lock_changes: *self.lock_changes.borrow(),
             },
         );
     }
@@ -157,6 +162,7 @@ impl Engine {
         &mut self,
         host: String,
         on_host: OnHost,
+        lock_changes: u64,
         finished: Finished,
     ) -> Result<(), EngineError> {
         self.observed.host_tasks.remove(&host);
@@ -164,6 +170,7 @@ impl Engine {
             Finished::OnHost(result) => result,
             _ => Err(internal("the task was given up inside keyferry".to_owned())),
         };
+        let result = result.map_err(|error| self.unless_locked(error, &host, lock_changes));
         match on_host {
             OnHost::Put(putting) => self.put(host, putting, result).await,
             OnHost::Revoking(revoking) => self.revoking(host, revoking, result).await,
@@ -182,6 +189,9 @@ impl Engine {
             failure.pace = Pace::Slow;
         }
         self.fail(subject, &failure);
+        if error.kind == HostErrorKind::Locked {
+            return;
+        }
         // What the user asked for was tried.
         self.observed.urged.remove(key);
     }

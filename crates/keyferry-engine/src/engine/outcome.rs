@@ -58,7 +58,14 @@ impl Engine {
                 self.key_files_listed(finished);
                 Ok(())
             }
-            (Task::OnHost { host, on_host }, finished) => self.done_on_host(host, *on_host, finished).await,
+            (
+                Task::OnHost {
+                    host,
+                    on_host,
+                    lock_changes,
+                },
+                finished,
+            ) => self.done_on_host(host, *on_host, lock_changes, finished).await,
             (
                 Task::List {
                     account,

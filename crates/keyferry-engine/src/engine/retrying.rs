@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use keyferry_hosts::HostErrorKind;
+
 use super::Engine;
 use super::failure::{FILE_MISSING, Failure, PLUGIN, Pace, SETTINGS};
 use crate::desired::Account;
@@ -11,6 +13,10 @@ use crate::plan::{Retry, Subject, max_per_second};
 impl Engine {
     /// Remembers a failure and when to try again.
     pub(super) fn fail(&mut self, subject: Subject, failure: &Failure) {
+        // Nothing was found out, and nothing is begun before it is unlocked.
+        if failure.kind == HostErrorKind::Locked.name() {
+            return;
+        }
         let now = self.clock.now();
         let spec = self.desired.keys.get(subject.key()).cloned();
         let account = match &subject {

@@ -55,6 +55,7 @@ impl Engine {
             trusted: self.trusted_status(),
             revoked: self.revoked_status(),
             ledger: self.ledger_error.clone(),
+            locked: self.observed.locked,
             idle: self.running.is_empty() && self.wake_at.is_none() && self.unwritten.is_empty(),
         }
     }

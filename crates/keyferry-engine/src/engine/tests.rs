@@ -11,6 +11,7 @@ mod exec;
 mod few_places;
 mod hosts;
 mod last_way_in;
+mod locking;
 mod mended;
 mod older_ledger;
 mod other_files;
@@ -304,6 +305,7 @@ struct FakeKeyRing {
     halves: Mutex<BTreeMap<GenerationId, Vec<u8>>>,
     resumed: Mutex<Vec<String>>,
     full: Mutex<bool>,
+    lock: watch::Sender<u64>,
     hosts: Option<Arc<FakeHosts>>,
 }
 
@@ -319,6 +321,18 @@ impl FakeKeyRing {
         };
         hosts.begin(Arc::clone(&ring.all));
         ring
+    }
+
+    /// A client locks or unlocks it.
+    fn turn_lock(&self) {
+        let mut changes = 0;
+        self.lock.send_modify(|count| {
+            *count += 1;
+            changes = *count;
+        });
+        if let Some(hosts) = &self.hosts {
+            hosts.refuse_signatures(changes % 2 == 1);
+        }
     }
 
     fn has_changed(&self) {
@@ -369,6 +383,10 @@ impl KeyRing for FakeKeyRing {
         self.halves.lock().unwrap().remove(&id);
         self.all.lock().unwrap().remove(&id);
         self.has_changed();
+    }
+
+    fn lock_changes(&self) -> watch::Receiver<u64> {
+        self.lock.subscribe()
     }
 
     fn resume(&self, name: &str) {

@@ -68,6 +68,8 @@ pub struct Observed {
     pub still_let_in: BTreeSet<(String, String)>,
     /// Hosts that are being looked through for lines that are to go.
     pub revoking: BTreeSet<String>,
+    /// Whether the agent is locked: it signs nothing then, so that nothing at hosts is begun.
+    pub locked: bool,
     /// Keys whose user asked for a rotation, a retry or a look that ignores the hours of the day.
     pub urged: BTreeSet<String>,
 }

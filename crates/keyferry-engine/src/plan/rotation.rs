@@ -84,7 +84,10 @@ impl<'a> Rotation<'a> {
             placements: Vec::with_capacity(placed.len()),
             standing: Vec::new(),
             held: row.is_some_and(|row| row.held_at.is_some()),
-            paused: row.is_some_and(|row| row.is_paused(planner.now.wall_ms())),
+            // One for a command ends, whatever was said of another that had its name.
+            paused: row.is_some_and(|row| {
+                row.is_behind() || (row.is_paused(planner.now.wall_ms()) && !row.is_for_command())
+            }),
             retiring: row.is_some_and(|row| row.retire_asked_at.is_some()),
         };
         let mut placed = placed.into_iter().peekable();

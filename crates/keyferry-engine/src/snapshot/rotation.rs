@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StatusError, Timestamp};
+use super::{LOCKED, StatusError, Timestamp};
 
 /// A key's rotation.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -28,6 +28,13 @@ pub struct RotationStatus {
     /// Of a key that is: what of it is still to be deleted at its provider; null: nothing.
     #[serde(default)]
     pub pairs: Option<PairsLeft>,
+}
+
+impl RotationStatus {
+    /// Whether what is left to do waits for the agent to be unlocked.
+    pub fn waits_for_unlock(&self) -> bool {
+        self.waiting.as_deref() == Some(LOCKED)
+    }
 }
 
 /// Pairs of a key that is being taken off its hosts for good.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use keyferry_engine::snapshot::{HostCondition, HostStatus, KeyState, KeyStatus, StatusError};
+use keyferry_engine::snapshot::{HostCondition, HostStatus, KeyState, KeyStatus, LOCKED, StatusError};
 
 /// How a key for one command fares.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,6 +59,9 @@ fn on_hosts(key: &KeyStatus, generation: u64, is_over: bool, all_hosts: bool, no
     let names = || left.iter().map(|host| left_out(host)).collect::<Vec<_>>();
     if verified > 0 && left.is_empty() {
         return ready(Vec::new());
+    }
+    if rotation.waits_for_unlock() {
+        return Course::Stuck(format!("{LOCKED} unlocks it; then run it again"));
     }
     let is_placing = left.iter().any(|host| host.state == HostCondition::Placing);
     let stands_still = rotation.waiting.is_some() && !is_placing;

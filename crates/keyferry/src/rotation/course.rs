@@ -61,6 +61,9 @@ pub(crate) fn of(asked: &RotationAsked, snapshot: &Snapshot, now: SystemTime, un
             (false, false) => Course::UnderWay,
         };
     }
+    if rotation.waits_for_unlock() {
+        return Course::Stuck;
+    }
     let has_failed = left.iter().any(|host| has_failed(host, now));
     let goes_on = left.iter().any(|host| moves(host, snapshot, now));
     match has_failed && !goes_on {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{
-    HostCondition, HostStatus, KeyPlan, KeyStatus, RolledBack, RotationAsked, Snapshot,
+    HostCondition, HostStatus, KeyPlan, KeyStatus, LOCKED, RolledBack, RotationAsked, Snapshot,
 };
 
 use super::course::{self, Course};
@@ -139,6 +139,11 @@ fn one_result(
     };
     let hosts = if verified == 1 { "host" } else { "hosts" };
     let mut text = format!("{subject}: generation {target} {offered}, verified on {verified} {hosts}\n");
+    if rotation.waits_for_unlock() {
+        text.push_str(&format!(
+            "  {LOCKED} unlocks it, and the rotation goes on by itself\n"
+        ));
+    }
     let in_state = |wanted: HostCondition| {
         let hosts = key.hosts.iter().filter(move |host| host.state == wanted);
         hosts.filter(|host| host.generation != Some(target))

@@ -138,6 +138,10 @@ impl Engine {
             ends_at: Some(ends_at),
             // It was put there as a guest: nothing is lost when it goes.
             accepted_loss: Some("all".to_owned()),
+            // What was said of another that had the name.
+            paused_at: None,
+            paused_until: None,
+            pause_reason: None,
             ..self.view.key(&self.name_after(key))
         };
         Ok((row, Arc::clone(pattern)))

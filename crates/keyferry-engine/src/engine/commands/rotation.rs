@@ -365,6 +365,7 @@ impl Engine {
         let mut rows = Vec::new();
         for name in names {
             self.lasting_key(&name)?;
+            self.is_still_there(&name)?;
             rows.push(KeyRow {
                 paused_at: Some(now.wall_ms()),
                 paused_until: until.map(Timestamp::to_ms),
@@ -381,6 +382,18 @@ impl Engine {
         }
         let now = self.clock.now();
         Ok(explain(&self.desired, &self.view, &self.observed, now, keys))
+    }
+
+    /// Refuses a name of which nothing is left but its row.
+    fn is_still_there(&self, name: &str) -> Result<(), Refusal> {
+        let known = &self.desired.keys;
+        match known.contains_key(name) || !self.is_nothing_left(name) {
+            true => Ok(()),
+            false => Err(Refusal::UnknownKey {
+                name: name.to_owned(),
+                nearest: suggestion(name, known.keys().map(String::as_str)),
+            }),
+        }
     }
 
     /// A key that is known, and not there for one command.

@@ -564,3 +564,62 @@ fn killed_again_and_again_nothing_of_it_is_left() {
         daemon.kill().await;
     });
 }
+
+#[test]
+fn a_name_that_is_gone_is_not_held() {
+    run(async {
+        let world = world();
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        drop(daemon.exec().await);
+        assert!(daemon.rest().await);
+        world.assert_only_web(&daemon);
+        let held = daemon.handle.pause(vec![EXEC.to_owned()], None, None).await;
+        assert!(matches!(held, Err(Refusal::UnknownKey { .. })), "{held:?}");
+        daemon.kill().await;
+    });
+}
+
+/// Written by an earlier version, or before the name was another key's.
+#[test]
+fn a_pause_keeps_no_command_s_key_from_ending_nor_the_next_from_beginning() {
+    run(async {
+        let world = world();
+        let pause = async || {
+            let (ledger, view) = Ledger::open_until(world.state.path(), None).unwrap();
+            let row = crate::ledger::KeyRow {
+                paused_at: Some(world.clock.now().wall_ms()),
+                ..view.key(EXEC)
+            };
+            let write = crate::ledger::Write {
+                keys: vec![row],
+                ..crate::ledger::Write::default()
+            };
+            ledger.write(write).await.unwrap();
+        };
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let lease = daemon.exec().await;
+        assert!(daemon.rest().await);
+        daemon.kill().await;
+        drop(lease);
+        pause().await;
+
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        world.assert_only_web(&daemon);
+        daemon.kill().await;
+        pause().await;
+
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let lease = daemon.exec().await;
+        assert_eq!(lease.name(), EXEC);
+        assert!(daemon.rest().await);
+        assert_eq!(daemon.verified(EXEC), 2, "{:#?}", daemon.status(EXEC));
+        drop(lease);
+        assert!(daemon.rest().await);
+        world.assert_only_web(&daemon);
+        daemon.kill().await;
+    });
+}

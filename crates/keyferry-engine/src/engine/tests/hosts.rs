@@ -64,6 +64,10 @@ struct State {
     documents: Vec<String>,
     /// Keys with which the agent signs nothing.
     silent: BTreeSet<String>,
+    /// Whether the agent signs nothing.
+    is_locked: bool,
+    /// How many signatures were refused for that.
+    refused_for_lock: usize,
 }
 
 pub(super) struct FakeHosts {
@@ -178,6 +182,15 @@ impl FakeHosts {
         self.state.lock().unwrap().silent.insert(key.to_owned());
     }
 
+    /// As with an agent that is locked.
+    pub(super) fn refuse_signatures(&self, does: bool) {
+        self.state.lock().unwrap().is_locked = does;
+    }
+
+    pub(super) fn refused_for_lock(&self) -> usize {
+        self.state.lock().unwrap().refused_for_lock
+    }
+
     /// Every way takes that long.
     pub(super) fn latency(&self, milliseconds: u64) {
         self.state.lock().unwrap().latency = milliseconds;
@@ -265,7 +278,12 @@ impl Hosts for FakeHosts {
                 0 => tokio::task::yield_now().await,
                 _ => clock.delay(latency * ways / 2).await,
             }
-            let result = state.lock().unwrap().take(&task);
+            let result = {
+                let mut state = state.lock().unwrap();
+                let result = state.take(&task);
+                state.refused_for_lock += usize::from(state.is_locked && result.is_err());
+                result
+            };
             match latency {
                 0 => tokio::task::yield_now().await,
                 _ => clock.delay(latency * ways / 2).await,
@@ -520,7 +538,8 @@ impl State {
         match identity {
             Identity::Generation { key, n, public_key } => {
                 let is_loaded = self.ring.lock().unwrap().contains_key(&(key.clone(), *n));
-                is_loaded && has(host, public_key) && !host.reads_another_file && !self.silent.contains(key)
+                let signs = !self.is_locked && !self.silent.contains(key);
+                is_loaded && has(host, public_key) && !host.reads_another_file && signs
             }
             Identity::Agent { public_key, .. } => has(host, public_key) && !host.takes_no_agent,
             Identity::SshConfig => host.has_ssh_config,

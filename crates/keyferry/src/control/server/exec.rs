@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use keyferry_agent::KeySocket;
 use keyferry_engine::engine::Lease;
-use keyferry_engine::snapshot::KeyStatus;
+use keyferry_engine::snapshot::{KeyStatus, LOCKED, RotationStatus};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -127,17 +127,24 @@ impl Control {
             let mut snapshots = self.engine.snapshots();
             // An engine that has ended says nothing more.
             let _ = snapshots
-                .wait_for(|snapshot| !snapshot.keys.iter().any(|key| key.name == name && is_ending(key)))
+                .wait_for(|snapshot| {
+                    let mut keys = snapshot.keys.iter();
+                    !keys.any(|key| key.name == name && is_ending(key) && !waits_for_unlock(key))
+                })
                 .await;
         };
         let _ = timeout(TIME_TO_END, gone).await;
         let key = self.key_of(name).filter(is_ending)?;
         let hosts = key.hosts.iter().filter(|host| !host.lines.is_empty());
         let hosts: Vec<&str> = hosts.map(|host| host.host.as_str()).collect();
+        let locked = match waits_for_unlock(&key) {
+            true => format!("; {LOCKED}"),
+            false => String::new(),
+        };
         Some(match (hosts.as_slice(), &key.error) {
             ([], Some(error)) => format!("its pair: {}", error.message),
             ([], None) => "its pair".to_owned(),
-            (hosts, _) => format!("its line on {}", crate::table::some(hosts, MOST_NAMED)),
+            (hosts, _) => format!("its line on {}{locked}", crate::table::some(hosts, MOST_NAMED)),
         })
     }
 
@@ -150,6 +157,12 @@ impl Control {
 /// One that does not end has the name after ours.
 fn is_ending(key: &KeyStatus) -> bool {
     key.exec.as_ref().is_some_and(|exec| exec.ending)
+}
+
+/// Whether its end waits for a person, who may not come for long.
+fn waits_for_unlock(key: &KeyStatus) -> bool {
+    let rotation = key.rotation.as_ref();
+    rotation.is_some_and(RotationStatus::waits_for_unlock)
 }
 
 /// How long a client waits after its command until everything is taken away.

@@ -178,3 +178,20 @@ fn without_any_host_there_is_no_command() {
         "key web has no host, or none is known: it is host_list"
     );
 }
+
+#[test]
+fn a_lock_of_the_agent_is_named() {
+    let mut key = key(
+        KeyState::Loaded,
+        None,
+        vec![host("web-1", HostCondition::Pending, None)],
+    );
+    key.rotation = Some(RotationStatus {
+        waiting: Some(LOCKED.to_owned()),
+        ..RotationStatus::default()
+    });
+    let Course::Stuck(why) = of(Some(&key), false, false, now()) else {
+        panic!("nothing happens before it is unlocked")
+    };
+    assert!(why.starts_with(LOCKED), "{why}");
+}

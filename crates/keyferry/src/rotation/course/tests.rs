@@ -245,3 +245,14 @@ fn a_key_is_retired_when_no_pair_of_it_is_left_either() {
     let kept = |rotation: &mut RotationStatus| rotation.pairs = Some(PairsLeft { count: 1, kept: true });
     assert_eq!(retiring(kept), Course::Stuck);
 }
+
+#[test]
+fn a_rotation_that_the_lock_of_the_agent_keeps_is_not_waited_for() {
+    let hosts = vec![host("web-1", HostCondition::Pending, Some(1), None)];
+    let mut snapshot = snapshot(1, Some(2), hosts);
+    assert_eq!(of(&asked(), &snapshot, now(), now()), Course::UnderWay);
+    if let Some(rotation) = &mut snapshot.keys[0].rotation {
+        rotation.waiting = Some(keyferry_engine::snapshot::LOCKED.to_owned());
+    }
+    assert_eq!(of(&asked(), &snapshot, now(), now()), Course::Stuck);
+}

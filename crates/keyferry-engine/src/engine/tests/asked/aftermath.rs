@@ -73,7 +73,7 @@ fn a_generation_that_is_refused_where_it_was_seen_counts_as_seen_no_more() {
             };
             asked
                 .engine
-                .done_on_host(login.2.clone(), on_host, Finished::OnHost(Err(error)))
+                .done_on_host(login.2.clone(), on_host, 0, Finished::OnHost(Err(error)))
                 .await
                 .unwrap();
             assert_eq!(asked.engine.view.placements[&login].state, expected, "{kind:?}");
