@@ -144,7 +144,7 @@ fn an_old_key_is_replaced_where_it_logs_in_and_nowhere_else() {
     for expected in [
         "account = \"ecs\"".to_owned(),
         "  \"web-1\",\n  \"web-2\",\n]".to_owned(),
-        format!("login_with = [\"current\", \"agent:{named}\"]"),
+        format!("login_with = [\"current\", \"agent:{named}\", \"ssh-config\"]"),
         format!("replaces = [\"{named}\"]"),
     ] {
         assert!(file.contains(&expected), "{expected} is not in {file}");

@@ -12,7 +12,7 @@ use keyferry_engine::config;
 use keyferry_engine::desired::FileState;
 use keyferry_engine::private_key::PrivateKey;
 use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot, StatusError};
-use keyferry_hosts::fingerprint;
+use keyferry_hosts::{HostErrorKind, fingerprint};
 
 use crate::cli::AdoptArguments;
 use crate::control::adopt::{AdoptAnswer, AdoptRequest};
@@ -49,6 +49,7 @@ pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
     }
     let mut adopted = adoption.put_into_agent(found)?;
     let standing = key_file::standing(&adoption.path, &adopted.fingerprint)?;
+    let goes_on = standing != Standing::Nothing;
     let hosts = match standing {
         Standing::Adopted { hosts, replaces } => {
             adoption.goes_on(&hosts, replaces)?;
@@ -66,7 +67,7 @@ pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
         }
     };
     adoption.let_stay(&mut adopted)?;
-    adoption.end(&adopted, &hosts)
+    adoption.end(&adopted, &hosts, goes_on)
 }
 
 /// What is known before anything is done.
@@ -259,9 +260,12 @@ impl<'a> Adoption<'a> {
     /// Finds where the key logs in, shows what is to be written, asks, and writes it. None: nothing was written.
     fn begin(&self, adopted: &Adopted<'_>) -> Result<Option<Vec<String>>, Error> {
         let tried = self.tried(adopted, &self.arguments.hosts)?;
+        let logs_in = tried.iter().any(|(_, error)| error.is_none());
+        // Where nobody could try, the key may be the only way in: keyferry's own is put there as soon as the host is back.
+        let unreachable = HostErrorKind::Unreachable.name();
         let hosts: Vec<String> = tried
             .iter()
-            .filter(|(_, error)| error.is_none())
+            .filter(|(_, error)| error.as_ref().is_none_or(|error| error.kind == unreachable))
             .map(|(host, _)| host.clone())
             .collect();
         let style = Style::of_stdout();
@@ -277,7 +281,7 @@ impl<'a> Adoption<'a> {
         }
         table::print(&format!("{}\n", adopted.fingerprint))?;
         table::print(listed.render_within(style, table::width()).trim_end())?;
-        if hosts.is_empty() {
+        if !logs_in {
             table::complain(
                 "the key logs in nowhere: nothing was written, and it is not in the agent any more",
             );
@@ -337,7 +341,7 @@ impl<'a> Adoption<'a> {
     }
 
     /// Waits for the new key, and says what is left to do.
-    fn end(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Exit, Error> {
+    fn end(&self, adopted: &Adopted<'_>, hosts: &[String], goes_on: bool) -> Result<Exit, Error> {
         let answering = Answering::start(&self.door, &[], hosts)?;
         let (snapshot, timed_out) = self.followed()?;
         drop(answering);
@@ -353,6 +357,9 @@ impl<'a> Adoption<'a> {
             key_file::standing(&self.path, &adopted.fingerprint)?,
             Standing::Adopted { replaces: true, .. }
         );
+        // Those that its file does not name may have no other way in either.
+        let is_left_out = |host: &String| goes_on && !hosts.contains(host);
+        let left_out = self.arguments.hosts.iter().any(is_left_out);
         let seen: Vec<String> = seen.into_iter().cloned().collect();
         let still = match replaces && !seen.is_empty() {
             true => self.still_let_in(adopted, &seen)?,
@@ -374,11 +381,11 @@ impl<'a> Adoption<'a> {
             public_blob: &adopted.public_blob,
             agent_socket: self.agent.socket(),
             path: &self.path,
-            is_needed: !unseen.is_empty(),
+            is_needed: left_out || !unseen.is_empty(),
         };
         // Its commands are to be copied: no line of it is broken.
         table::print(&format!("\n{}", farewell.text()))?;
-        match unseen.is_empty() && (!replaces || still.is_empty()) {
+        match !left_out && unseen.is_empty() && (!replaces || still.is_empty()) {
             true => Ok(Exit::Fine),
             false => Ok(Exit::Failed),
         }

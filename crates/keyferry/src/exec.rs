@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &ExecArguments) -> Result<ExitCode, Error> {
         Err(error) => return Ok(not_started(&error)),
     };
     for host in &ready.left_out {
-        table::complain(&format!("the key of this command does not log in at {host}"));
+        table::complain(&format!("not on every host: {host}"));
     }
     let key = Key {
         name: ready.key,

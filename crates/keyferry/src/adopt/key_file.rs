@@ -30,7 +30,8 @@ impl Draft<'_> {
              account = {account}\n\
              hosts = [\n{}]\n\n\
              [deploy]\n\
-             login_with = [\"current\", \"agent:{fingerprint}\"]\n",
+             # The adopted key is in memory alone: after a restart of the daemon your own ssh is asked.\n\
+             login_with = [\"current\", \"agent:{fingerprint}\", \"ssh-config\"]\n",
             hosts.concat()
         );
         if self.replace {

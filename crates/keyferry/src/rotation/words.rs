@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{
-    HostCondition, HostStatus, KeyPlan, KeyStatus, LOCKED, RolledBack, RotationAsked, Snapshot,
+    HostCondition, HostStatus, KeyPlan, KeyState, KeyStatus, LOCKED, RolledBack, RotationAsked, Snapshot,
 };
 
 use super::course::{self, Course};
@@ -139,6 +139,12 @@ fn one_result(
     };
     let hosts = if verified == 1 { "host" } else { "hosts" };
     let mut text = format!("{subject}: generation {target} {offered}, verified on {verified} {hosts}\n");
+    if key.state == KeyState::Held {
+        text.push_str(&format!(
+            "  the key is held (ssh-add -d or -D): keyferry resume {} serves it again, and the rotation goes on\n",
+            key.name
+        ));
+    }
     if rotation.waits_for_unlock() {
         text.push_str(&format!(
             "  {LOCKED} unlocks it, and the rotation goes on by itself\n"
