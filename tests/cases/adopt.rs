@@ -12,6 +12,7 @@ use keyferry_tests::daemon::{Daemon, find};
 use keyferry_tests::fleet::{self, Fleet, Shell, fingerprint, generate};
 use keyferry_tests::home::Home;
 use keyferry_tests::openssh::listed;
+use keyferry_tests::wait;
 
 const ECS: Service = Service::AlibabaEcs;
 
@@ -387,3 +388,44 @@ fn nothing_is_asked_where_nobody_sees_the_question() {
 }
 
 const PASSPHRASE: &str = "a passphrase nobody else has";
+
+#[test]
+fn a_host_that_is_down_is_not_forgotten() {
+    let scene = Scene::new(&[Shell::Bash, Shell::Dash]);
+    let old = scene.old_key("prod-web.pem", &["web-1", "web-2"]);
+    let file = old.to_str().expect("a plain path");
+    let arguments = [file, "--hosts=web-1,web-2", "--replace", "--key=web"];
+    scene.fleet.host("web-2").stop();
+    let output = scene.adopt(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_says(&output, &["web-2", "once the new one logs in everywhere"]);
+    let written = fs::read_to_string(scene.key_file("web")).expect("the key's file");
+    assert!(written.contains("\"web-2\""), "{written}");
+
+    // It is back, and has the new key put there with the adopted one.
+    scene.fleet.host("web-2").start();
+    let retried = scene.daemon.keyferry(&["host", "retry", "web-2"]);
+    assert!(retried.status.success(), "{}", said(&retried));
+    wait::until("web-2 has the new key", Duration::from_secs(60), || {
+        let key = find(&scene.daemon.status(), "web");
+        let mut hosts = key["hosts"].as_array().into_iter().flatten();
+        hosts
+            .any(|host| host["host"] == "web-2" && host["state"] == "verified")
+            .then_some(())
+    });
+    let output = scene.adopt(&arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_says(&output, &["to get rid of the adopted key:"]);
+    assert!(!scene.lets_in("web-2", &old));
+
+    // A host that its file does not name is no reason to shred it.
+    let output = scene.adopt(&[file, "--hosts=web-1,web-2,web-3", "--key=web"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_says(
+        &output,
+        &[
+            "not among its hosts: web-3",
+            "once the new one logs in everywhere",
+        ],
+    );
+}
