@@ -1,7 +1,8 @@
 //! A cloud that says nothing: a request that hangs, and ports where nobody listens.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,7 @@ use keyferry_tests::daemon::Daemon;
 use keyferry_tests::home::Home;
 use keyferry_tests::ledger;
 use keyferry_tests::openssh::assert_signs;
+use rustix::net::{self, AddressFamily, SocketType};
 
 use crate::scene::{ALL, Scene, Shown, wait_for_error, wait_for_errors, wait_for_state};
 
@@ -138,6 +140,8 @@ fn a_cloud_that_is_down_and_comes_back() {
 /// A port that can be opened and closed, with the cloud behind it.
 struct Relay {
     port: u16,
+    /// Bound to the port, so that nobody else is given it while nobody listens there.
+    _reserved: OwnedFd,
     target: String,
     running: Option<Running>,
 }
@@ -151,14 +155,16 @@ struct Running {
 impl Relay {
     /// A port where nobody listens yet.
     fn prepare(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-        let port = listener
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
+        let reserved = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // Whoever listens there later says so too; of two that do, only one may listen.
+        net::sockopt::set_socket_reuseaddr(&reserved, true).expect("it takes the option");
+        net::bind(&reserved, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let address = net::getsockname(&reserved).expect("a bound socket has an address");
+        let port = SocketAddrV4::try_from(address).expect("it is IPv4").port();
         let target = target.trim_start_matches("http://").to_owned();
         Self {
             port,
+            _reserved: reserved,
             target,
             running: None,
         }
@@ -169,7 +175,7 @@ impl Relay {
     }
 
     fn up(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("the port is still free");
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("the port is ours");
         let (stop, target) = (Arc::new(AtomicBool::new(false)), self.target.clone());
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
