@@ -124,6 +124,13 @@ fn a_key_that_is_retired_takes_those_with_it_that_it_let_in() {
         .daemon
         .keyferry(&["grant", &file, "--key", "web", "--for", "1d"]);
     assert!(output.status.success(), "{}", said(&output));
+    // Some of its hosts are not what that means.
+    let output = scene
+        .daemon
+        .keyferry(&["revoke", "web", "--hosts", "web-1", "--yes"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("leave --hosts out"), "{}", said(&output));
+    assert_ne!(scene.daemon.status()["keys"][0]["rotation"]["retiring"], true);
     let output = scene.daemon.keyferry(&["revoke", "web", "--yes"]);
     assert!(
         output.status.success(),

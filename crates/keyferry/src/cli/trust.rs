@@ -50,7 +50,8 @@ pub(crate) struct RevokeArguments {
     /// A granted key, by its fingerprint SHA256:...
     #[arg(long, value_name = "FINGERPRINT")]
     pub(crate) grant: Option<String>,
-    /// Hosts to look at, also such as no key of keyferry's has [default: the key's, else all that are known]
+    /// Hosts to look at, also such as no key of keyferry's has; not with this machine's own key, which goes from all of its
+    /// hosts [default: the key's, else all that are known]
     #[arg(long, value_name = "HOST", num_args = 1.., conflicts_with = "key_hosts")]
     pub(crate) hosts: Vec<String>,
     /// As --hosts, one at a time.

@@ -31,6 +31,14 @@ pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
         ));
     }
     let preview = looked_at(arguments, &selector)?;
+    let is_limited = !arguments.hosts.is_empty() || !arguments.more_hosts.is_empty();
+    if let Some(key) = preview.retires.as_ref().filter(|_| is_limited) {
+        return Err(Error::Refused(format!(
+            "{key} is this machine's own key, and revoking it takes it off all its hosts, not off those of --hosts alone: nothing \
+             was changed\n  to end it, leave --hosts out; to take it off some hosts, remove them from keys/{key}.toml and run \
+             `keyferry host forget`"
+        )));
+    }
     let style = Style::of_stdout();
     if !arguments.json {
         let text = words::preview(&preview, &selector, style);
