@@ -21,7 +21,7 @@ async fn assert_fails(bench: &Bench, name: &str, work: Work, kind: HostErrorKind
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_reached_is_unreachable() {
     let bench = Bench::with([HostOptions::new("web-1", Shell::Dash)], |parts| {
-        parts.deadline = Duration::from_secs(3);
+        parts.deadline = Duration::from_secs(8);
     });
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
