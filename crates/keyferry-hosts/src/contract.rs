@@ -283,6 +283,19 @@ pub enum HostErrorKind {
 }
 
 impl HostErrorKind {
+    /// Whether it is a matter of who logs in: another identity may fare better.
+    pub fn is_of_the_login(self) -> bool {
+        matches!(
+            self,
+            Self::AnotherKey
+                | Self::JumpRefused
+                | Self::NeedsPerson
+                | Self::NoAnswer
+                | Self::Refused
+                | Self::Settings
+        )
+    }
+
     /// The name in status and events.
     pub fn name(self) -> &'static str {
         match self {

@@ -19,16 +19,7 @@ impl Engine {
     pub(super) fn unless_locked(&self, error: HostError, host: &str, lock_changes: u64) -> HostError {
         let now = *self.lock_changes.borrow();
         let was_locked = now % 2 == 1 || now != lock_changes;
-        let may_be_why = matches!(
-            error.kind,
-            HostErrorKind::AnotherKey
-                | HostErrorKind::JumpRefused
-                | HostErrorKind::NeedsPerson
-                | HostErrorKind::NoAnswer
-                | HostErrorKind::Refused
-                | HostErrorKind::Settings
-        );
-        if !was_locked || !may_be_why {
+        if !was_locked || !error.kind.is_of_the_login() {
             return error;
         }
         tracing::info!(

@@ -234,7 +234,7 @@ impl Ssh {
         for identity in over {
             match self.open_file_over(&host, identity, access).await {
                 Ok(file) => return Ok((identity.clone(), file)),
-                Err(error) if may_be_the_identity(error.kind) => tried.push((identity, error)),
+                Err(error) if error.kind.is_of_the_login() => tried.push((identity, error)),
                 Err(error) => return Err(error),
             }
         }
@@ -267,7 +267,7 @@ impl Ssh {
                     let file = RemoteFile::open(connection, &host.account, access, self.hold).await?;
                     return Ok(Some(((*identity).clone(), file)));
                 }
-                Err(asked) if may_be_the_identity(asked.kind) => *error = asked,
+                Err(asked) if asked.kind.is_of_the_login() => *error = asked,
                 Err(asked) => return Err(asked),
             }
         }
@@ -289,19 +289,6 @@ impl Ssh {
         };
         RemoteFile::open(connection, &host.account, access, self.hold).await
     }
-}
-
-/// Whether another identity may fare better.
-fn may_be_the_identity(kind: HostErrorKind) -> bool {
-    matches!(
-        kind,
-        HostErrorKind::AnotherKey
-            | HostErrorKind::JumpRefused
-            | HostErrorKind::NeedsPerson
-            | HostErrorKind::NoAnswer
-            | HostErrorKind::Refused
-            | HostErrorKind::Settings
-    )
 }
 
 fn nobody_logs_in(host: &Host, tried: Vec<(&Identity, HostError)>) -> HostError {

@@ -35,8 +35,7 @@ pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
     if let Some(key) = preview.retires.as_ref().filter(|_| is_limited) {
         return Err(Error::Refused(format!(
             "{key} is this machine's own key, and revoking it takes it off all its hosts, not off those of --hosts alone: nothing \
-             was changed\n  to end it, leave --hosts out; to take it off some hosts, remove them from keys/{key}.toml and run \
-             `keyferry host forget`"
+             was changed\n  to end it, leave --hosts out; other machines' lines go by --machine or --owner"
         )));
     }
     let style = Style::of_stdout();

@@ -349,14 +349,5 @@ impl Engine {
 
 /// Whether another login may fare better.
 fn is_of_the_login(error: &HostError) -> bool {
-    let is_of_the_login = matches!(
-        error.kind,
-        HostErrorKind::AnotherKey
-            | HostErrorKind::JumpRefused
-            | HostErrorKind::NeedsPerson
-            | HostErrorKind::NoAnswer
-            | HostErrorKind::Refused
-            | HostErrorKind::Settings
-    );
-    is_of_the_login && outcome_of(error) == EffectOutcome::Refused
+    error.kind.is_of_the_login() && outcome_of(error) == EffectOutcome::Refused
 }
