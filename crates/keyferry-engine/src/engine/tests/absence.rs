@@ -5,8 +5,6 @@ use crate::config::fixture::Directory;
 use crate::desired::{FileReport, FileState, HostList, KeyFolder, OnRemove};
 use crate::ledger::KeyRow;
 
-const HOUR: u64 = 3_600_000;
-
 /// A world whose key files lie on a disk.
 struct Files {
     directory: Directory,
