@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Engine;
-use crate::config::suggestion;
 use crate::error::EngineError;
 use crate::ledger::{GenerationState, HostRow, HostState, KeyRow, ORPHANS, Write};
 use crate::snapshot::{OrphanResult, Snapshot, StrayPair, SurveyReport};
@@ -174,20 +173,21 @@ impl Engine {
                 Ok(())
             }
             Command::Resume { keys, reply } => {
-                let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
-                known.extend(self.view.keys.keys().map(String::as_str));
-                if let Some(name) = keys.iter().find(|name| !known.contains(name.as_str())) {
-                    known.remove(ORPHANS);
-                    let nearest = suggestion(name, known.iter().copied());
-                    let name = name.clone();
-                    let _ = reply.send(Err(Refusal::UnknownKey { name, nearest }));
+                if let Some(refusal) = keys.iter().find_map(|name| self.known_key(name).err()) {
+                    let _ = reply.send(Err(refusal));
                     return Ok(());
                 }
                 let is_named = !keys.is_empty();
                 let named = keys.clone();
-                let keys = match keys.is_empty() {
-                    true => known.into_iter().map(str::to_owned).collect(),
-                    false => keys,
+                let keys: BTreeSet<String> = match is_named {
+                    true => keys.into_iter().collect(),
+                    false => self
+                        .desired
+                        .keys
+                        .keys()
+                        .chain(self.view.keys.keys())
+                        .cloned()
+                        .collect(),
                 };
                 let ended = match self.end_retirements(&named).await? {
                     Ok(ended) => ended,
@@ -200,7 +200,7 @@ impl Engine {
                 let mut resumed = Vec::new();
                 for key in keys {
                     let is_changed = self.resume(&key, is_named).await? || ended.contains(&key);
-                    if is_changed && !resumed.contains(&key) && key != ORPHANS {
+                    if is_changed && key != ORPHANS {
                         resumed.push(key);
                     }
                 }

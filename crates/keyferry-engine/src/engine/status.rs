@@ -8,7 +8,7 @@ mod trust;
 
 use super::Engine;
 use super::failure::SETTINGS;
-use crate::desired::{KeySpec, Standstill};
+use crate::desired::{FileReport, FileState, KeyFolder, KeySpec, Standstill};
 use crate::ledger::{Generation, GenerationState, ORPHANS};
 use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};
 use crate::private_key::PublicKey;
@@ -38,7 +38,12 @@ impl Engine {
                 checked_at,
             }
         });
-        let files = self.desired.files.iter().map(|file| FileStatus {
+        let files = self
+            .desired
+            .files
+            .iter()
+            .filter(|file| !self.is_of_ended_key(file));
+        let files = files.map(|file| FileStatus {
             path: file.path.display().to_string(),
             state: file.state,
             line: file.line,
@@ -60,8 +65,22 @@ impl Engine {
         }
     }
 
+    /// Whether a file went with everything that was made for it: then nothing in it stays in force.
+    fn is_of_ended_key(&self, file: &FileReport) -> bool {
+        let KeyFolder::Listed(folder) = &self.desired.key_folder else {
+            return false;
+        };
+        let name = file
+            .path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".toml"));
+        file.state == FileState::Missing
+            && file.path.parent() == Some(folder)
+            && name.is_some_and(|name| !self.is_something(name))
+    }
+
     /// Whether a key is declared, or there is still something of it: history alone is nothing to show.
-    fn is_something(&self, name: &str) -> bool {
+    pub(super) fn is_something(&self, name: &str) -> bool {
         self.desired.keys.get(name).is_some_and(|spec| spec.present)
             || self.observed.loaded.contains_key(name)
             || self.view.is_held(name)
@@ -223,8 +242,11 @@ impl Engine {
                     let message = format!(
                         "keys/{name}.toml is missing, and the private half was lost when keyferry stopped: nothing new is made"
                     );
-                    let remedy = "put the file back for a new key; without it the pair stays at the provider as it is";
-                    (message, remedy.to_owned())
+                    let remedy = format!(
+                        "put the file back for a new key, or keyferry retire {name} to have its pair deleted; without either \
+                         it stays at the provider as it is"
+                    );
+                    (message, remedy)
                 });
                 Some(remark("missing", message, &remedy))
             }

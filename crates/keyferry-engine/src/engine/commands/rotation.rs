@@ -365,7 +365,6 @@ impl Engine {
         let mut rows = Vec::new();
         for name in names {
             self.lasting_key(&name)?;
-            self.is_still_there(&name)?;
             rows.push(KeyRow {
                 paused_at: Some(now.wall_ms()),
                 paused_until: until.map(Timestamp::to_ms),
@@ -384,18 +383,6 @@ impl Engine {
         Ok(explain(&self.desired, &self.view, &self.observed, now, keys))
     }
 
-    /// Refuses a name of which nothing is left but its row.
-    fn is_still_there(&self, name: &str) -> Result<(), Refusal> {
-        let known = &self.desired.keys;
-        match known.contains_key(name) || !self.is_nothing_left(name) {
-            true => Ok(()),
-            false => Err(Refusal::UnknownKey {
-                name: name.to_owned(),
-                nearest: suggestion(name, known.keys().map(String::as_str)),
-            }),
-        }
-    }
-
     /// A key that is known, and not there for one command.
     pub(super) fn lasting_key(&self, name: &str) -> Result<(), Refusal> {
         self.known_key(name)?;
@@ -405,10 +392,12 @@ impl Engine {
         }
     }
 
+    /// A key that is declared, or of which more is left than its row.
     pub(super) fn known_key(&self, name: &str) -> Result<(), Refusal> {
         let mut known: BTreeSet<&str> = self.desired.keys.keys().map(String::as_str).collect();
         known.extend(self.view.keys.keys().map(String::as_str));
         known.remove(ORPHANS);
+        known.retain(|name| self.is_something(name) || !self.is_nothing_left(name));
         match known.contains(name) {
             true => Ok(()),
             false => Err(Refusal::UnknownKey {

@@ -164,6 +164,53 @@ fn a_key_ends_a_day_after_its_file_went() {
 }
 
 #[test]
+fn of_a_key_that_ended_nothing_is_shown_or_suggested() {
+    run(async {
+        let mut files = Files::with(&["ops", "web"]);
+        let daemon = files.start().await;
+        files.remove("web");
+        let path = files.folder().join("web.toml");
+        let gone = FileReport::new(path.clone(), FileState::Missing, Vec::new());
+        files.world.desired.files.push(gone);
+        files.read(&daemon).await;
+        let is_shown = || {
+            let snapshot = daemon.handle.snapshots().borrow().clone();
+            snapshot
+                .files
+                .iter()
+                .any(|file| file.path == path.display().to_string())
+        };
+        assert!(is_shown());
+        assert!(
+            daemon
+                .handle
+                .rotate(vec!["wen".to_owned()])
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("`web`")
+        );
+        daemon.until_ended("web").await;
+        assert!(daemon.rest().await);
+        assert!(!is_shown());
+        let name = || "web".to_owned();
+        let refusals = [
+            daemon.handle.rotate(vec!["wen".to_owned()]).await.unwrap_err(),
+            daemon.handle.rotate(vec![name()]).await.unwrap_err(),
+            daemon.handle.retire(name(), Vec::new()).await.unwrap_err(),
+            daemon.handle.resume(vec![name()]).await.unwrap_err(),
+        ];
+        for refusal in refusals {
+            let text = refusal.to_string();
+            assert!(
+                text.contains("there is no key named we") && !text.contains("`web`"),
+                "{text}"
+            );
+        }
+    });
+}
+
+#[test]
 fn without_another_way_in_a_host_is_left_and_named() {
     run(async {
         let mut files = Files::with(&[]);
