@@ -3,13 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::remark;
-use crate::desired::{KeySpec, LoginWith};
+use crate::desired::KeySpec;
 use crate::engine::Engine;
-use crate::ledger::{Generation, GenerationState, HostState, Placement, PlacementState, Purpose, Stage};
-use crate::plan::{KeyHost, Subject, Waiting, due_at, hosts_of};
-use crate::snapshot::{
-    AfterReboot, HostCondition, HostStatus, PairsLeft, Pause, RotationStatus, StatusError, Timestamp,
-};
+use crate::ledger::{Generation, GenerationState, HostState, Placement, PlacementState, Stage};
+use crate::plan::{KeyHost, Subject, Waiting, after_reboot, due_at, hosts_of};
+use crate::snapshot::{HostCondition, HostStatus, PairsLeft, Pause, RotationStatus, StatusError, Timestamp};
 
 impl Engine {
     /// A key's rotation and hosts; no rotation: it has neither hosts nor a second generation.
@@ -205,7 +203,7 @@ impl Engine {
                 .map(Timestamp::from_ms),
             lines: here.iter().map(|placement| placement.n).collect(),
             listed: host.listed,
-            after_reboot: self.after_reboot(name, spec, address),
+            after_reboot: after_reboot(&self.desired, &self.view, &self.observed, name, address),
             error,
         }
     }
@@ -232,28 +230,6 @@ impl Engine {
         is_refused
             && here.iter().any(|placement| placement.verified_at.is_some())
             && !here.iter().any(is_usable)
-    }
-
-    /// What logs in to a host when all private halves are gone.
-    fn after_reboot(&self, name: &str, spec: Option<&KeySpec>, address: &str) -> AfterReboot {
-        if let Some(recovery) = &self.desired.daemon.recovery {
-            let mut lines = self.view.trusted_at(name, address);
-            let is_tested = lines.any(|row| {
-                row.purpose == Purpose::Recovery
-                    && row.public_key == recovery.public_key
-                    && row.verified_at.is_some()
-            });
-            return match is_tested || self.observed.recovery_verified.contains_key(address) {
-                true => AfterReboot::Recovers,
-                false => AfterReboot::Untested,
-            };
-        }
-        let may = |login: &LoginWith| matches!(login, LoginWith::Agent(_) | LoginWith::SshConfig);
-        let logins = spec.map(|spec| spec.deploy.login_with.as_slice());
-        match logins.is_none_or(|logins| logins.iter().any(may)) {
-            true => AfterReboot::Maybe,
-            false => AfterReboot::LockedOut,
-        }
     }
 }
 
