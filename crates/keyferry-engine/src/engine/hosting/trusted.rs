@@ -211,13 +211,7 @@ impl Engine {
         if !self.settle_trusted(&key, &host, write).await? {
             return Ok(());
         }
-        let work = Work::Remove {
-            editors: self.editors(&key, &host, &identity),
-            over: identity,
-            proof: self.proof(&key),
-            lines,
-            foreign: Vec::new(),
-        };
+        let work = self.removal(&key, &host, identity, lines);
         let taking_off = Trusting::TakeOff {
             key,
             over,
@@ -228,6 +222,17 @@ impl Engine {
         };
         self.start_on_host(host, work, OnHost::Trusted(taking_off));
         Ok(())
+    }
+
+    /// Takes other people's lines off.
+    fn removal(&self, key: &str, host: &str, over: Identity, lines: Vec<Line>) -> Work {
+        Work::Remove {
+            editors: self.editors(key, host, &over),
+            over,
+            proof: self.proof(key),
+            lines,
+            foreign: Vec::new(),
+        }
     }
 
     pub(super) async fn trusted(
@@ -246,13 +251,7 @@ impl Engine {
             } if matches!(result, Ok(Reply::Put { .. })) => {
                 let (over, old, line) = *leaves;
                 let key = written.key.clone();
-                let work = Work::Remove {
-                    editors: self.editors(&key, &host, &over),
-                    over,
-                    proof: self.proof(&key),
-                    lines: vec![line],
-                    foreign: Vec::new(),
-                };
+                let work = self.removal(&key, &host, over, vec![line]);
                 let written = Box::new(Trusted {
                     file: Some(file),
                     ..*written
@@ -290,13 +289,7 @@ impl Engine {
                 ..
             } if matches!(result, Ok(Reply::Removed { .. })) => {
                 let (identity, further, lines) = *further;
-                let work = Work::Remove {
-                    editors: self.editors(&key, &host, &identity),
-                    over: identity,
-                    proof: self.proof(&key),
-                    lines,
-                    foreign: Vec::new(),
-                };
+                let work = self.removal(&key, &host, identity, lines);
                 let taking_off = Trusting::TakeOff {
                     key,
                     over,
