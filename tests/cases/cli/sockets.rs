@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +34,18 @@ fn refused(home: &Home, arguments: &[&str]) -> (i32, String) {
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+#[test]
+fn connections_that_say_nothing_keep_no_command_out() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let silent: Vec<UnixStream> = (0..400)
+        .map(|_| UnixStream::connect(home.path("run/control.sock")).expect("the daemon listens"))
+        .collect();
+    // Each of them would have its five seconds, 64 at a time, and a command waits for 15 at most.
+    assert!(daemon.status()["keys"].is_array());
+    drop(silent);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use keyferry_engine::engine::EngineHandle;
 use keyferry_engine::snapshot::{KeyState, Snapshot, StatusError, StrayPair};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -18,6 +19,7 @@ mod attach;
 mod exec;
 mod questions;
 mod rotation;
+mod silent;
 mod trust;
 
 use super::{Answer, MAX_REQUEST, Request};
@@ -25,6 +27,7 @@ use crate::catalogue::Catalogue;
 use crate::clouds::Couriers;
 use crate::hosts::SshHosts;
 use crate::prompts::Desk;
+use silent::Silent;
 
 /// What the answers are made of.
 pub(crate) struct Control {
@@ -55,19 +58,18 @@ pub(crate) struct Control {
 /// Answers clients, each on a task of its own, until the future is dropped.
 pub(crate) async fn serve(listener: Listener, control: Arc<Control>) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let mut silent = Silent::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
+        silent.make_room().await;
         match listener.accept_own().await {
             Ok(Some(stream)) => {
                 let control = Arc::clone(&control);
-                tokio::spawn(async move {
-                    let _place = place;
-                    if let Err(error) = control.converse(stream).await {
-                        tracing::debug!(%error, "a control client went away");
+                let places = Arc::clone(&places);
+                silent.add(tokio::spawn(async move {
+                    if let Ok(received) = Received::from(stream).await {
+                        tokio::spawn(answer(control, received, places));
                     }
-                });
+                }));
             }
             // Somebody else's process: refused, and logged where it was.
             Ok(None) => {}
@@ -79,12 +81,49 @@ pub(crate) async fn serve(listener: Listener, control: Arc<Control>) {
     }
 }
 
-impl Control {
-    async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
-        let (reading, mut writing) = stream.into_split();
+async fn answer(control: Arc<Control>, mut received: Received, places: Arc<Semaphore>) {
+    let answered = match places.try_acquire() {
+        Ok(_place) => control.converse(received).await,
+        Err(_) => {
+            let why = format!(
+                "{MAX_CLIENTS} commands talk with the daemon already: end some of them, and try again"
+            );
+            write(&mut received.writing, &Answer::Refused(why)).await
+        }
+    };
+    if let Err(error) = answered {
+        tracing::debug!(%error, "a control client went away");
+    }
+}
+
+/// A client's request, and the way back.
+struct Received {
+    line: Vec<u8>,
+    reader: BufReader<tokio::io::Take<OwnedReadHalf>>,
+    writing: OwnedWriteHalf,
+}
+
+impl Received {
+    async fn from(stream: UnixStream) -> std::io::Result<Self> {
+        let (reading, writing) = stream.into_split();
         let mut line = Vec::new();
         let mut reader = BufReader::new(reading.take(MAX_REQUEST));
         timeout(REQUEST_TIME, reader.read_until(b'\n', &mut line)).await??;
+        Ok(Self {
+            line,
+            reader,
+            writing,
+        })
+    }
+}
+
+impl Control {
+    async fn converse(&self, received: Received) -> std::io::Result<()> {
+        let Received {
+            line,
+            reader,
+            mut writing,
+        } = received;
         let request = match serde_json::from_slice(&line) {
             Ok(request) => request,
             Err(_) if line.len() as u64 >= MAX_REQUEST => {
@@ -355,7 +394,8 @@ async fn write(writing: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> s
     timeout(WRITE_TIME, writing.write_all(&line)).await?
 }
 
-const MAX_CLIENTS: usize = 64;
+/// Commands that wait or run count for as long as they do.
+const MAX_CLIENTS: usize = 256;
 /// Two requests of a courier at their longest; a client waits a little longer.
 const CLOUD_TIME: Duration = Duration::from_secs(130);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
