@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 mod agents;
+mod bare;
 mod client;
 mod idle;
 mod interference;
