@@ -10,8 +10,6 @@ mod down;
 mod files;
 #[path = "rotation/locking.rs"]
 mod locking;
-#[path = "rotation/other_agent.rs"]
-mod other_agent;
 #[path = "rotation/proof.rs"]
 mod proof;
 #[path = "rotation/reboot.rs"]

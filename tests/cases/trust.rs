@@ -4,8 +4,6 @@
 mod attaching;
 #[path = "trust/granting.rs"]
 mod granting;
-#[path = "rotation/other_agent.rs"]
-mod other_agent;
 #[path = "trust/recovering.rs"]
 mod recovering;
 #[path = "trust/revoking.rs"]

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod moto;
 pub mod nova;
 pub mod openssh;
+pub mod other_agent;
 pub mod processes;
 pub mod python;
 pub mod terminal;

@@ -4,17 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use keyferry_tests::openssh::ssh_add;
-use keyferry_tests::wait;
+use crate::openssh::ssh_add;
+use crate::wait;
 
 /// OpenSSH's agent with one key. Ended on drop.
-pub(crate) struct OtherAgent {
+pub struct OtherAgent {
     child: Child,
     socket: PathBuf,
 }
 
 impl OtherAgent {
-    pub(crate) fn start(socket: PathBuf, key: &Path) -> Self {
+    /// Starts it, and waits until it has the key.
+    ///
+    /// # Panics
+    /// Where there is no ssh-agent, or it does not take the key.
+    pub fn start(socket: PathBuf, key: &Path) -> Self {
         let child = Command::new("ssh-agent")
             .args(["-D", "-a"])
             .arg(&socket)
@@ -30,7 +34,8 @@ impl OtherAgent {
         agent
     }
 
-    pub(crate) fn socket(&self) -> &Path {
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
         &self.socket
     }
 }

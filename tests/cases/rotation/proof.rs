@@ -9,8 +9,8 @@ use keyferry_tests::fleet::{Fleet, Shell};
 use keyferry_tests::openssh::ssh_add;
 use keyferry_tests::wait;
 
-use crate::other_agent::OtherAgent;
 use crate::scene::{NO_GRACE, Scene, host_states, key_file, lines, said};
+use keyferry_tests::other_agent::OtherAgent;
 
 /// The host's file cannot be changed, so that the key comes there by no way; every login to it works all the same.
 #[track_caller]

@@ -3,9 +3,9 @@
 use keyferry_tests::daemon::Options;
 use keyferry_tests::fleet::{Fleet, Shell};
 
-use crate::other_agent::OtherAgent;
 use crate::reboot::reboot;
 use crate::scene::{NO_GRACE, Scene, ssh_command};
+use keyferry_tests::other_agent::OtherAgent;
 
 #[test]
 fn a_recovery_identity_logs_in_until_the_next_generation_does() {

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cloud_sim::{CloudSim, Options, RequestRecord, Service};
 use keyferry_tests::daemon::Daemon;
 use keyferry_tests::fleet::{self, AuthorizedKey, Fleet, Host, HostOptions, Shell, fingerprint, parse};
 use keyferry_tests::home::{ACCESS_KEY, Home, SECRET_KEY};
-use keyferry_tests::openssh::ssh_add;
+use keyferry_tests::other_agent::OtherAgent;
 use keyferry_tests::{processes, wait};
 
 use crate::gate::Gate;
@@ -98,7 +96,7 @@ impl World {
             settings.push_str(&format!(
                 "[recovery]\nidentity = \"{}\"\nagent = \"{}\"\n",
                 public_half.display(),
-                agent.socket.display()
+                agent.socket().display()
             ));
             let text = fs::read_to_string(public_half).expect("the identity has a public half");
             recovery = Some(fleet::public_key(&text).to_owned());
@@ -366,38 +364,6 @@ fn without_ours(file: &[u8]) -> Vec<u8> {
         .copied()
         .collect()
 }
-
-/// OpenSSH's agent with one key. Ended on drop.
-struct OtherAgent {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl OtherAgent {
-    fn start(socket: PathBuf, key: &Path) -> Self {
-        let child = Command::new("ssh-agent")
-            .args(["-D", "-a"])
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("ssh-agent can be started (Debian: openssh-client)");
-        let agent = Self { child, socket };
-        // Its socket is there a moment before it listens.
-        wait::until("ssh-agent takes the key", Duration::from_secs(20), || {
-            let added = ssh_add(&agent.socket, &["-q", key.to_str().expect("a plain path")]);
-            added.status.success().then_some(())
-        });
-        agent
-    }
-}
-
-impl Drop for OtherAgent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What is in the files from the start, and stays.
 const LINES_OF_OTHERS: &[u8] = b"# machines of the web team\r\n\n  \
     from=\"10.0.0.0/8, ::1\",command=\"say \\\"hi\\\"\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS keyferry key=web gen=1\n\

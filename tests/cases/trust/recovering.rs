@@ -7,8 +7,8 @@ use keyferry_tests::daemon::Options;
 use keyferry_tests::fleet::{self, Fleet, Shell};
 use keyferry_tests::wait;
 
-use crate::other_agent::OtherAgent;
 use crate::scene::{DEADLINE, LONG_GRACE, Scene, said, ssh_command};
+use keyferry_tests::other_agent::OtherAgent;
 
 /// Makes a key, with an agent that has it; the public half.
 fn identity(fleet: &Fleet, name: &str) -> (OtherAgent, String) {
