@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 mod asked;
 mod attach;
 mod exec;
 mod rotation;
+mod survey;
+mod timestamp;
 mod trust;
 
 pub use asked::{ForgottenHost, LeftLine, RolledBack, RotationAsked};
@@ -16,6 +18,8 @@ pub use exec::ExecStatus;
 pub use rotation::{
     AfterReboot, HostCondition, HostStatus, KeyPlan, PairsLeft, Pause, PlanStep, RotationStatus,
 };
+pub use survey::{OrphanResult, StrayPair, SurveyReport};
+pub use timestamp::Timestamp;
 pub use trust::{LineState, Recovered, Revocable, RevocationPreview, RevokedStatus, TrustedStatus};
 
 use crate::config::Problem;
@@ -309,53 +313,6 @@ pub struct AccountStatus {
     pub checked_at: Option<Timestamp>,
 }
 
-/// What a look at all pairs of an account found.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct SurveyReport {
-    /// The account.
-    pub account: String,
-    /// How many pairs there are, in all its regions that are known here; null: they could not be listed.
-    pub pairs: Option<u64>,
-    /// Those that look like keyferry's and are not in this ledger.
-    pub strays: Vec<StrayPair>,
-    /// Why they could not be listed.
-    pub error: Option<StatusError>,
-}
-
-/// A pair that looks like keyferry's and is not in this ledger.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct StrayPair {
-    /// The account it was found with.
-    pub account: String,
-    /// The region it was found in.
-    pub region: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// The provider's identifier.
-    pub id: Option<String>,
-    /// The fingerprint as the provider writes it.
-    pub fingerprint: Option<String>,
-    /// When it was made, as the provider writes it.
-    pub created_at: Option<String>,
-    /// The six digits of the installation in its name.
-    pub installation: String,
-    /// Whether that is this installation: an orphan. Others are never touched.
-    pub is_ours: bool,
-}
-
-/// What came of deleting an orphan.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct OrphanResult {
-    /// The account.
-    pub account: String,
-    /// The region.
-    pub region: Option<String>,
-    /// The pair's name.
-    pub name: String,
-    /// Why it is not gone; null: it is.
-    pub error: Option<StatusError>,
-}
-
 /// One plugin.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PluginStatus {
@@ -439,179 +396,5 @@ impl StatusError {
     }
 }
 
-/// A moment, written as RFC 3339 in UTC with whole seconds.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Timestamp(pub SystemTime);
-
-impl Timestamp {
-    /// From milliseconds since 1970 UTC, as the ledger keeps times. What no RFC 3339 date can say becomes the nearest that it can.
-    pub fn from_ms(milliseconds: i64) -> Self {
-        let since = u64::try_from(milliseconds).unwrap_or_default().min(LATEST_MS);
-        Self(SystemTime::UNIX_EPOCH + Duration::from_millis(since))
-    }
-
-    /// In milliseconds since 1970 UTC.
-    pub fn to_ms(self) -> i64 {
-        let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// The last second of the year 9999.
-const LATEST_MS: u64 = 253_402_300_799_000;
-
-impl std::fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", humantime::format_rfc3339_seconds(self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(state: KeyState, retry_after: Option<u64>) -> KeyStatus {
-        let retry_at = retry_after.map(|seconds| Timestamp(now() + Duration::from_secs(seconds)));
-        KeyStatus {
-            name: "web".to_owned(),
-            account: Some("aliyun".to_owned()),
-            generation: None,
-            state,
-            algorithm: None,
-            fingerprint: None,
-            public_key: None,
-            error: (state == KeyState::Failed).then(|| StatusError {
-                kind: "throttled".to_owned(),
-                code: Some("Throttling".to_owned()),
-                message: "too many requests".to_owned(),
-                request_id: None,
-                remedy: None,
-                retry_at,
-            }),
-            asked: None,
-            drift: None,
-            regions: Vec::new(),
-            rotation: None,
-            hosts: Vec::new(),
-            exec: None,
-        }
-    }
-
-    fn now() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_318_609)
-    }
-
-    #[track_caller]
-    fn check(state: KeyState, retry_after: Option<u64>, settled: bool) {
-        let snapshot = Snapshot {
-            keys: vec![key(state, retry_after)],
-            ..Snapshot::default()
-        };
-        assert_eq!(snapshot.settled(now()), settled);
-        assert_eq!(snapshot.unsettled(now()).count(), usize::from(!settled));
-    }
-
-    #[test]
-    fn waiting_ends_when_nothing_happens_soon() {
-        check(KeyState::Loaded, None, true);
-        check(KeyState::Held, None, true);
-        check(KeyState::Lost, None, true);
-        check(KeyState::Pending, None, false);
-        check(KeyState::Creating, None, false);
-        check(KeyState::Failed, None, true);
-        check(KeyState::Failed, Some(5), false);
-        check(KeyState::Failed, Some(6), true);
-    }
-
-    #[test]
-    fn nobody_waits_for_a_key_that_is_retired() {
-        for state in [KeyState::Loaded, KeyState::Pending] {
-            let mut retired = key(state, None);
-            retired.rotation = Some(RotationStatus {
-                retiring: true,
-                ..RotationStatus::default()
-            });
-            assert!(retired.settled(now()), "{state:?}");
-        }
-    }
-
-    #[test]
-    fn a_lost_key_needs_a_person() {
-        let needs_person = |key: KeyStatus| {
-            let keys = vec![key];
-            Snapshot {
-                keys,
-                ..Snapshot::default()
-            }
-            .needs_person()
-        };
-        assert!(needs_person(key(KeyState::Lost, None)));
-        assert!(!needs_person(key(KeyState::Loaded, None)));
-        let mut blocked = key(KeyState::Failed, None);
-        assert!(!needs_person(blocked.clone()));
-        if let Some(error) = &mut blocked.error {
-            error.kind = "blocked".to_owned();
-        }
-        assert!(needs_person(blocked));
-    }
-
-    #[test]
-    fn a_loaded_key_waits_for_its_other_regions() {
-        let check = |state: RegionState, settled: bool| {
-            let mut loaded = key(KeyState::Loaded, None);
-            loaded.regions = vec![RegionStatus {
-                region: Some("cn-beijing".to_owned()),
-                state,
-                pair_name: None,
-                error: None,
-            }];
-            assert_eq!(loaded.settled(now()), settled, "{state:?}");
-        };
-        check(RegionState::Creating, false);
-        check(RegionState::Pending, false);
-        check(RegionState::Live, true);
-        check(RegionState::Failed, true);
-        check(RegionState::Deleted, true);
-    }
-
-    #[test]
-    fn the_json_has_every_field_and_no_other() {
-        let snapshot = Snapshot {
-            version: "0".to_owned(),
-            keys: vec![key(KeyState::Failed, Some(6))],
-            ..Snapshot::default()
-        };
-        assert_eq!(
-            serde_json::to_value(snapshot).unwrap(),
-            serde_json::json!({
-                "version": "0",
-                "keys": [{
-                    "name": "web", "account": "aliyun", "generation": null, "state": "failed", "algorithm": null,
-                    "fingerprint": null, "public_key": null,
-                    "error": {
-                        "kind": "throttled", "code": "Throttling", "message": "too many requests",
-                        "request_id": null, "remedy": null, "retry_at": "2026-11-22T03:36:55Z",
-                    },
-                    "asked": null, "drift": null, "regions": [], "rotation": null, "hosts": [], "exec": null,
-                }],
-                "accounts": [], "plugins": [], "files": [], "trusted": [], "revoked": [], "ledger": null,
-                "locked": false,
-            })
-        );
-    }
-}
+mod tests;
