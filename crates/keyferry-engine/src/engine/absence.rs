@@ -1,12 +1,13 @@
 //! Keys whose file is gone and said `on_remove = "retire"`: they end a day later.
 //!
 //! Files also go when another branch is checked out, when links are taken away, and when a home is not mounted. So a key
-//! stays where nobody may have meant that: when the folder went too, when many files went at about the same time, and when
-//! the file seems to have another name now. And when the time has come, the folder is looked at once more before anything
+//! stays where nobody may have meant that: when the folder went too, when many files or all went at about the same time, when
+//! git was told to show another branch, and when the file seems to have another name now. And when the time has come, the folder is looked at once more before anything
 //! is asked; the rest is [`KeyRow::retire_asked_at`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod checkout;
 mod stopped;
 
 use super::{Engine, Finished, Moment, Task};
@@ -55,6 +56,8 @@ impl Gone {
 
 #[derive(Clone, Debug)]
 enum Stays {
+    /// Another branch was checked out then, or since.
+    CheckedOut,
     /// The folder went with the file, or soon after.
     Folder,
     /// The user said so.
@@ -165,6 +168,13 @@ impl Engine {
             return None;
         }
         match self.absence.gone.get(name)?.stays.as_ref()? {
+            Stays::CheckedOut => Some((
+                format!(
+                    "keys/{name}.toml is missing, and git shows another branch since, which may not have it: the key is not \
+                     retired by itself"
+                ),
+                end(String::new()),
+            )),
             Stays::Folder => Some((
                 format!("keys/{name}.toml went with its folder, so the key is not retired by itself"),
                 end(String::new()),
@@ -172,8 +182,9 @@ impl Engine {
             Stays::Kept => None,
             Stays::Many(others) => Some((
                 format!(
-                    "keys/{name}.toml went at about the same time as {others} other key files, so the key is not retired by \
-                     itself"
+                    "keys/{name}.toml went at about the same time as {others} other key file{}, so the key is not retired by \
+                     itself",
+                    if *others == 1 { "" } else { "s" }
                 ),
                 end(String::new()),
             )),
@@ -245,6 +256,7 @@ impl Engine {
         let stays = match is_closed {
             true => Stays::Folder,
             false if count >= MANY && count * 3 > count + files.len() => Stays::Many(count - 1),
+            false if count > 1 && files.is_empty() => Stays::Many(count - 1),
             false => return,
         };
         for gone in recent {
@@ -280,9 +292,16 @@ impl Engine {
             };
         }
         let since_wall = now.wall_ms().saturating_sub(uptime.saturating_sub(since));
-        if let Some(new) = self.new_name(&row.name, since, since_wall) {
-            let gone = self.absence.gone.get_mut(&row.name);
-            gone.expect("it was found above").stays = Some(Stays::Renamed(new));
+        let stays = match self.new_name(&row.name, since, since_wall) {
+            Some(new) => Some(Stays::Renamed(new)),
+            None => self
+                .is_checked_out_since(since_wall.saturating_sub(AT_ABOUT_THE_SAME_TIME))
+                .then_some(Stays::CheckedOut),
+        };
+        if stays.is_some() {
+            if let Some(gone) = self.absence.gone.get_mut(&row.name) {
+                gone.stays = stays;
+            }
             return KeyRow {
                 retire_at: None,
                 retires_in: None,

@@ -79,6 +79,8 @@ impl Engine {
                 Some(Stays::Folder)
             } else if count > 1 {
                 Some(Stays::Many(count - 1))
+            } else if self.is_checked_out_since(self.last_made_at(&name)) {
+                Some(Stays::CheckedOut)
             } else {
                 self.unmade_like(&name).map(Stays::Renamed)
             };
@@ -95,6 +97,13 @@ impl Engine {
             self.absence.gone.insert(name, Gone { since, stays });
         }
         changed
+    }
+
+    /// When the last generation was asked for (milliseconds since 1970 UTC): that was the first thing that the daemon did which
+    /// ran last, and the file was there then.
+    fn last_made_at(&self, name: &str) -> i64 {
+        let last = self.view.originals(name).next_back();
+        last.map_or(i64::MAX, |row| row.requested_at)
     }
 
     /// A declared key that has no generation yet and is like the last one of this key: its file may be this key's.

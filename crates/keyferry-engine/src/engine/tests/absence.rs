@@ -59,6 +59,16 @@ impl Files {
         Arc::make_mut(spec).present = true;
     }
 
+    /// As git does it: the file that says which branch is shown is another.
+    fn check_out(&self, head: &str, branch: &str) {
+        self.directory.write(head, branch);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(self.directory.path().join(head))
+            .unwrap();
+        file.set_modified(self.world.clock.now().wall).unwrap();
+    }
+
     /// The daemon reads the files, and plans.
     async fn read(&self, daemon: &Daemon) {
         daemon.read_again(&self.world.desired);
@@ -312,6 +322,62 @@ fn files_that_go_together_end_nothing() {
 }
 
 #[test]
+fn all_files_that_go_together_end_nothing() {
+    run(async {
+        let mut files = Files::with(&["a", "b"]);
+        let daemon = files.start().await;
+        files.remove("a");
+        files.remove("b");
+        files.read(&daemon).await;
+        files.pass(&daemon, 50).await;
+        for name in ["a", "b"] {
+            assert!(daemon.has(name) && !files.is_scheduled(name), "{name}");
+        }
+        daemon.says("a", &["1 other key file,", "keyferry retire a"]);
+    });
+}
+
+#[test]
+fn another_branch_ends_nothing() {
+    run(async {
+        for case in ["before", "after", "elsewhere", "long ago"] {
+            let mut files = Files::with(&["bare", "ops", "web"]);
+            if case == "elsewhere" {
+                files.directory.write(".git", "gitdir: real\n");
+            }
+            let head = match case {
+                "elsewhere" => "real/HEAD",
+                _ => ".git/HEAD",
+            };
+            files.check_out(head, "ref: refs/heads/main");
+            files.world.clock.pass(2 * HOUR);
+            let daemon = files.start().await;
+            if case != "after" && case != "long ago" {
+                files.check_out(head, "ref: refs/heads/older");
+            }
+            files.remove("web");
+            files.read(&daemon).await;
+            if case == "after" {
+                // git takes the files away first, and notes then what it shows.
+                assert!(files.is_scheduled("web"));
+                files.check_out(head, "ref: refs/heads/older");
+            }
+            if case == "long ago" {
+                // As where somebody commits the removal: the branch moves, and stays the one that is shown.
+                daemon.until_ended("web").await;
+                continue;
+            }
+            files.pass(&daemon, 50).await;
+            assert!(daemon.has("web") && !files.is_scheduled("web"), "{case}");
+            daemon.says("web", &["another branch", "keyferry retire web"]);
+            files.put_back("web");
+            files.read(&daemon).await;
+            assert_eq!(daemon.status("web").error, None);
+        }
+    });
+}
+
+#[test]
 fn three_of_many_files_may_go() {
     run(async {
         let mut files = Files::with(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
@@ -470,7 +536,7 @@ fn a_file_that_went_while_the_daemon_was_stopped_ends_its_key_a_day_later() {
 #[test]
 fn files_that_went_while_the_daemon_was_stopped_end_nothing_where_nobody_may_have_meant_it() {
     run(async {
-        for case in ["folder", "many", "alone", "renamed", "word", "keep"] {
+        for case in ["folder", "many", "alone", "branch", "renamed", "word", "keep"] {
             let mut files = match case {
                 "alone" => Files::with(&["bare"]),
                 _ => Files::with(&["bare", "db", "other"]),
@@ -486,6 +552,9 @@ fn files_that_went_while_the_daemon_was_stopped_end_nothing_where_nobody_may_hav
             for name in gone {
                 files.remove(name);
                 files.world.desired.keys.remove(name);
+            }
+            if case == "branch" {
+                files.check_out(".git/HEAD", "ref: refs/heads/older");
             }
             if case == "folder" {
                 std::fs::rename(files.folder(), files.directory.path().join("away")).unwrap();
