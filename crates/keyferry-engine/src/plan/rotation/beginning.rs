@@ -93,25 +93,53 @@ impl<'a> Planner<'a> {
             return Some("none of its hosts can be reached".to_owned());
         }
         let live = self.live_generations(rotation);
-        (live >= MAX_LIVE)
-            .then(|| format!("{live} generations of it are in use already: the older ones have to go first"))
+        if live >= MAX_LIVE {
+            return Some(format!(
+                "{live} generations of it are in use already: the older ones have to go first"
+            ));
+        }
+        let offered = self.generations_in_agent(rotation).count();
+        (offered >= MAX_IN_AGENT).then(|| {
+            format!(
+                "{offered} generations of it are in the agent for instances, and a login may try {MAX_TRIES} keys: give instances \
+                 up that were launched with an earlier one (keyferry retire {} --earlier --accept-loss INSTANCE)",
+                rotation.key
+            )
+        })
     }
 
-    /// Generations in use, but for those that are kept for parked hosts alone.
+    /// Generations in use, but for those that are kept for parked hosts or for instances alone.
     fn live_generations(&self, rotation: &Rotation<'a>) -> usize {
-        let key = rotation.key.to_owned();
-        let in_agent = self.observed.in_agent.range((key.clone(), 0)..=(key, u64::MAX));
-        let others = in_agent.filter(|(_, n)| Some(*n) != rotation.active && !rotation.stands(*n));
+        let others = self.generations_in_agent(rotation).filter(|&n| {
+            Some(n) != rotation.active && !rotation.stands(n) && !self.is_kept_for_instances(rotation, n)
+        });
         let on_hosts = rotation
             .standing
             .iter()
             .filter(|(n, holds_up)| *holds_up && Some(*n) != rotation.active);
         others.count() + on_hosts.count() + usize::from(rotation.active.is_some())
     }
+
+    fn generations_in_agent(&self, rotation: &Rotation<'a>) -> impl Iterator<Item = u64> + use<'a> {
+        let key = rotation.key.to_owned();
+        let in_agent = self.observed.in_agent.range((key.clone(), 0)..=(key, u64::MAX));
+        in_agent.map(|(_, n)| *n)
+    }
+
+    fn is_kept_for_instances(&self, rotation: &Rotation<'a>, n: u64) -> bool {
+        let instances = self.instances_of(rotation, n).unwrap_or_default();
+        !self.kept_for(rotation, &instances).is_empty()
+    }
 }
 
-/// So many generations of a key are in use at most, besides those that are kept for parked hosts.
+/// So many generations of a key are in use at most, besides those that are kept for parked hosts or instances.
 const MAX_LIVE: usize = 3;
+
+/// So many keys sshd takes in a login (`MaxAuthTries` of sshd_config(5) says six, the last of which ends it).
+const MAX_TRIES: usize = 5;
+
+/// Instances whose host key nobody knows are offered every generation.
+const MAX_IN_AGENT: usize = MAX_TRIES;
 
 /// A few names, and how many more there are.
 pub(super) fn named(names: &[&str]) -> String {

@@ -60,6 +60,42 @@ fn every_region_is_asked_before_a_generation_goes() {
 }
 
 #[test]
+fn an_instance_that_is_a_host_is_free_once_it_lets_a_later_one_in() {
+    let mut fleet = two_regions();
+    fleet.name(1, &[]);
+    fleet.name(2, &["h0"]);
+    assert_eq!(fleet.deleted(), [1, 2]);
+    fleet.place(3, "h0", PlacementState::Placing, 9);
+    assert_eq!(fleet.deleted(), NONE, "nobody saw the third log in there");
+}
+
+#[test]
+fn what_is_kept_for_instances_holds_the_next_one_up_only_where_a_login_would_try_too_many() {
+    let mut fleet = Fleet::new(&["h0"]);
+    fleet.observed.can_list_instances.insert("account".to_owned());
+    let due = Action::Generate {
+        key: "web".to_owned(),
+    };
+    for n in 1..=5 {
+        for earlier in 1..n {
+            fleet.generation(earlier, Stage::Earlier);
+            fleet.name(earlier, &["i-9"]);
+        }
+        fleet.generation(n, Stage::Active);
+        fleet.ledger.placements.clear();
+        fleet.place(n, "h0", PlacementState::Verified, 9);
+        fleet.row(|row| row.rotate_asked_at = Some(1));
+        let begins = fleet.plan().actions.contains(&due);
+        assert_eq!(begins, n < 5, "{n}: {:?}", fleet.plan());
+    }
+    assert!(
+        fleet.waits().contains("--earlier --accept-loss INSTANCE"),
+        "{}",
+        fleet.waits()
+    );
+}
+
+#[test]
 fn every_region_is_asked_before_a_key_ends() {
     let mut fleet = two_regions();
     fleet.ledger.generations.remove(&id(3));
