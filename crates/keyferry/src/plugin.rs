@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyferry_engine::config::{self, Plugins as _};
+use keyferry_plugin::contract::OperationKind;
 use keyferry_plugin::manifest::{FieldClass, Manifest, Source};
 use keyferry_sandbox::LoadError;
 use keyferry_sandbox::library::LibraryFacts;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::paths;
 use crate::table::{self, Style, Table};
+use crate::trust::meaning_for_instance;
 
 pub(crate) mod commands;
 mod conformance;
@@ -247,6 +249,14 @@ fn described(facts: &LibraryFacts, pin: &str) -> String {
     line("creates", names(&manifest.algorithms.create));
     if let Some(quota) = &manifest.quota {
         line("limit", format!("{} pairs per {}", quota.pairs, quota.scope));
+    }
+    let attach = manifest.operations.get(&OperationKind::Attach);
+    if let Some(means) = attach.and_then(|rules| rules.instance) {
+        // What a person is told before anything is attached.
+        line(
+            "attaching",
+            list(meaning_for_instance(means).map(str::to_owned).to_vec()),
+        );
     }
     line("pin", pin.to_owned());
     text

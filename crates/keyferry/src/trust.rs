@@ -25,6 +25,7 @@ mod attaching;
 mod revoking;
 mod words;
 
+pub(crate) use attaching::meaning_for_instance;
 pub(crate) use revoking::revoke;
 
 /// `keyferry grant`.

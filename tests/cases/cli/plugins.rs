@@ -123,6 +123,7 @@ fn info_shows_what_a_plugin_may_do() {
         "resource_group",
         "rsa-3072",
         "500 pairs per region",
+        "restarted (or started) by you",
     ] {
         assert!(ran.stdout.contains(word), "{word} is not in {}", ran.stdout);
     }

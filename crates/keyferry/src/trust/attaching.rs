@@ -15,6 +15,8 @@ use crate::table::{self, Style, print_json};
 
 mod words;
 
+pub(crate) use words::meaning_for_instance;
+
 /// `keyferry recover --attach`.
 pub(super) fn attach(arguments: &RecoverArguments) -> Result<Exit, Error> {
     let asked = asked(arguments)?;

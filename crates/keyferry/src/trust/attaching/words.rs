@@ -38,7 +38,7 @@ pub(super) fn preview(agreed: &[Attachable], style: Style) -> String {
             "\nwhat that means for {}:\n",
             table::some(&named, MOST_NAMED)
         ));
-        for line in meaning(means) {
+        for line in meaning_for_instance(means) {
             text.push_str(&format!("  - {line}\n"));
         }
     }
@@ -89,7 +89,7 @@ pub(super) fn attached(attached: &[Attached], agreed: &[Attachable], style: Styl
 }
 
 /// In the vendor's place: what it does not say is expected to be as bad as it can be.
-fn meaning(means: InstanceRules) -> [&'static str; 3] {
+pub(crate) fn meaning_for_instance(means: InstanceRules) -> [&'static str; 3] {
     [
         match means.needs {
             Some(InstanceNeeds::Restart) => {
