@@ -11,7 +11,7 @@ use keyferry_plugin::contract::{
 };
 use serde_json::json;
 
-use crate::drive::{captured, context, fail, finish, form, lost, response, send, step};
+use crate::drive::{context, fail, finish, form, lost, replied, response, send, step};
 
 fn create() -> Operation {
     Operation::Create(Create {
@@ -83,7 +83,7 @@ fn a_pair_is_made_and_described() {
         fingerprint: Some("AbC=".to_owned()),
         ..Pair::default()
     };
-    let reply = captured(200, xml("CreateKeyPairResponse", made), &["private_key"]);
+    let reply = replied(200, xml("CreateKeyPairResponse", made), &["private_key"]);
     assert_eq!(
         outcome(finish(AwsEc2, &create(), reply)),
         Outcome::Pair(expected.clone())
@@ -254,7 +254,7 @@ fn an_answer_that_is_not_the_vendors_is_no_success() {
         &xml("CreateKeyPairResponse", "<keyName/>"),
         &xml("CreateKeyPairResponse", "<keyName>other</keyName>"),
     ] {
-        let error = fail(AwsEc2, &create(), captured(200, body, &["private_key"]));
+        let error = fail(AwsEc2, &create(), replied(200, body, &["private_key"]));
         assert_eq!(
             (error.kind, error.effect),
             (ErrorKind::Internal, Effect::Unknown),

@@ -12,7 +12,7 @@ use keyferry_plugin::recipe::Place;
 use keyferry_plugin::{Answer, Provider, Turn};
 use serde_json::{Value, json};
 
-use crate::drive::{captured, context, form, header, response, step};
+use crate::drive::{context, form, header, replied, response, step};
 
 /// A service that has nothing but the chain.
 #[derive(Clone, Copy)]
@@ -185,7 +185,7 @@ fn sts(step: &HttpStep) -> Reply {
             ("session_token", &place("SessionToken"))
         ]
     );
-    captured(
+    replied(
         200,
         format!(
             "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials>\
@@ -494,7 +494,7 @@ fn what_sts_refuses_is_said() {
     };
     machine.fails(Some("x"), ErrorKind::Unauthorized, &["sts:AssumeRole"]);
     let nothing = Machine {
-        answer: |_| captured(200, "<AssumeRoleResponse/>", &[]),
+        answer: |_| replied(200, "<AssumeRoleResponse/>", &[]),
         ..machine
     };
     nothing.fails(Some("x"), ErrorKind::Internal, &["no keys of the role"]);
@@ -606,7 +606,7 @@ fn a_container_hands_out_keys() {
         let places: Vec<&Place> = step.capture.iter().map(|capture| &capture.place).collect();
         let pointer = |text: &str| Place::JsonPointer(text.to_owned());
         assert_eq!(places, [&pointer("/SecretAccessKey"), &pointer("/Token")]);
-        captured(200, body, &["secret_access_key", "session_token"])
+        replied(200, body, &["secret_access_key", "session_token"])
     }
     for (environment, origin, path, token) in [
         (
@@ -683,7 +683,7 @@ fn an_instance_hands_out_keys_of_its_role() {
             ("GET", "/latest/meta-data/iam/security-credentials/web%20server") => {
                 assert_eq!(token.as_deref(), Some("leave=="));
                 let body = json!({"Code": "Success", "AccessKeyId": "ASIAROLE", "Expiration": "2026-11-22T07:00:00Z"});
-                captured(200, body, &["secret_access_key", "session_token"])
+                replied(200, body, &["secret_access_key", "session_token"])
             }
             other => panic!("{other:?}"),
         }

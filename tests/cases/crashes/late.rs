@@ -46,7 +46,8 @@ fn what_arrives_after_its_senders_death_is_found_and_deleted() {
                 pairs.len() == 2 && pairs.iter().any(|pair| pair.name == name),
                 "{pairs:#?}"
             );
-            wait::until("the late pair is deleted", Duration::from_secs(30), || {
+            // Where it arrived after the look at ten seconds, the one at a minute finds it.
+            wait::until("the late pair is deleted", Duration::from_secs(100), || {
                 let rows = ledger::generations(&world.home);
                 (rows[0].pair_name == name && rows[0].state == "deleted").then_some(())
             });
