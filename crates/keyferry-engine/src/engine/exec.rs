@@ -13,7 +13,7 @@ use crate::config;
 use crate::desired::{Deploy, Desired, HostList, KeySpec, LoginWith, OnDrift, OnRemove};
 use crate::error::EngineError;
 use crate::ledger::{HostState, KeyRow, Placement, PlacementState, Write};
-use crate::plan::{GenerationId, Subject};
+use crate::plan::{GenerationId, Subject, hosts_of};
 use crate::snapshot::{ExecStatus, Timestamp};
 
 /// What is known of keys for one command, besides the ledger.
@@ -109,7 +109,9 @@ impl Engine {
         for row in self.view.keys.values() {
             let Some(ends_at) = row.ends_at else { continue };
             let is_ending = row.retire_asked_at.is_some();
-            let at = match is_ending {
+            let is_over =
+                !is_ending && (ends_at <= now.wall_ms() || !self.exec.owners.contains_key(&row.name));
+            let at = match is_ending || is_over {
                 true => ends_at.saturating_add(TIME_OF_LINE),
                 false => ends_at,
             };
@@ -118,9 +120,8 @@ impl Engine {
                 dead.extend(self.dead_lines(&row.name));
                 continue;
             }
-            if !is_ending && (left <= 0 || !self.exec.owners.contains_key(&row.name)) {
+            if is_over {
                 over.push(row.name.clone());
-                continue;
             }
             // The wall clock may be set meanwhile.
             let at = now.uptime.saturating_add(left.unsigned_abs().min(LONGEST_WAIT));
@@ -142,7 +143,8 @@ impl Engine {
             let is_out_of_reach = matches!(
                 state,
                 Some(HostState::Blocked | HostState::Forgotten | HostState::Parked)
-            ) || self.observed.retries.contains_key(&tried);
+            ) || self.observed.retries.contains_key(&tried)
+                || self.nothing_else_logs_in(name, &line.host);
             let ends = line
                 .line
                 .as_ref()
@@ -150,6 +152,24 @@ impl Engine {
             ends && is_out_of_reach && !self.observed.host_tasks.contains_key(&line.host)
         });
         lines.cloned().collect()
+    }
+
+    /// Whether no private half of a key for a command is left, and no other key could take its line off a host: each of them is
+    /// held, or was tried there in vain.
+    fn nothing_else_logs_in(&self, name: &str, host: &str) -> bool {
+        let has_half = self.observed.in_agent.iter().any(|(key, _)| key == name);
+        let others = self.desired.keys.keys().filter(|other| *other != name);
+        let mut others = others.filter(|other| {
+            let hosts = hosts_of(&self.desired, &self.view, &self.observed, other);
+            hosts
+                .iter()
+                .any(|on| on.address.as_ref() == host && !on.forgotten)
+        });
+        !has_half
+            && others.all(|other| {
+                let tried = Subject::Host(other.clone(), host.to_owned());
+                self.view.is_held(other) || self.observed.retries.contains_key(&tried)
+            })
     }
 
     /// Counts lines as ended that no sshd takes any more: then the pair goes, and the key's row is closed.

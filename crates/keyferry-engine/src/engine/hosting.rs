@@ -3,7 +3,7 @@
 //! A change on a host has its intent in the ledger before it and its outcome after it. One without an outcome may have
 //! happened or not: the plan asks for it again, and whoever does it compares first.
 
-use keyferry_hosts::{HostError, HostErrorKind, Line, Reply, Task as HostTask, Work};
+use keyferry_hosts::{HostError, HostErrorKind, Line, Task as HostTask, Work};
 
 mod deploying;
 mod identities;
@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// A host's row after a task on it: how the host fares now. One that the user gave up stays given up.
-    fn row_after(&self, address: &str, result: &Result<Reply, HostError>) -> HostRow {
+    fn row_after<T>(&self, address: &str, result: &Result<T, HostError>) -> HostRow {
         let row = self.host_row(address);
         let (state, note) = match result {
             Ok(_) => (HostState::Reached, None),

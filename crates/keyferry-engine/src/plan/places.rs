@@ -170,6 +170,8 @@ impl<'a> Planner<'a> {
         candidates.sort_by(|one, other| {
             (one.class, one.served, &one.action).cmp(&(other.class, other.served, &other.action))
         });
+        // Several copies of a pair may wait for one answer.
+        candidates.dedup_by(|one, other| one.action == other.action);
         let mut rates = self.observed.rates.clone();
         for candidate in candidates {
             let Candidate { account, action, .. } = candidate;

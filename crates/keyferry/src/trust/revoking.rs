@@ -3,6 +3,7 @@
 //! First the hosts are looked at, and nothing is changed. Then all of it is noted, so that it is tried until it is done,
 //! whatever becomes of this command; and then it waits.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keyferry_engine::config;
@@ -112,7 +113,7 @@ fn looked_at(arguments: &RevokeArguments, selector: &Selector) -> Result<Revocat
         match ask(&arguments.runtime, request, "looking at the hosts")? {
             TrustAnswer::Previewed(some) => {
                 preview.hosts.extend(some.hosts);
-                preview.own = some.own;
+                preview.own.extend(some.own);
                 preview.retires = some.retires;
                 preview.of_retired = some.of_retired;
             }
@@ -164,10 +165,13 @@ impl Revoking<'_> {
             let door = Door::of(&self.arguments.runtime)?;
             done.retired = Some(retire::follow(&door, key, &self.preview.of_retired, RETIRE_TIME)?);
         }
-        if !self.preview.own.is_empty() {
+        let of_own = self.preview.own.iter().map(|line| line.host.clone());
+        let of_own: BTreeSet<String> = of_own.collect();
+        let of_own: Vec<String> = of_own.into_iter().collect();
+        for hosts in of_own.chunks(AT_ONCE) {
             let request = TrustRequest::Revoke {
                 selector: self.selector.clone(),
-                hosts: Vec::new(),
+                hosts: hosts.to_vec(),
                 accept_loss: self.arguments.accept_loss.clone(),
             };
             self.wait_for(request, &mut done)?;

@@ -21,11 +21,14 @@ impl Engine {
 }
 
 /// When the work tree that a folder is in was last given another branch or commit to show; none: it is in none. git replaces
-/// `HEAD` then, and leaves it alone where a commit or a pull moves the branch.
+/// `HEAD` then, and leaves it alone where a commit or a pull moves the branch. Where branches are kept in tables, one file
+/// changes with either.
 fn head_changed_at(folder: &Path) -> Option<SystemTime> {
     let folder = folder.canonicalize().ok()?;
     let git = folder.ancestors().find_map(git_directory)?;
-    git.join("HEAD").symlink_metadata().ok()?.modified().ok()
+    let noted = ["HEAD", "reftable/tables.list"].into_iter();
+    let changed = noted.filter_map(|name| git.join(name).symlink_metadata().ok()?.modified().ok());
+    changed.max()
 }
 
 /// git's own folder of a work tree: `.git`, or where the file of that name points (gitrepository-layout(5)).

@@ -197,6 +197,16 @@ pub enum Refusal {
         /// Names that are known.
         nearest: String,
     },
+    /// Nothing that could be given up is known.
+    #[error(
+        "no instance is known to keep an earlier generation of key {key}, so there is nothing to give up\n  \
+         `keyferry status` says what its rotation waits for; where the provider may not say which instances there are, \
+         `keyferry account policy` shows the permission"
+    )]
+    NoInstances {
+        /// The key.
+        key: String,
+    },
     /// Keyferry cannot see where the key is used.
     #[error(
         "key {key} has no hosts: keyferry does not know where it is used, and would lock you out there\n  \

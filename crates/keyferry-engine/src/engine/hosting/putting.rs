@@ -1,8 +1,9 @@
 //! Putting a generation's line on a host.
 
-use keyferry_hosts::{HostError, Identity, Reply, Work};
+use keyferry_hosts::{HostError, Identity, Line, Reply, Work};
 
 use super::identities::options_of;
+use super::trusted::marker_of;
 use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::{Failure, Pace};
@@ -14,11 +15,20 @@ use crate::plan::{GenerationId, Subject, expiry};
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Putting {
     pub(super) id: GenerationId,
-    /// The file that it is put into.
+    /// The file that is changed.
     pub(super) file: String,
+    step: PuttingStep,
     /// What was known of the line before.
     before: Option<Placement>,
     effects: Vec<Effect>,
+}
+
+#[derive(Clone, Debug)]
+enum PuttingStep {
+    /// The line is put there.
+    Put,
+    /// It is taken out of the file where it was put before and was not seen to log in; it goes into this one next.
+    Leave { next: String, work: Box<Work> },
 }
 
 impl Putting {
@@ -42,7 +52,15 @@ impl Engine {
         if let Some(written) = written.and_then(options_of).filter(|_| is_held) {
             line.options = expiry::with_end_of(written, &line.options);
         }
-        let (before, placement) = self.placing(&id, &host, &line);
+        let (before, mut placement) = self.placing(&id, &host, &line);
+        let file = placement.file.clone().unwrap_or_else(|| self.file_for(&id.0));
+        let leaves = before
+            .as_ref()
+            .and_then(|before| left_behind(before, &file, &line));
+        if let Some((old, _)) = &leaves {
+            // Until it is gone from there.
+            placement.file = Some(old.clone());
+        }
         let mut over = self.logins_for(&id, &host);
         let itself = before.as_ref().and_then(|before| self.logs_in_itself(before));
         over.extend(itself.filter(|itself| !over.contains(itself)));
@@ -60,7 +78,6 @@ impl Engine {
             self.fail(Subject::Host(id.0, host), &failure);
             return Ok(());
         }
-        let file = placement.file.clone().unwrap_or_else(|| self.file_for(&id.0));
         let effects = self.intents(EffectKind::Put, &host, [id.clone()]);
         let write = Write {
             hosts: vec![self.host_row(&host)],
@@ -75,17 +92,61 @@ impl Engine {
         self.observed
             .refused_logins
             .remove(&(id.0.clone(), id.1, host.clone()));
+        let work = Work::Put {
+            over: over.clone(),
+            line,
+            itself: self.identity(&id).filter(|_| !is_held),
+            proof: self.proof(&id.0),
+        };
+        let (file, work, step) = match leaves {
+            None => (file, work, PuttingStep::Put),
+            Some((old, line)) => {
+                let leave = Work::RemoveLast {
+                    over,
+                    lines: vec![line],
+                };
+                let work = Box::new(work);
+                (old, leave, PuttingStep::Leave { next: file, work })
+            }
+        };
         let putting = Putting {
             id,
             file,
+            step,
             before,
             effects,
         };
-        let work = Work::Put {
-            over,
-            line,
-            itself: self.identity(&putting.id).filter(|_| !is_held),
-            proof: self.proof(&putting.id.0),
+        self.start_on_host(host, work, OnHost::Put(putting));
+        Ok(())
+    }
+
+    /// A line is gone from the file where it stood before: now it is put into the other one.
+    async fn go_on_putting(
+        &mut self,
+        host: String,
+        putting: Putting,
+        next: String,
+        work: Work,
+    ) -> Result<(), EngineError> {
+        let login = (putting.id.0.clone(), putting.id.1, host.clone());
+        let Some(known) = self.view.placements.get(&login).cloned() else {
+            return Ok(());
+        };
+        let write = Write {
+            placements: vec![Placement {
+                file: Some(next.clone()),
+                ..known
+            }],
+            ..Write::default()
+        };
+        if !self.settle_on_host(&putting.id.0, &host, write).await? {
+            return Ok(());
+        }
+        let putting = Putting {
+            file: next,
+            step: PuttingStep::Put,
+            before: None,
+            ..putting
         };
         self.start_on_host(host, work, OnHost::Put(putting));
         Ok(())
@@ -108,14 +169,25 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let Putting {
             id,
-            file: _,
+            file,
+            step,
             before,
             effects,
         } = putting;
-        let result = match result {
-            Ok(reply @ Reply::Put { .. }) => Ok(reply),
-            Ok(_) => Err(nonsense()),
-            Err(error) => Err(error),
+        let result = match (step, result) {
+            (PuttingStep::Leave { next, work }, Ok(Reply::Removed { .. })) => {
+                let putting = Putting {
+                    id,
+                    file,
+                    step: PuttingStep::Put,
+                    before,
+                    effects,
+                };
+                return self.go_on_putting(host, putting, next, *work).await;
+            }
+            (PuttingStep::Put, Ok(reply @ Reply::Put { .. })) => Ok(reply),
+            (_, Ok(_)) => Err(nonsense()),
+            (_, Err(error)) => Err(error),
         };
         let row = self.row_after(&host, &result);
         let login = (id.0.clone(), id.1, host.clone());
@@ -178,4 +250,16 @@ impl Engine {
             self.observed.recovery_verified.insert(host.to_owned(), now);
         }
     }
+}
+
+/// The file where a line may stand that is put into another one now, and the line as it stands there.
+fn left_behind(before: &Placement, file: &str, line: &Line) -> Option<(String, Line)> {
+    let old = before.file.clone().filter(|old| old != file)?;
+    let written = before.line.as_deref()?;
+    let marker = marker_of(written).unwrap_or_else(|| line.marker.clone());
+    let line = Line {
+        marker,
+        ..line.clone()
+    };
+    (before.state != PlacementState::Removed).then_some((old, line))
 }

@@ -43,7 +43,11 @@ pub(in crate::engine) struct Revoking {
 #[derive(Clone, Debug)]
 enum Undone {
     /// Nobody else would be let in.
-    Left(String),
+    Left {
+        note: String,
+        /// Whether the user's word would change that.
+        wants_word: bool,
+    },
     /// There are none; but the file of that key, which may say where they stand, is missing.
     Missing(String),
     /// It failed; whether they were taken out is known or not.
@@ -138,7 +142,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let rank = |undone: &Option<Undone>| match undone {
             None => 0,
-            Some(Undone::Left(_)) => 1,
+            Some(Undone::Left { .. }) => 1,
             Some(Undone::Missing(_)) => 2,
             Some(Undone::Failed(..)) => 3,
         };
@@ -162,7 +166,11 @@ impl Engine {
                 self.observed.retries.remove(&subject);
                 self.settle_revocation(row, RevocationState::Removed, None).await
             }
-            Some(Undone::Left(note)) => {
+            // The word came while another file was looked at.
+            Some(Undone::Left { wants_word: true, .. }) if row.accepts_loss => {
+                self.settle_revocation(row, RevocationState::Asked, None).await
+            }
+            Some(Undone::Left { note, .. }) => {
                 self.settle_revocation(row, RevocationState::Left, Some(note))
                     .await
             }
@@ -206,7 +214,11 @@ impl Engine {
         }
         if !marked.has_others && !row.accepts_loss {
             let note = "nobody else that keyferry can see would be let in there".to_owned();
-            return self.go_on_with_lines(row, revoking, note).await;
+            let left = Undone::Left {
+                note,
+                wants_word: true,
+            };
+            return self.go_on_with_lines(row, revoking, left).await;
         }
         let goes = |identity: &Identity| match identity {
             Identity::Generation { public_key, .. } | Identity::Agent { public_key, .. } => {
@@ -217,7 +229,11 @@ impl Engine {
         revoking.logins.retain(|identity| !goes(identity));
         if revoking.logins.is_empty() {
             let note = "nothing else that keyferry has logs in there".to_owned();
-            return self.go_on_with_lines(row, revoking, note).await;
+            let left = Undone::Left {
+                note,
+                wants_word: false,
+            };
+            return self.go_on_with_lines(row, revoking, left).await;
         }
         let subject = Subject::Revocation(host);
         let write = Write {
@@ -241,12 +257,11 @@ impl Engine {
         &mut self,
         row: Revocation,
         revoking: Revoking,
-        note: String,
+        left: Undone,
     ) -> Result<(), EngineError> {
         let (state, kept) = (row.state, row.clone());
         self.settle_revocation(row, state, None).await?;
-        self.go_on_revoking(kept, revoking, Some(Undone::Left(note)))
-            .await
+        self.go_on_revoking(kept, revoking, Some(left)).await
     }
 
     fn start_taking_off_revoked(&mut self, mut revoking: Revoking, lines: Vec<Line>) {

@@ -6,7 +6,7 @@ use super::{OnHost, nonsense, outcome_of};
 use crate::engine::Engine;
 use crate::engine::failure::Failure;
 use crate::error::EngineError;
-use crate::ledger::{Effect, EffectKind, EffectOutcome, PlacementState, Purpose, Trusted, Write};
+use crate::ledger::{Effect, EffectKind, EffectOutcome, Generation, PlacementState, Purpose, Trusted, Write};
 use crate::plan::{GenerationId, Over, Subject, trusted_options};
 
 mod lending;
@@ -164,9 +164,10 @@ impl Engine {
         host: String,
         public_keys: Vec<String>,
     ) -> Result<(), EngineError> {
+        // An effect is of a generation that is in the ledger; without one the rows alone say what is begun.
         let id = match &over {
-            Over::Generation(id) => id.clone(),
-            Over::Recovery => (key.clone(), self.view.key(&key).last_n),
+            Over::Generation(id) => Some(id.clone()),
+            Over::Recovery => self.view.of_key(&key).next_back().map(Generation::id),
         };
         let Some(identity) = self.staying(&over) else {
             self.trusted_failed(&key, &host, &no_agent());
@@ -202,7 +203,7 @@ impl Engine {
             changed_at,
             ..row.clone()
         });
-        let effects = self.intents(EffectKind::TakeOffTrusted, &host, [id]);
+        let effects = self.intents(EffectKind::TakeOffTrusted, &host, id);
         let write = Write {
             trusted: removing.collect(),
             effects: effects.clone(),

@@ -340,13 +340,14 @@ fn all_files_that_go_together_end_nothing() {
 #[test]
 fn another_branch_ends_nothing() {
     run(async {
-        for case in ["before", "after", "elsewhere", "long ago"] {
+        for case in ["before", "after", "elsewhere", "tables", "long ago"] {
             let mut files = Files::with(&["bare", "ops", "web"]);
             if case == "elsewhere" {
                 files.directory.write(".git", "gitdir: real\n");
             }
             let head = match case {
                 "elsewhere" => "real/HEAD",
+                "tables" => ".git/reftable/tables.list",
                 _ => ".git/HEAD",
             };
             files.check_out(head, "ref: refs/heads/main");

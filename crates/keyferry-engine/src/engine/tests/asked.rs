@@ -422,13 +422,17 @@ fn giving_instances_up_does_not_end_the_key() {
                 .await;
             answer.map_err(|refusal| refusal.to_string())
         };
-        says(&give_up(&mut asked, "deploy@web-1").await, &["is neither"]);
+        for name in ["all", "i-7"] {
+            let nothing = ["there is nothing to give up", "keyferry account policy"];
+            says(&give_up(&mut asked, name).await, &nothing);
+        }
         let instances = vec!["i-7".to_owned(), "i-8".to_owned()];
         asked
             .engine
             .observed
             .instances
             .insert(("web".to_owned(), 1), (instances, 0));
+        says(&give_up(&mut asked, "deploy@web-1").await, &["is neither"]);
         give_up(&mut asked, "all").await.unwrap();
         assert_eq!(asked.row().accepted_loss.as_deref(), Some("i-7 i-8"));
         assert_eq!(asked.row().retire_asked_at, None);

@@ -455,6 +455,33 @@ fn a_host_that_never_comes_back_keeps_nothing_of_it() {
 }
 
 #[test]
+fn a_host_that_answers_and_lets_nobody_in_keeps_nothing_of_it_either() {
+    run(async {
+        let world = world();
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let lease = daemon.exec().await;
+        assert!(daemon.rest().await);
+        // Its pattern is held, and signs nothing; then its own private half is lost too.
+        daemon.handle.held("web");
+        assert!(daemon.rest().await);
+        daemon.kill().await;
+        drop(lease);
+        for host in HOSTS {
+            world.hosts.let_ssh_config_in(host, false);
+        }
+        let daemon = world.start();
+        let mut snapshots = daemon.handle.snapshots();
+        let gone = snapshots.wait_for(|snapshot| snapshot.keys.iter().all(|key| key.exec.is_none()));
+        let gone = tokio::time::timeout(Duration::from_secs(60), gone).await.is_ok();
+        assert!(gone, "{:#?}", daemon.exec_keys());
+        let pairs = world.cloud.our_pairs();
+        assert!(!pairs.iter().any(|name| name.contains(EXEC)), "{pairs:?}");
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn it_is_no_way_in_for_a_key_that_ends() {
     run(async {
         let world = world();

@@ -79,6 +79,40 @@ fn a_line_is_renewed_in_the_file_where_it_lets_in() {
 }
 
 #[test]
+fn a_line_that_was_never_read_goes_when_the_path_is_corrected() {
+    run(async {
+        for fault in [None, Some(Fault::LostBefore), Some(Fault::LostAfter)] {
+            let mut world = world_with(&[HOST], |_| {});
+            // Into another file than sshd reads.
+            world.hosts.read_file(HOST, "/etc/ssh/wrong/%u", false);
+            let spec = key("web", GeneratedBy::Keyferry, |spec| {
+                *spec = (*world.desired.keys["web"]).clone();
+                spec.deploy.path = Some("/etc/ssh/wrong/%u".to_owned());
+            });
+            world.desired.keys.insert("web".to_owned(), spec);
+            let daemon = world.start();
+            daemon
+                .until("it stands there, and does not log in", |key| {
+                    key.hosts[0].state == HostCondition::Failed
+                })
+                .await;
+            assert_eq!(world.hosts.file(HOST, "/etc/ssh/wrong/%u").len(), 1);
+            name(&mut world, &daemon, Some(OTHER));
+            // The look whether it logs in, the line, and its removal from the other file.
+            world.hosts.expect([None, None, fault]);
+            daemon.handle.host_retry(vec![HOST.to_owned()]).await.unwrap();
+            until_verified(&daemon).await;
+            assert!(daemon.rest().await);
+            assert_eq!(world.hosts.file(HOST, "/etc/ssh/wrong/%u"), [""; 0], "{fault:?}");
+            assert_eq!(world.hosts.file(HOST, OTHER).len(), 1, "{fault:?}");
+            let placement = world.history().placements.remove(0);
+            assert_eq!(placement.file.as_deref(), Some(OTHER), "{fault:?}");
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
 fn what_is_revoked_goes_from_the_file_where_it_stands() {
     run(async {
         let mut world = world_with(&[HOST], |_| {});

@@ -257,6 +257,63 @@ fn a_grant_ends_by_time_or_by_the_users_word() {
 }
 
 #[test]
+fn a_grant_ends_on_the_hosts_that_are_named_and_on_no_other() {
+    run(async {
+        let world = world_with(&["web-1", "web-2"], |_| {});
+        world.hosts.add("db-1", true);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let grant = Grant {
+            public_key: ed25519(5),
+            key: "web".to_owned(),
+            until: Timestamp(world.clock.now().wall + Duration::from_secs(3_600)),
+            hosts: Vec::new(),
+        };
+        let granted = daemon.handle.grant(grant).await.unwrap();
+        let selector = Selector::Grant(granted[0].fingerprint.clone());
+        let of_another = format!("{} keyferry owner=li machine=pc-aaaaaa key=db", ed25519(5));
+        world.hosts.write("db-1", |lines| lines.push(of_another.clone()));
+        let names = vec!["db-1".to_owned(), "web-1".to_owned()];
+        let preview = daemon
+            .handle
+            .preview_revocation(selector.clone(), names.clone(), Vec::new())
+            .await
+            .unwrap();
+        let own: Vec<&str> = preview.own.iter().map(|line| line.host.as_str()).collect();
+        let looked_at: Vec<&str> = preview.hosts.iter().map(|seen| seen.host.as_str()).collect();
+        assert_eq!((own, looked_at), (vec!["web-1"], vec!["db-1"]));
+        daemon.handle.revoke(selector, names, Vec::new()).await.unwrap();
+        assert!(daemon.rest().await);
+        assert_eq!(others(&world, "web-1"), [""; 0]);
+        assert_eq!(others(&world, "web-2"), [ed25519(5)]);
+        assert!(!world.hosts.lines("db-1").contains(&of_another));
+        daemon.kill().await;
+    });
+}
+
+#[test]
+fn others_lines_go_whatever_the_ledger_knows_of_generations() {
+    run(async {
+        let mut world = world_with(&[HOST], |spec| spec.deploy.also_trust = vec![ed25519(7)]);
+        world.desired.daemon.recovery = recovery(ed25519(1));
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        assert!(others(&world, HOST).contains(&ed25519(7)));
+        daemon.kill().await;
+        // As after a later pair was seen, and nothing was made since.
+        let ledger = rusqlite::Connection::open(world.state.path().join("ledger.sqlite")).unwrap();
+        let changed = ledger.execute("UPDATE key SET last_n = 9, retire_asked_at = 1", ());
+        assert_eq!(changed.unwrap(), 1);
+        drop(ledger);
+        let daemon = world.start();
+        assert!(daemon.rest().await);
+        let left = others(&world, HOST);
+        assert!(!left.contains(&ed25519(7)), "{left:?}");
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn what_is_over_goes_although_the_recovery_identity_does_not_log_in() {
     run(async {
         let mut world = world_with(&[HOST], |_| {});

@@ -98,7 +98,11 @@ impl<'a> Planner<'a> {
                 "{live} generations of it are in use already: the older ones have to go first"
             ));
         }
-        let offered = self.generations_in_agent(rotation).count();
+        // What stands on parked hosts is offered to those alone.
+        let offered = self.generations_in_agent(rotation);
+        let offered = offered
+            .filter(|n| Some(*n) == rotation.active || !rotation.stands(*n))
+            .count();
         (offered >= MAX_IN_AGENT).then(|| {
             format!(
                 "{offered} generations of it are in the agent for instances, and a login may try {MAX_TRIES} keys: give instances \

@@ -449,6 +449,14 @@ proptest! {
                             })
                         }));
                         live.insert(active);
+                        prop_assert!(live.len() <= 4, "more keys than a login may try: {live:?}");
+                        // Those that instances keep do not count.
+                        live.retain(|n| {
+                            let mut pairs = ledger.of_key(key).filter(|row| row.holds(*n));
+                            let named = |row: &Generation| observed.instances.get(&row.id());
+                            *n == active
+                                || !pairs.any(|row| named(row).is_some_and(|(names, _)| !names.is_empty()))
+                        });
                         prop_assert!(live.len() < 3, "a fourth generation of {key}: {live:?}");
                     }
                 }

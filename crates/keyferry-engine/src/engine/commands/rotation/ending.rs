@@ -34,6 +34,9 @@ impl Engine {
         let known = self.instances_of(key);
         let row = self.view.key(key);
         // Of instances that are not known yet nobody has seen the name.
+        if known.is_empty() {
+            return Err(Refusal::NoInstances { key: key.to_owned() });
+        }
         let instances: Vec<String> = match instances.iter().any(|name| name == ALL) {
             true => known.iter().cloned().collect(),
             false => instances.to_vec(),

@@ -28,14 +28,10 @@ impl Engine {
         names: &[String],
         accepted_loss: &[String],
     ) -> Result<oneshot::Receiver<RevocationPreview>, Refusal> {
-        let own = self.own_lines(&selector)?;
+        let (own, hosts) = self.own_and_hosts(&selector, names)?;
         let retires = match &selector {
             Selector::Key(key) if self.is_own_key(key) => Some(key.clone()),
             _ => None,
-        };
-        let hosts = match own.is_empty() {
-            true => self.hosts_for(&selector, names)?,
-            false => BTreeSet::new(),
         };
         let own: Vec<&Trusted> = own.iter().filter_map(|id| self.view.trusted.get(id)).collect();
         let of_retired = self.checked_losses(&hosts, &own, retires.as_deref(), accepted_loss)?;
@@ -104,6 +100,24 @@ impl Engine {
             let _ = done.send(preview);
         });
         Ok(answer)
+    }
+
+    /// The lines of our own that are meant, and the hosts where others are looked for: on hosts that are named, on those alone.
+    fn own_and_hosts(
+        &self,
+        selector: &Selector,
+        names: &[String],
+    ) -> Result<(Vec<TrustedId>, BTreeSet<String>), Refusal> {
+        let mut own = self.own_lines(selector)?;
+        if names.is_empty() && !own.is_empty() {
+            return Ok((own, BTreeSet::new()));
+        }
+        let mut hosts = self.hosts_for(selector, names)?;
+        own.retain(|(_, host, _)| hosts.contains(host));
+        for (_, host, _) in &own {
+            hosts.remove(host);
+        }
+        Ok((own, hosts))
     }
 
     /// The hosts where lines are looked for.
@@ -224,7 +238,7 @@ impl Engine {
     ) -> Result<(Write, (Vec<RevocationId>, Vec<TrustedId>)), Refusal> {
         let now = self.clock.now().wall_ms();
         let accepts = |host: &str| self.accepts(host, accepted_loss);
-        let own = self.own_lines(&selector)?;
+        let (own, hosts) = self.own_and_hosts(&selector, names)?;
         let rows = own.iter().filter_map(|id| self.view.trusted.get(id));
         // A way back in goes only when the user names the host.
         let may_go = |row: &&Trusted| row.purpose != Purpose::Recovery || accepts(&row.host);
@@ -236,10 +250,6 @@ impl Engine {
                 ..row.clone()
             })
             .collect();
-        let hosts = match own.is_empty() {
-            true => self.hosts_for(&selector, names)?,
-            false => BTreeSet::new(),
-        };
         if let (Selector::Grant(fingerprint), true, true) =
             (&selector, own.is_empty(), names.is_empty() && hosts.is_empty())
         {

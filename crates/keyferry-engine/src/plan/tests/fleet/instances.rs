@@ -43,6 +43,8 @@ fn every_region_is_asked_before_a_generation_goes() {
         actions.contains(&ask(1)) && actions.contains(&ask(2)),
         "{actions:?}"
     );
+    let questions = actions.iter().filter(|action| **action == ask(1));
+    assert_eq!(questions.count(), 1, "both pairs wait for one answer");
     fleet.name(1, &[]);
     let plan = fleet.plan();
     assert!(plan.actions.contains(&ask(2)) && !plan.actions.contains(&ask(1)));
@@ -93,6 +95,24 @@ fn what_is_kept_for_instances_holds_the_next_one_up_only_where_a_login_would_try
         "{}",
         fleet.waits()
     );
+}
+
+#[test]
+fn generations_that_parked_hosts_keep_hold_nothing_up() {
+    let mut fleet = Fleet::new(&["h0", "h1", "h2", "h3", "h4", "h5"]);
+    for n in 1..=5 {
+        let host = format!("h{n}");
+        fleet.generation(n, Stage::Earlier);
+        fleet.place(n, &host, PlacementState::Verified, 20);
+        fleet.host(&host, HostState::Parked);
+    }
+    fleet.generation(6, Stage::Active);
+    fleet.place(6, "h0", PlacementState::Verified, 9);
+    fleet.row(|row| row.rotate_asked_at = Some(1));
+    let due = Action::Generate {
+        key: "web".to_owned(),
+    };
+    assert!(fleet.plan().actions.contains(&due), "{}", fleet.waits());
 }
 
 #[test]
