@@ -49,8 +49,8 @@ fn another_key_is_imported_while_a_slow_one_is_made() {
         let imports = world.cloud.requests().into_iter();
         let imports: Vec<_> = imports.filter(|job| matches!(job, Job::Import { .. })).collect();
         assert_eq!(imports.len(), 1, "{imports:?}");
-        // Both were ordered, and the second waits for the first.
-        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        // The second waits for the first, whose thread may not have had its turn yet.
+        assert!(begun.load(Ordering::SeqCst) <= 1);
 
         drop(finish);
         assert!(daemon.rest().await);
