@@ -1,11 +1,14 @@
 //! The demo's config directory: the shipped one, and accounts at the providers that it has none for.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use keyferry_tests::build::workspace;
 use keyferry_tests::home::Home;
 use keyferry_tests::nova::Nova;
+use serde_json::json;
 
 use super::programs::Cloud;
 
@@ -56,7 +59,7 @@ const ADDED: [Added; 4] = [
 pub(crate) const OPENSTACK: &str = "openstack";
 
 /// Copies `config/`, adds endpoint and credentials to its accounts, and adds accounts and keys for the other providers.
-pub(crate) fn write(home: &Home, cloud: &Cloud, nova: Option<&Nova>) -> Result<(), String> {
+pub(crate) fn write(home: &Home, cloud: &Cloud) -> Result<(), String> {
     copy(&workspace().join("config"), &home.config())
         .map_err(|error| format!("cannot copy config/: {error}"))?;
     let accounts = fs::read_dir(home.path("config/accounts")).map_err(|error| error.to_string())?;
@@ -86,16 +89,32 @@ pub(crate) fn write(home: &Home, cloud: &Cloud, nova: Option<&Nova>) -> Result<(
         );
         write_keys(home, name, account.imports);
     }
-    if let Some(nova) = nova {
-        let (auth_url, region) = (nova.auth_url(), &nova.regions()[0]);
-        home.write(
-            &format!("accounts/{OPENSTACK}.toml"),
-            &format!(
-                "plugin = \"openstack-nova\"\nregion = \"{region}\"\n[settings]\nauth_url = \"{auth_url}\"\n[credentials.env]\nuser_id = \"DEMO_USER_ID\"\npassword = \"DEMO_PASSWORD\"\nproject_id = \"DEMO_PROJECT_ID\"\n"
-            ),
-        );
-        write_keys(home, OPENSTACK, true);
-    }
+    Ok(())
+}
+
+/// Adds an account at a genuine Nova and keys of it. Its credentials are in a private file: the daemon, which runs already,
+/// has no variables for them.
+pub(crate) fn write_openstack(home: &Home, nova: &Nova) -> Result<(), String> {
+    let user = nova.user();
+    let credentials = json!({"user_id": user.id, "password": user.password, "project_id": user.project_id});
+    let file = home.path("openstack.json");
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
+        .and_then(|mut file| file.write_all(credentials.to_string().as_bytes()))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    home.write(
+        &format!("accounts/{OPENSTACK}.toml"),
+        &format!(
+            "plugin = \"openstack-nova\"\nregion = \"{}\"\ncredentials = {{ file = \"{}\" }}\n[settings]\nauth_url = \"{}\"\n",
+            nova.regions()[0],
+            file.display(),
+            nova.auth_url()
+        ),
+    );
+    write_keys(home, OPENSTACK, true);
     Ok(())
 }
 

@@ -99,8 +99,8 @@ impl Nova {
     /// # Errors
     /// Why they cannot be installed or do not come up.
     pub fn try_start(options: Options) -> Result<Self, String> {
-        let folder = build::workspace().join("tests/nova");
-        let environment = python::try_environment("nova", &folder.join("requirements.txt"))?;
+        let environment = python::try_environment(NAME, &requirements())?;
+        let folder = build::workspace().join(FOLDER);
         let mut command = Command::new(environment.join("bin/python"));
         command
             .arg(folder.join("start.py"))
@@ -132,6 +132,11 @@ impl Nova {
             agent: config.build().new_agent(),
             users: AtomicU32::new(0),
         })
+    }
+
+    /// Whether a start finds both installed.
+    pub fn is_installed() -> bool {
+        python::has_environment(NAME, &requirements())
     }
 
     /// Where Keystone is.
@@ -367,3 +372,13 @@ impl Drop for Nova {
         let _ = fs::remove_dir_all(&self.facts.folder);
     }
 }
+
+/// The lock file of both.
+fn requirements() -> PathBuf {
+    build::workspace().join(FOLDER).join("requirements.txt")
+}
+
+/// The name of their virtual environment.
+const NAME: &str = "nova";
+
+const FOLDER: &str = "tests/nova";

@@ -30,17 +30,13 @@ pub fn environment(name: &str, requirements: &Path) -> PathBuf {
 /// # Errors
 /// What is missing, and what pip said.
 pub fn try_environment(name: &str, requirements: &Path) -> Result<PathBuf, String> {
-    let lock = fs::read(requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
-    let folder = build::cache().join(format!("python-{name}-{}", short_hash(&lock)));
+    let folder = place(name, requirements)?;
     let guard = folder.with_extension("lock");
     // Released when the file is closed, also by a process that ends.
     let guard = File::create(&guard).map_err(|error| format!("{}: {error}", guard.display()))?;
     guard.lock().map_err(|error| format!("no lock: {error}"))?;
 
-    let python = folder.join("bin/python");
-    let complete = folder.join("complete");
-    // Not one whose interpreter has gone with an update of the system.
-    if complete.exists() && run(Command::new(&python).args(["-c", ""])).is_ok() {
+    if is_complete(&folder) {
         return Ok(folder);
     }
     if folder.exists() {
@@ -51,7 +47,7 @@ pub fn try_environment(name: &str, requirements: &Path) -> Result<PathBuf, Strin
             "python3 with venv is missing; install with: sudo apt-get install python3 python3-venv ({words})"
         )
     })?;
-    let mut pip = Command::new(&python);
+    let mut pip = Command::new(folder.join(PYTHON));
     pip.args([
         "-m",
         "pip",
@@ -69,8 +65,25 @@ pub fn try_environment(name: &str, requirements: &Path) -> Result<PathBuf, Strin
             requirements.display()
         )
     })?;
+    let complete = folder.join(COMPLETE);
     File::create(&complete).map_err(|error| format!("{}: {error}", complete.display()))?;
     Ok(folder)
+}
+
+/// Whether [`try_environment`] would find it made.
+pub fn has_environment(name: &str, requirements: &Path) -> bool {
+    place(name, requirements).is_ok_and(|folder| is_complete(&folder))
+}
+
+/// Where the environment for the content of a lock file is.
+fn place(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+    let lock = fs::read(requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
+    Ok(build::cache().join(format!("python-{name}-{}", short_hash(&lock))))
+}
+
+/// Not one whose interpreter has gone with an update of the system.
+fn is_complete(folder: &Path) -> bool {
+    folder.join(COMPLETE).exists() && run(Command::new(folder.join(PYTHON)).args(["-c", ""])).is_ok()
 }
 
 /// Runs a command; the error is the last lines of what it printed.
@@ -99,5 +112,10 @@ fn short_hash(bytes: &[u8]) -> String {
         hex
     })
 }
+
+const PYTHON: &str = "bin/python";
+
+/// The file that is made last.
+const COMPLETE: &str = "complete";
 
 const SHOWN_LINES: usize = 4;

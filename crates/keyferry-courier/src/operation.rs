@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use keyferry_plugin::contract::{
     Effect, ErrorKind, InstanceResult, Operation, OperationKind, Outcome, Pair, PairReference, ProviderError,
-    Step,
+    Reply, Step,
 };
 use serde_json::Value;
 
@@ -225,6 +225,7 @@ impl Run<'_> {
         let mut reply = None;
         let mut private_key = None;
         let mut found = 0;
+        let mut was_answered = false;
         loop {
             steps.take().map_err(|refusal| self.refused(refusal))?;
             self.check_time()?;
@@ -256,6 +257,7 @@ impl Run<'_> {
                         .next()
                         .map(|(_, secret)| secret)
                         .or(private_key);
+                    was_answered |= matches!(received.reply, Reply::Response(_));
                     reply = Some(received.reply);
                     state = step.state;
                 }
@@ -275,6 +277,13 @@ impl Run<'_> {
                     return Err(self.refused(Refusal::new(
                         Rule::Call,
                         format!("wanted to run a command during {kind}, which credentials alone may"),
+                    )));
+                }
+                // What the provider never said is the plugin's word alone: a pair that is there, or gone.
+                Step::Done(_) if !was_answered => {
+                    return Err(self.refused(Refusal::new(
+                        Rule::Call,
+                        format!("ended a {kind} that the provider never answered"),
                     )));
                 }
                 Step::Done(step) => {

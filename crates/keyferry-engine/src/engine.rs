@@ -154,19 +154,23 @@ impl Engine {
     /// # Errors
     /// When no thread can be started for making keys.
     pub fn start(parts: Parts) -> io::Result<(EngineHandle, JoinHandle<Result<(), EngineError>>)> {
-        let (engine, updates) = Self::new(parts)?;
+        Ok(Self::start_with(parts, GenerationPool::start()?))
+    }
+
+    /// The same with this pool.
+    fn start_with(parts: Parts, pool: GenerationPool) -> (EngineHandle, JoinHandle<Result<(), EngineError>>) {
+        let (engine, updates) = Self::new(parts, pool);
         let (commands, orders) = mpsc::unbounded_channel();
         let (publish, snapshots) = watch::channel(Arc::new(Snapshot {
             idle: false,
             ..engine.snapshot()
         }));
         let task = tokio::spawn(engine.run(updates, orders, publish));
-        Ok((EngineHandle::new(commands, snapshots), task))
+        (EngineHandle::new(commands, snapshots), task)
     }
 
     /// An engine that has not begun anything, and where it hears of changed files.
-    fn new(parts: Parts) -> io::Result<(Self, watch::Receiver<Arc<Desired>>)> {
-        let pool = GenerationPool::start()?;
+    fn new(parts: Parts, pool: GenerationPool) -> (Self, watch::Receiver<Arc<Desired>>) {
         let (ledger, view) = parts.ledger;
         let mut updates = parts.desired;
         let desired = Arc::clone(&updates.borrow_and_update());
@@ -219,7 +223,7 @@ impl Engine {
             running: HashMap::new(),
         };
         engine.add_keys_for_commands();
-        Ok((engine, updates))
+        (engine, updates)
     }
 
     async fn run(

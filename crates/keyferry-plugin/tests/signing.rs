@@ -12,6 +12,7 @@ use keyferry_plugin::recipe::{Expr, HttpRequest};
 use keyferry_plugin::signing::{AccessKey, Scope, acs3, aws4, huawei, rpc, volcengine};
 
 use crate::evaluate::evaluate;
+use crate::vector::folder::are_our_own;
 use crate::vector::{Vector, vectors};
 
 const KEY: AccessKey = AccessKey {
@@ -50,7 +51,7 @@ fn vectors_of_acs3_are_reproduced() {
         case.check("authorization", &value, authorization);
         count += 1;
     }
-    assert_ne!(count, 0, "no vector is signed with {}", acs3::ALGORITHM);
+    check_count(count, 1);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn vectors_of_rpc_are_reproduced() {
         case.check("signature", &value, vector.signature.as_deref().unwrap());
         count += 1;
     }
-    assert_ne!(count, 0, "no vector is signed with {}", rpc::METHOD);
+    check_count(count, 1);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn vectors_of_aws4_are_reproduced() {
         case.check("authorization", &value, authorization);
         count += 1;
     }
-    assert!(count >= 12, "{count} vectors");
+    check_count(count, 12);
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn vectors_of_volcengine_are_reproduced() {
         case.check("authorization", &value, authorization);
         count += 1;
     }
-    assert!(count >= 14, "{count} vectors");
+    check_count(count, 14);
 }
 
 #[test]
@@ -184,13 +185,16 @@ fn vectors_of_huawei_are_reproduced() {
         case.check("authorization", &value, authorization);
         count += 1;
     }
-    assert!(count >= 14, "{count} vectors");
+    check_count(count, 14);
 }
 
 #[test]
 fn the_project_lookup_before_a_huawei_vector_is_reproduced() {
     let vectors = vectors("huawei-ecs-list-lookup");
-    let [vector] = &*vectors else { panic!("one vector") };
+    let [vector] = &*vectors else {
+        assert!(!are_our_own(), "one vector");
+        return;
+    };
     let [call] = &*vector.preceding else {
         panic!("one call before it")
     };
@@ -234,6 +238,12 @@ fn all_signed_vectors_have_a_scheme() {
             vector.signing
         );
     }
+}
+
+/// At least so many vectors of one scheme were there, if they are our own.
+#[track_caller]
+fn check_count(count: usize, least: usize) {
+    assert!(count >= least || !are_our_own(), "{count} vectors");
 }
 
 struct Case<'a> {

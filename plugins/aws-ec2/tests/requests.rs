@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::drive::{context, decoded, form, header, send};
 use crate::evaluate::evaluate;
+use crate::vector::folder::are_our_own;
 use crate::vector::{Vector, vectors};
 
 /// What we say and the SDK leaves to the vendor.
@@ -82,6 +83,10 @@ fn requests_are_those_of_the_sdk() {
         if is_identical(&vector, &step.request) {
             identical.push(vector.id);
         }
+    }
+    if !are_our_own() {
+        // Another directory has other ones, and may leave operations out.
+        return;
     }
     assert_eq!(
         identical,

@@ -4,9 +4,10 @@
 
 #[path = "support/drive.rs"]
 mod drive;
+#[path = "../../../tests/vectors/folder.rs"]
+mod folder;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use keyferry_plugin::contract::{
     Algorithm, Context, Create, Delete, HttpStep, Import, List, Operation, PairReference, Step,
@@ -19,8 +20,7 @@ use crate::drive::{
 };
 
 fn vectors() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let files = std::fs::read_dir(folder)
+    let files = std::fs::read_dir(folder::named())
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let own = files.filter(|path| {
@@ -201,6 +201,10 @@ fn requests_are_those_of_the_vectors() {
         *seen
             .entry(vector["operation"].as_str().unwrap().to_owned())
             .or_insert(0) += 1;
+    }
+    if !folder::are_our_own() {
+        // Another directory may leave operations out.
+        return;
     }
     let operations: Vec<&str> = seen.keys().map(String::as_str).collect();
     assert_eq!(

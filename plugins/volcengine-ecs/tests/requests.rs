@@ -17,6 +17,7 @@ use keyferry_volcengine_ecs::VolcengineEcs;
 use serde_json::{Value, json};
 
 use crate::drive::{context, parameters, send, step};
+use crate::vector::folder::are_our_own;
 use crate::vector::{Vector, vectors};
 
 fn manifest() -> Manifest {
@@ -126,7 +127,7 @@ fn requests_are_those_of_the_vectors() {
     }
     for operation in ["create", "import", "list", "delete", "attach", "detach"] {
         assert!(
-            seen.iter().any(|seen| seen == operation),
+            seen.iter().any(|seen| seen == operation) || !are_our_own(),
             "no vector for {operation}"
         );
     }

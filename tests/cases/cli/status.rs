@@ -311,6 +311,41 @@ fn an_error_of_many_keys_is_printed_once() {
     assert!(text.contains(&credentials.display().to_string()), "{text}");
 }
 
+/// It is never contacted: it has no key.
+#[test]
+fn an_account_that_talks_plain_http_is_told_apart() {
+    const OPEN: &str = "http://192.0.2.1:8080";
+    let cloud = keyferry_tests::cloud();
+    let home = Home::new();
+    home.account("ecs", "alibaba-ecs", cloud.url(Service::AlibabaEcs));
+    home.account("open", "alibaba-ecs", OPEN);
+    let file = fs::read_to_string(home.path("config/accounts/open.toml")).expect("it was written");
+    home.write("accounts/open.toml", &format!("insecure_http = true\n{file}"));
+    let daemon = Daemon::start(&home);
+    let (code, status) = daemon.wait(30);
+    assert_eq!(code, 0, "{status:#}");
+    let accounts = status["accounts"].as_array().expect("accounts is a list");
+    let shown: Vec<_> = accounts
+        .iter()
+        .map(|account| (&account["name"], &account["endpoint"], &account["insecure_http"]))
+        .collect();
+    let loopback = cloud.url(Service::AlibabaEcs);
+    assert_eq!(
+        shown,
+        [
+            (&json!("ecs"), &json!(loopback), &json!(false)),
+            (&json!("open"), &json!(OPEN), &json!(true))
+        ]
+    );
+    let text = String::from_utf8_lossy(&daemon.keyferry(&["status"]).stdout).into_owned();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("plain http")).collect();
+    assert_eq!(
+        told,
+        [format!("account open talks plain http to {OPEN}")],
+        "{text}"
+    );
+}
+
 /// keyferry.toml may ask for a proxy, or for pinned plugins only: while nobody knows, nothing is sent.
 #[test]
 fn settings_that_are_not_understood_at_the_start_are_no_defaults() {

@@ -142,6 +142,18 @@ fn malformed_reply() {
     check(FaultKind::Malformed, shown, Import::IsFound);
 }
 
+/// Success, by its status: but nothing of it is a vendor's, and nothing was done.
+#[test]
+fn a_page_of_a_proxy_in_place_of_a_reply() {
+    let shown = Shown {
+        kind: "internal",
+        code: None,
+        words: "the answer, with status 200, is not the provider's own form",
+        again: true,
+    };
+    check(FaultKind::Intercepted, shown, Import::Fails(shown));
+}
+
 #[test]
 fn huge_reply() {
     let shown = Shown {

@@ -334,6 +334,36 @@ fn a_wrong_account_or_settings_file_stays_as_it_was_and_new_keys_go_on() {
     });
 }
 
+/// The defaults would be weaker than what stood there.
+#[test]
+fn settings_that_are_no_longer_understood_stay_in_force() {
+    let scene = Scene::with_keys(&["first"]);
+    let public_key = scene.public_key("first");
+    scene
+        .home
+        .write("keyferry.toml", "[plugins]\nrequire_pins = true\n");
+    scene.reports("keyferry.toml", "loaded");
+    scene
+        .home
+        .write("keyferry.toml", "[plugins]\nrequire_pins = \"sometimes\"\n");
+    let report = scene.reports("keyferry.toml", "kept");
+    assert_eq!(report["line"], 2, "{report:#}");
+    scene.home.key("second", KEY);
+    let message = wait::until("second is refused", PATIENCE, || {
+        let status = scene.daemon.status();
+        let mut keys = status["keys"].as_array().expect("keys is a list").iter();
+        let second = keys.find(|key| key["name"] == "second")?;
+        second["error"]["message"].as_str().map(str::to_owned)
+    });
+    let words = "is not pinned, and keyferry.toml has require_pins = true";
+    assert!(message.contains(words), "{message}");
+    scene.serves("first", &public_key);
+
+    scene.home.write("keyferry.toml", "");
+    scene.reports("keyferry.toml", "loaded");
+    scene.loads("second");
+}
+
 /// What lies in the folders by mistake is named; what editors leave there is not.
 #[test]
 fn misplaced_and_strange_files_are_named_and_stop_nothing() {

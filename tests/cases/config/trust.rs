@@ -67,13 +67,18 @@ fn unreadable_files_and_folders_are_named_and_stay_as_they_were() {
         assert!(message.contains("cannot be read: Permission denied"), "{message}");
         assert!(message.contains("chmod u+r"), "{message}");
         scene.serves("first", &public_key);
+        if path.is_file() {
+            // What is beside it is read.
+            scene.home.key("beside-unreadable", KEY);
+            scene.loads("beside-unreadable");
+        }
 
         fs::set_permissions(&path, mode).expect("modes can be set");
         for file in ["keys/first.toml", "accounts/ecs.toml"] {
             scene.reports(file, "loaded");
         }
     }
-    // A new file that cannot be read, beside one that can.
+    // A new file that cannot be read, beside others that can.
     let path = scene.home.config().join("keys/third.toml");
     fs::write(&path, KEY).expect("a file can be written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("modes can be set");
@@ -83,6 +88,8 @@ fn unreadable_files_and_folders_are_named_and_stay_as_they_were() {
         found["message"].to_string().contains("cannot be read"),
         "{found:#}"
     );
+    scene.home.key("fourth", KEY);
+    scene.loads("fourth");
     chown(&path, Some(NOBODY), Some(NOBODY)).expect("root may change owners");
     scene.loads("third");
 }
@@ -122,6 +129,12 @@ fn what_others_could_change_is_refused_with_the_command_that_mends_it() {
         scene.serves("first", &public_key);
         let checked = scene.check(&[]);
         assert_eq!(checked.status.code(), Some(1), "{}", crate::scene::said(&checked));
+        if scene.path(below).is_file() {
+            // What is beside it is read; of the account, the last good version.
+            let name = format!("beside-{}", below.replace(['/', '.'], "-"));
+            scene.home.key(&name, KEY);
+            scene.loads(&name);
+        }
         set(below, before);
         for file in ["keys/first.toml", "accounts/ecs.toml"] {
             scene.reports(file, "loaded");
@@ -137,6 +150,8 @@ fn what_others_could_change_is_refused_with_the_command_that_mends_it() {
         found["message"].to_string().contains("belongs to uid 65534"),
         "{found:#}"
     );
+    scene.home.key("native", KEY);
+    scene.loads("native");
     chown(&stranger, Some(0), None).expect("root may change owners");
     scene.loads("stranger");
 }

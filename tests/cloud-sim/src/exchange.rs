@@ -56,6 +56,10 @@ pub(crate) async fn answer(
     }
     match &fault {
         Some(FaultKind::Drop) => return close(&visit, FaultKind::Drop),
+        Some(FaultKind::Intercepted) => {
+            visit.finish(FaultKind::Intercepted.name());
+            return Ok(reply::page_of_a_proxy());
+        }
         Some(FaultKind::HangBeforeCommit) => release = hang(&mut releases).await,
         Some(fault) => {
             if let Some(refusal) = fault.error_before_commit(vendor) {

@@ -90,6 +90,8 @@ pub enum FaultKind {
         /// The length of the body in bytes.
         bytes: u64,
     },
+    /// A proxy on the way answers in the service's place: status 200 and a page for people. Nothing was done.
+    Intercepted,
     /// Committed; then the connection closes without a byte.
     LostReply,
     /// Committed; the reply is the text without its last character.
@@ -129,6 +131,7 @@ impl FaultKind {
             Self::HangAfterCommit => "hang_after_commit",
             Self::HangBeforeCommit => "hang_before_commit",
             Self::Huge { .. } => "huge",
+            Self::Intercepted => "intercepted",
             Self::LostReply => "lost_reply",
             Self::Malformed => "malformed",
             Self::NoPrivateKey => "no_private_key",
@@ -208,6 +211,7 @@ impl TryFrom<FaultRequest> for Fault {
             FaultKind::Drop,
             FaultKind::HangAfterCommit,
             FaultKind::HangBeforeCommit,
+            FaultKind::Intercepted,
             FaultKind::LostReply,
             FaultKind::Malformed,
             FaultKind::NoPrivateKey,

@@ -48,6 +48,16 @@ pub(crate) fn answer(
     }
 }
 
+/// What a proxy on the way shows to people who are to log in to it: no vendor's answer.
+pub(crate) fn page_of_a_proxy() -> Response<ReplyBody> {
+    whole(Written {
+        status: 200,
+        content_type: "text/html; charset=utf-8",
+        headers: Vec::new(),
+        body: PAGE_OF_A_PROXY.to_owned(),
+    })
+}
+
 fn whole(mut written: Written) -> Response<ReplyBody> {
     let body = ReplyBody::whole(std::mem::take(&mut written.body));
     response(&written, body)
@@ -69,6 +79,9 @@ fn response(written: &Written, body: ReplyBody) -> Response<ReplyBody> {
     }
     response
 }
+
+const PAGE_OF_A_PROXY: &str = "<!DOCTYPE html>\n<html><head><title>Guest network</title></head>\
+    <body><h1>Please log in</h1><form method=\"post\"><input name=\"code\"></form></body></html>\n";
 
 /// The fields, at any depth, in which vendors send private keys.
 const PRIVATE_KEYS: [&str; 4] = ["PrivateKeyBody", "PrivateKey", "private_key", "keyMaterial"];

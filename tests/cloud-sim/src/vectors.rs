@@ -1,12 +1,14 @@
 //! Requests captured from the vendors' own SDKs: `tests/vectors`, or the directory that `KEYFERRY_VECTORS` names.
 
-use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::Value;
 
 use crate::wire::{Request, compact_time};
 use crate::{Credential, Service};
+
+#[path = "../../vectors/folder.rs"]
+mod folder;
 
 /// A captured request, what it should come to, and when.
 pub struct Vector {
@@ -40,18 +42,15 @@ pub struct Vector {
 
 /// Whether the directory is the project's own, which has every operation of every SDK.
 pub fn are_our_own() -> bool {
-    std::env::var_os("KEYFERRY_VECTORS").is_none()
+    folder::are_our_own()
 }
 
-/// All signed requests to services that are here, sorted by id.
+/// All signed requests to services that are here, sorted by id. Another directory than our own may have none.
 ///
 /// # Panics
-/// Where there are none, or one is not what it should be.
+/// Where our own has none, or one is not what it should be.
 pub fn captured() -> Vec<Vector> {
-    let directory = std::env::var_os("KEYFERRY_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors"),
-        PathBuf::from,
-    );
+    let directory = folder::named();
     let files =
         std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut vectors: Vec<Vector> = files
@@ -66,7 +65,7 @@ pub fn captured() -> Vec<Vector> {
         .collect();
     vectors.sort_by(|left, right| left.id.cmp(&right.id));
     assert!(
-        !vectors.is_empty(),
+        !vectors.is_empty() || !are_our_own(),
         "{}: no captured requests",
         directory.display()
     );

@@ -209,6 +209,13 @@ behaviours! {
     /// A secret's value decides what the call is.
     ActionFromCredential = "action_from_credential", Call, Some(List);
 
+    /// Ends a `get` with the pair that it was asked about, and asks nobody.
+    GetUnasked = "get_unasked", Call, Some(Get);
+    /// Ends a `delete`, and asks nobody for it.
+    DeleteUnasked = "delete_unasked", Call, Some(Delete);
+    /// Emits a pair in `get`.
+    EmitInGet = "emit_in_get", Call, Some(Get);
+
     /// A body where the call has none.
     BodyUnlisted = "body_unlisted", Call, Some(List);
     /// A field of a JSON body that the call does not list.
@@ -341,6 +348,8 @@ behaviours! {
     ManyCaptures = "many_captures", Cap, Some(Create);
     /// A hundred thousand headers.
     ManyHeaders = "many_headers", Cap, Some(List);
+    /// Emits pairs with every request, more than a list has in the second.
+    EmitTooMany = "emit_too_many", Cap, Some(List);
     /// A million bytes of state.
     LargeState = "large_state", Cap, Some(List);
 
@@ -379,6 +388,10 @@ behaviours! {
     LoginKeepNothing = "login_keep_nothing", SecretPlace, Some(Credentials);
     /// Logs in, and tells of a URL that nobody named.
     LoginUrlNeverNamed = "login_url_never_named", Host, Some(Credentials);
+    /// Logs in, and wants to send to a link-local address that the reply named.
+    LoginUrlLinkLocal = "login_url_link_local", Host, Some(Credentials);
+    /// Logs in, and wants to send without TLS to a host that the reply named.
+    LoginUrlPlainHttp = "login_url_plain_http", Host, Some(Credentials);
     /// Runs a command of a file that was not read.
     LoginRunUnread = "login_run_unread", Call, Some(Credentials);
     /// Reads what only a command prints.
@@ -398,6 +411,8 @@ behaviours! {
 
     /// Answers for an instance that it was not asked to bind.
     AttachedOther = "attached_other", Outcome, Some(Attach);
+    /// Ends a `get` with the pair that it was asked about, whatever came of the request.
+    GetUnanswered = "get_unanswered", Outcome, Some(Get);
     /// Another operation's outcome.
     OtherOutcome = "other_outcome", Outcome, Some(List);
     /// After a create that went well, an error that claims no effect.

@@ -1,7 +1,7 @@
 //! Logging in, honestly and otherwise.
 //!
 //! `POST {base}/login` with `{"auth": {"user": .., "password": ..}}` answers 200 with `{"token": .., "project": ..,
-//! "expires_at": .., "catalog": [{"url": ..}]}`, 401, or 429. It is at the setting `login_url`, else at the URL beside the
+//! "expires_at": .., "catalog": [{"url": ..}], "weak": {"link_local": .., "plain_http": ..}}`, 401, or 429. It is at the setting `login_url`, else at the URL beside the
 //! password, else at the endpoint.
 //!
 //! The password is the account's, else `HOSTILE_PASSWORD`, else that of the profile `p` in the file that `HOSTILE_PROFILE`
@@ -282,6 +282,8 @@ fn ended(behaviour: Behaviour, turn: &Turn<'_>, response: &Response) -> Answer {
     let mut public = json!({"project": body["project"], "api": urls.first()});
     let mut captures = Vec::new();
     match behaviour {
+        B::LoginUrlLinkLocal => urls.extend(text(&body["weak"]["link_local"])),
+        B::LoginUrlPlainHttp => urls.extend(text(&body["weak"]["plain_http"])),
         B::LoginUrlNeverNamed => urls.push("https://evil.example".to_owned()),
         B::LoginKeepPassword => captures.push("password".to_owned()),
         B::LoginLargePublic => public["note"] = "x".repeat(100_000).into(),

@@ -33,6 +33,15 @@ pub(crate) fn answer(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_
         (B::EndlessWaits, _) => wait(1),
         (B::LongWait, None) => wait(365 * 24 * 3600 * 1000),
 
+        (B::GetUnasked, None) | (B::GetUnanswered, Some(_)) => {
+            Ok(done(Outcome::Pair(asked_about(operation))))
+        }
+        (B::DeleteUnasked, None) => Ok(done(Outcome::Deleted)),
+        (B::EmitTooMany, _) => Ok(Step::Http(Box::new(HttpStep {
+            emit: vec![Pair::default(); EMITTED],
+            ..HttpStep::new(request(operation, turn))
+        }))),
+
         // After a reply.
         (
             B::EchoSecrets | B::PrivateKeyUncaptured | B::PrivateKeyElsewhere | B::PrivateKeyInNoHeader,
@@ -146,6 +155,7 @@ fn bend(behaviour: Behaviour, operation: &Operation, turn: &Turn<'_>, step: &mut
             .unwrap_or("https://api.hostile.example")
     };
     match behaviour {
+        B::EmitInGet => step.emit.push(Pair::default()),
         B::HmacKeyInText => note(request, key()),
         B::HmacKeyInBody => request.body = key(),
         B::HmacKeyHashed => note(request, key().sha256().hex()),
@@ -325,6 +335,21 @@ fn first_name(operation: &Operation) -> String {
         _ => String::new(),
     }
 }
+
+/// The pair of a `get`, as if it were there.
+fn asked_about(operation: &Operation) -> Pair {
+    match operation {
+        Operation::Get(pair) => Pair {
+            name: pair.name.clone(),
+            id: pair.id.clone(),
+            ..Pair::default()
+        },
+        _ => Pair::default(),
+    }
+}
+
+/// More than half of what a list may have.
+const EMITTED: usize = 50_001;
 
 fn with_pair(step: Step, change: impl FnOnce(&mut Pair)) -> Step {
     match step {

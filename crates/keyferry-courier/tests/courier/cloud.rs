@@ -262,9 +262,13 @@ pub(crate) fn honest(request: &Request) -> Reply {
 
 pub(crate) const LOGIN_TOKEN: &str = "gAAAAABlogin-token+0123456789==";
 
-/// The reply to a login that went well.
+/// The reply to a login that went well. It names URLs besides that nothing is ever sent to.
 pub(crate) fn login(token: &str, urls: &[&str]) -> Reply {
     let catalog: Vec<_> = urls.iter().map(|url| serde_json::json!({ "url": url })).collect();
-    let body = serde_json::json!({ "token": token, "project": "p-1", "catalog": catalog });
+    let weak = serde_json::json!({
+        "link_local": "https://169.254.1.1/v2",
+        "plain_http": "http://catalogue.hostile.example/v2",
+    });
+    let body = serde_json::json!({ "token": token, "project": "p-1", "catalog": catalog, "weak": weak });
     Reply::Json(200, body.to_string())
 }

@@ -4,7 +4,7 @@ use keyferry_courier::{JobError, JobRequest, JobResult, Permit, Rule};
 use keyferry_hostile::{Behaviour, Rule as Line};
 use keyferry_plugin::contract::{Effect, Operation, OperationKind, Profiles};
 
-use crate::cloud::{Cloud, LOGIN_TOKEN, PUBLIC_KEY, Reply, honest, private_key};
+use crate::cloud::{Cloud, LOGIN_TOKEN, PUBLIC_KEY, Reply, Request, honest, private_key};
 use crate::fixture::{
     PATIENCE, SECRET, TOKEN, attachment, create, delete, hooks, import, job, list, one, reference, setup,
 };
@@ -73,10 +73,11 @@ fn honest_requests(behaviour: Behaviour) -> usize {
         | B::PrivateKeyInNoHeader
         | B::PrivateKeyLeftInHeader
         | B::Session => 1,
-        B::LoginKeepPassword | B::LoginUrlNeverNamed | B::LoginLargePublic => 1,
+        B::LoginKeepPassword | B::LoginLargePublic => 1,
+        B::LoginUrlLinkLocal | B::LoginUrlNeverNamed | B::LoginUrlPlainHttp => 1,
         // All steps but the one that reads.
         B::LoginEndlessRequests => 63,
-        B::LargeState => 1,
+        B::EmitTooMany | B::LargeState => 1,
         B::EndlessSteps => 2000,
         // The question whether the provider agrees, and the permitted delete.
         B::DeleteSecond => 2,
@@ -127,6 +128,65 @@ async fn every_line_holds() {
         assert_eq!(effect, Some(expected), "{behaviour:?}");
     }
     assert!(tried > 60, "{tried}");
+}
+
+/// Each of these could be refused by the same rule for something else.
+#[tokio::test]
+async fn what_is_refused_is_told_by_its_name() {
+    for (behaviour, expected) in [
+        (
+            Behaviour::EmitInGet,
+            "emitted pairs during get, which list alone does",
+        ),
+        (Behaviour::EmitTooMany, "listed more than 100000 pairs"),
+        (
+            Behaviour::LoginUrlLinkLocal,
+            "link-local address, which is never contacted",
+        ),
+        (
+            Behaviour::LoginUrlPlainHttp,
+            "plain http: the account must say insecure_http = true",
+        ),
+    ] {
+        let (result, _cloud) = run(behaviour).await;
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(expected), "{behaviour:?}: {message}");
+    }
+}
+
+/// What a plugin says of a pair by itself permits no deletion of it, and ends none.
+#[tokio::test]
+async fn nothing_is_so_that_the_provider_did_not_answer() {
+    type Cloudy = fn(&Request) -> Reply;
+    let silent: Cloudy = |_| Reply::Close;
+    for (behaviour, cloudy, kinds) in [
+        (
+            Behaviour::GetUnasked,
+            honest as Cloudy,
+            &[OperationKind::Get, OperationKind::Delete][..],
+        ),
+        (
+            Behaviour::GetUnanswered,
+            silent,
+            &[OperationKind::Get, OperationKind::Delete],
+        ),
+        (Behaviour::DeleteUnasked, honest, &[OperationKind::Delete]),
+    ] {
+        for &kind in kinds {
+            let cloud = Cloud::start(cloudy);
+            let setup = setup(&cloud.endpoint, behaviour.name());
+            let error = one(setup, hooks(), request(kind)).await.unwrap_err();
+            let operation = behaviour.operation().unwrap();
+            let expected = format!("ended a {operation} that the provider never answered");
+            assert!(error.to_string().contains(&expected), "{behaviour:?}: {error}");
+            assert_eq!(error.effect(), Effect::None, "{behaviour:?}: {error}");
+            let asked = cloud.actions();
+            assert!(
+                asked.iter().all(|action| action == "GetPair"),
+                "{behaviour:?}: {asked:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod refused_writes;
 mod renewing;
 mod rotation;
 mod rotation_walk;
+mod slow_keys;
 mod taking_off;
 mod thinking_again;
 mod trust;

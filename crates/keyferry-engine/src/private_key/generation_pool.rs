@@ -22,6 +22,16 @@ impl GenerationPool {
     /// # Errors
     /// When the system starts no thread.
     pub fn start() -> std::io::Result<Self> {
+        Self::start_with(PrivateKey::generate)
+    }
+
+    /// The same with another way to make a key.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub(crate) fn start_with(
+        make: impl Fn(Algorithm) -> Result<PrivateKey, PrivateKeyError> + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (orders, queue) = mpsc::channel::<Order>();
         thread::Builder::new()
             .name("keyferry-keygen".to_owned())
@@ -30,7 +40,7 @@ impl GenerationPool {
                 for order in queue {
                     // Nobody waits any more: the engine was stopped.
                     if !order.reply.is_closed() {
-                        let _ = order.reply.send(PrivateKey::generate(order.algorithm));
+                        let _ = order.reply.send(make(order.algorithm));
                     }
                 }
             })?;
@@ -62,5 +72,36 @@ fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(10) {
         tracing::debug!(%error, "the priority of key generation cannot be lowered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// However many are asked for at once.
+    #[test]
+    fn keys_are_made_one_after_the_other_on_the_threads_own_time() {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let pool = GenerationPool::start_with(move |algorithm| {
+            assert_eq!(thread::current().name(), Some("keyferry-keygen"));
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // What takes so long that two at a time would meet.
+            let key = PrivateKey::generate(algorithm);
+            running.fetch_sub(1, Ordering::SeqCst);
+            key
+        });
+        let pool = pool.unwrap();
+        let orders = [(); 4].map(|()| pool.generate(Algorithm::Rsa2048));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for order in orders {
+            let key = runtime.block_on(order).unwrap();
+            assert_eq!(key.public_key().algorithm(), Some(Algorithm::Rsa2048));
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), 1);
     }
 }

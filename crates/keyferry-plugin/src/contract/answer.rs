@@ -20,7 +20,7 @@ pub enum Step {
     Read(ReadStep),
     /// Run the command that a field of a source holds; the reply is a [`Document`](super::Document).
     Run(RunStep),
-    /// The operation succeeded.
+    /// The operation succeeded. One at the provider ends so only after an answer of the provider's.
     Done(Box<DoneStep>),
     /// The operation failed.
     Fail(FailStep),

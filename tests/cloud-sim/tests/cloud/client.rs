@@ -190,13 +190,18 @@ pub(crate) fn send(url: &str, request: &Request) -> io::Result<Reply> {
 
 /// One request of the admin interface.
 pub(crate) fn admin(cloud: &CloudSim, method: &str, path: &str, body: &str) -> Reply {
+    admin_at(&cloud.urls().admin, method, path, body)
+}
+
+/// The same for a cloud whose admin interface is at this URL.
+pub(crate) fn admin_at(url: &str, method: &str, path: &str, body: &str) -> Reply {
     let request = Request {
         method: method.into(),
         target: path.into(),
         headers: vec![("Host".into(), "admin".into())],
         body: body.into(),
     };
-    send(&cloud.urls().admin, &request).unwrap()
+    send(url, &request).unwrap()
 }
 
 /// A kept-alive connection.

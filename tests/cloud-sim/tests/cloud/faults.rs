@@ -167,6 +167,19 @@ fn a_slow_answer_is_committed_at_once() {
 }
 
 #[test]
+fn a_proxy_answers_with_its_own_page_and_nothing_is_done() {
+    let (reply, is_there, cloud) = create_under(FaultKind::Intercepted);
+    let reply = reply.unwrap();
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.starts_with("<!DOCTYPE html>"), "{}", reply.body);
+    assert!(!is_there);
+    assert_eq!(
+        cloud.requests().requests[0].outcome.as_deref(),
+        Some("intercepted")
+    );
+}
+
+#[test]
 fn hanging_requests_go_on_when_released() {
     for (kind, committed) in [
         (FaultKind::HangBeforeCommit, false),
@@ -308,6 +321,7 @@ fn every_kind_has_its_word_in_the_admin_interface() {
             "lost_reply",
         ),
         (r#"{"kind":"hang_after_commit"}"#, "hang_after_commit"),
+        (r#"{"kind":"intercepted"}"#, "intercepted"),
         (r#"{"kind":"wrong_fingerprint"}"#, "wrong_fingerprint"),
     ] {
         assert_eq!(admin(&cloud, "DELETE", "/faults", "").status, 200);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{digest, hmac};
-use cloud_sim::vectors::captured;
+use cloud_sim::vectors::{are_our_own, captured};
 use cloud_sim::wire::Request;
 use cloud_sim::{CloudSim, Credential, Fault, FaultKind, Instance, Options, Refusal, Service, Settings};
 use serde_json::{Value, json};
@@ -174,7 +174,7 @@ fn captured_requests_over_http() {
         );
         count += 1;
     }
-    assert_eq!(count, 14);
+    assert!(count == 14 || !are_our_own(), "{count}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Asked {
         }
         let (_files, desired) = watch::channel(Arc::new(world.desired.clone()));
         let parts = world.parts(None, Arc::default(), desired);
-        let (mut engine, _updates) = Engine::new(parts).unwrap();
+        let (mut engine, _updates) = Engine::new(parts, GenerationPool::start().unwrap());
         let (commands, orders) = unbounded_channel();
         let (_publish, snapshots) = watch::channel(Arc::default());
         let keys = ["bare", "web"].map(|name| KeyRow {

@@ -395,7 +395,10 @@ fn a_public_half_that_cannot_be_read_is_not_published_again_and_again() {
         assert!(first.rest().await);
         first.kill().await;
         let (_, desired) = watch::channel(Arc::new(world.desired.clone()));
-        let (mut engine, _) = Engine::new(world.parts(None, Arc::default(), desired)).unwrap();
+        let (mut engine, _) = Engine::new(
+            world.parts(None, Arc::default(), desired),
+            GenerationPool::start().unwrap(),
+        );
         let id = ("web".to_owned(), 1);
         engine.view.generations.get_mut(&id).unwrap().blob = None;
         engine.observed.loaded.insert("web".to_owned(), 1);
