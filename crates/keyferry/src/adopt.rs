@@ -4,7 +4,6 @@
 //! told its fingerprint. It is tried at each host, then the new key's file is written, and the daemon does the rest. Begun
 //! again, it goes on where it was.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,9 +19,10 @@ use crate::control::client::{self, Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::new_file;
 use crate::paths;
+use crate::progress::Progress;
 use crate::prompts::answering::Answering;
-use crate::prompts::terminal;
 use crate::table::{self, Style, Table};
 
 mod agent;
@@ -123,7 +123,7 @@ impl<'a> Adoption<'a> {
         let accounts: Vec<&str> = snapshot.accounts.iter().map(|account| &*account.name).collect();
         if !accounts.contains(&&*arguments.account) {
             return Err(Error::Refused(format!(
-                "there is no account {}{}\n  `keyferry status` lists them; `keyferry init` writes some",
+                "there is no account {}{}\n  `keyferry status --json` lists them; `keyferry init` writes some",
                 arguments.account,
                 config::suggestion(&arguments.account, accounts)
             )));
@@ -261,11 +261,14 @@ impl<'a> Adoption<'a> {
     fn begin(&self, adopted: &Adopted<'_>) -> Result<Option<Vec<String>>, Error> {
         let tried = self.tried(adopted, &self.arguments.hosts)?;
         let logs_in = tried.iter().any(|(_, error)| error.is_none());
-        // Where nobody could try, the key may be the only way in: keyferry's own is put there as soon as the host is back.
-        let unreachable = HostErrorKind::Unreachable.name();
+        // Where it could not be tried, the key may be the only way in: keyferry's own is put there as soon as that is mended.
+        let is_refused = |error: &StatusError| {
+            let refusals = [HostErrorKind::AnotherKey, HostErrorKind::Refused];
+            refusals.iter().any(|kind| error.kind == kind.name())
+        };
         let hosts: Vec<String> = tried
             .iter()
-            .filter(|(_, error)| error.as_ref().is_none_or(|error| error.kind == unreachable))
+            .filter(|(_, error)| !error.as_ref().is_some_and(is_refused))
             .map(|(host, _)| host.clone())
             .collect();
         let style = Style::of_stdout();
@@ -307,7 +310,7 @@ impl<'a> Adoption<'a> {
             table::print("nothing was written, and the key is not in the agent any more")?;
             return Ok(None);
         }
-        key_file::write(&self.path, &text)?;
+        new_file::write(&self.path, &text)?;
         Ok(Some(hosts))
     }
 
@@ -318,7 +321,7 @@ impl<'a> Adoption<'a> {
         hosts: &[String],
     ) -> Result<Vec<(String, Option<StatusError>)>, Error> {
         let mut tried: Vec<(String, Option<StatusError>)> = Vec::new();
-        let progress = Progress::new();
+        let mut progress = Progress::new();
         for some in hosts.chunks(AT_ONCE) {
             let request = Request::Adopt(AdoptRequest::Try {
                 fingerprint: adopted.fingerprint.clone(),
@@ -335,7 +338,7 @@ impl<'a> Adoption<'a> {
                 }
             }
         }
-        progress.clear();
+        drop(progress);
         tried.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
         Ok(tried)
     }
@@ -398,7 +401,7 @@ impl<'a> Adoption<'a> {
             timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         });
         let mut conversation = Conversation::start(&self.door, &request)?;
-        let progress = Progress::new();
+        let mut progress = Progress::new();
         progress.show(&format!("{}: waiting for its first generation", self.key));
         let result = loop {
             match conversation.next()? {
@@ -413,7 +416,7 @@ impl<'a> Adoption<'a> {
                 other => return Err(client::strange(&other)),
             }
         };
-        progress.clear();
+        drop(progress);
         Ok(result)
     }
 
@@ -451,34 +454,6 @@ impl<'a> Adoption<'a> {
         Error::Refused(format!(
             "{path} was written and is not taken: {why}\n  correct it, and run this again"
         ))
-    }
-}
-
-/// One line on a terminal that says how far it is.
-struct Progress {
-    on_terminal: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            on_terminal: io::stderr().is_terminal(),
-        }
-    }
-
-    fn show(&self, line: &str) {
-        if self.on_terminal && !terminal::is_asking() {
-            // One that is broken over two lines could not be taken back.
-            let most = table::width().unwrap_or(80).saturating_sub(1);
-            let line: String = line.chars().take(most).collect();
-            let _ = write!(io::stderr(), "\r\x1b[K{line}");
-        }
-    }
-
-    fn clear(&self) {
-        if self.on_terminal {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }
 

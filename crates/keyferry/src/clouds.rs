@@ -61,7 +61,7 @@ impl Couriers {
             Some(name) => vec![desired.accounts.get(name).cloned().ok_or_else(|| {
                 let names = desired.accounts.keys().map(String::as_str);
                 let nearest = keyferry_engine::config::suggestion(name, names);
-                format!("there is no account {name}{nearest}; `keyferry status` lists the accounts and what is wrong with their files")
+                format!("there is no account {name}{nearest}; `keyferry status` says what is wrong with accounts' files")
             })?],
         };
         // Side by side: one that waits for its cloud holds up no other.

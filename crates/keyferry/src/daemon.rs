@@ -130,6 +130,7 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<Exit, Error> {
             engine_ended: Arc::clone(&engine_reason),
             couriers,
             catalogue,
+            plugins: server::SeenPlugins::default(),
             rescan: rescan.clone(),
         });
         let answering = tokio::spawn(async move {

@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -15,6 +16,7 @@ use crate::control::client::{self, Conversation, Door};
 use crate::control::exec::{ExecAnswer, ExecRequest};
 use crate::control::{Answer, Request};
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::prompts::answering::Answering;
 use crate::{table, with_causes};
 
@@ -86,9 +88,14 @@ fn prepare(arguments: &ExecArguments) -> Result<(Ready, Conversation, UnixStream
     // Before anything is tried, and no longer than that.
     let _answering = Answering::start(&door, std::slice::from_ref(&arguments.key), &[])?;
     let (mut conversation, stream) = Conversation::start_answering(&door, &request)?;
+    let (start, mut progress) = (Instant::now(), Progress::new());
     loop {
         match conversation.next()? {
-            Answer::Exec(ExecAnswer::Waiting) => {}
+            Answer::Exec(ExecAnswer::Waiting) => progress.show(&format!(
+                "a key after {} is made and brought to its hosts ... {} s",
+                arguments.key,
+                start.elapsed().as_secs()
+            )),
             Answer::Exec(ExecAnswer::Ready {
                 key,
                 socket,

@@ -147,6 +147,11 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// What is left of the key; none: nothing.
+    pub(crate) fn status(&self) -> Option<&KeyStatus> {
+        self.status.as_ref()
+    }
+
     /// Whether nothing of it is left.
     pub(crate) fn exit(&self) -> Exit {
         match self.left().is_empty() && self.pairs_left().is_none() && !self.is_called_off() {

@@ -1,6 +1,5 @@
 //! `keyferry rotate`, `rollback` and `hold`.
 
-use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{KeyPlan, RotationAsked, Snapshot};
@@ -11,8 +10,8 @@ use crate::control::client::{self, Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::prompts::answering::Answering;
-use crate::prompts::terminal;
 use crate::table::{self, Style};
 use crate::when;
 
@@ -36,7 +35,7 @@ pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
     let mut conversation = Conversation::start(&door, &request)?;
     let (asked, snapshot) = match conversation.next()? {
         Answer::Rotating { asked, snapshot } => (asked, snapshot),
-        Answer::Refused(message) => return Err(Error::Refused(message)),
+        Answer::Refused(message) => return Err(Error::Refused(with_hint(arguments, message))),
         other => return Err(client::strange(&other)),
     };
     if arguments.wait.is_none() {
@@ -47,17 +46,18 @@ pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
         return Ok(Exit::Fine);
     }
     let mut progress = Progress::new();
-    progress.show(&asked, &snapshot);
+    let line = |snapshot: &Snapshot| words::progress(&asked, snapshot, SystemTime::now());
+    progress.show(&line(&snapshot));
     let (snapshot, timed_out) = loop {
         match conversation.next()? {
-            Answer::Progress(snapshot) => progress.show(&asked, &snapshot),
+            Answer::Progress(snapshot) => progress.show(&line(&snapshot)),
             Answer::Status(snapshot) => break (snapshot, false),
             Answer::TimedOut(snapshot) => break (snapshot, true),
             Answer::Refused(message) => return Err(Error::Refused(message)),
             other => return Err(client::strange(&other)),
         }
     };
-    progress.clear();
+    drop(progress);
     let now = SystemTime::now();
     if arguments.json {
         print_json(&asked, &snapshot)?;
@@ -73,6 +73,22 @@ pub(crate) fn rotate(arguments: &RotateArguments) -> Result<Exit, Error> {
     match asked.iter().all(is_done) {
         true => Ok(Exit::Fine),
         false => Ok(Exit::Failed),
+    }
+}
+
+/// `--wait 60` names a key 60.
+fn with_hint(arguments: &RotateArguments, message: String) -> String {
+    let is_time = |key: &&String| key.bytes().all(|byte| byte.is_ascii_digit());
+    let time = arguments
+        .keys
+        .iter()
+        .find(is_time)
+        .filter(|_| arguments.wait.is_some());
+    match time {
+        Some(time) if message.contains(&format!("no key named {time}")) => {
+            format!("{message}\n  a time stands behind `=`: --wait={time}")
+        }
+        _ => message,
     }
 }
 
@@ -140,36 +156,4 @@ pub(crate) fn hold(arguments: &HoldArguments) -> Result<Exit, Error> {
 fn print_json(asked: &[RotationAsked], snapshot: &Snapshot) -> Result<(), Error> {
     let value = json!({ "asked": asked, "keys": snapshot.keys });
     table::print_json(&value)
-}
-
-/// One line on a terminal that says how far it is.
-struct Progress {
-    on_terminal: bool,
-    shown: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            on_terminal: io::stderr().is_terminal(),
-            shown: false,
-        }
-    }
-
-    fn show(&mut self, asked: &[RotationAsked], snapshot: &Snapshot) {
-        if self.on_terminal && !terminal::is_asking() {
-            let line = words::progress(asked, snapshot, SystemTime::now());
-            // One that is broken over two lines could not be taken back.
-            let most = table::width().unwrap_or(80).saturating_sub(1);
-            let line: String = line.chars().take(most).collect();
-            let _ = write!(io::stderr(), "\r\x1b[K{line}");
-            self.shown = true;
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
 }

@@ -18,6 +18,13 @@ pub(crate) fn prepare(path: &Path, tighten: bool) -> Result<(), Error> {
         path: path.to_owned(),
         reason,
     };
+    let longest = path.join(LONGEST_NAME).as_os_str().len();
+    if longest > MAX_PATH {
+        return Err(refuse(format!(
+            "sockets in it would have paths of {longest} bytes, and {MAX_PATH} is the most that one may have; name a shorter one \
+             with --runtime"
+        )));
+    }
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -51,6 +58,12 @@ pub(crate) fn prepare(path: &Path, tighten: bool) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// The longest name of a socket in it: one with a single key, for a login.
+const LONGEST_NAME: &str = "ssh/key-0123456789abcdef";
+
+/// The most bytes in the path of a socket, without the zero at its end (unix(7)).
+const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! `keyferry status` and `keyferry resume`.
 
-use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{KeyState, KeyStatus, LOCKED, RegionState, Snapshot, StatusError};
@@ -11,6 +10,7 @@ use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::table::{self, Style};
 
 pub(crate) mod rotation;
@@ -28,14 +28,14 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<Exit, Error> {
     let mut progress = Progress::new();
     let (snapshot, timed_out) = loop {
         match conversation.next()? {
-            Answer::Progress(snapshot) => progress.show(&snapshot),
+            Answer::Progress(snapshot) => progress.show(&waited_for(&snapshot)),
             Answer::Status(snapshot) => break (snapshot, false),
             Answer::TimedOut(snapshot) => break (snapshot, true),
             Answer::Refused(message) => return Err(Error::Refused(message)),
             other => return Err(Error::Answer(format!("{other:?} to a question for status"))),
         }
     };
-    progress.clear();
+    drop(progress);
     if arguments.json {
         let text =
             serde_json::to_string_pretty(&snapshot).map_err(|error| Error::Answer(error.to_string()))?;
@@ -244,40 +244,16 @@ fn describe(snapshot: &Snapshot, now: SystemTime, style: Style, width: Option<us
 /// How many keys an error that they share names.
 const MOST_NAMED: usize = 5;
 
-/// One line on a terminal that says what is being waited for.
-struct Progress {
-    on_terminal: bool,
-    shown: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            on_terminal: std::io::stderr().is_terminal(),
-            shown: false,
-        }
-    }
-
-    fn show(&mut self, snapshot: &Snapshot) {
-        if self.on_terminal {
-            let missing: Vec<&str> = snapshot
-                .unsettled(SystemTime::now())
-                .map(|key| key.name.as_str())
-                .collect();
-            let settled = snapshot.keys.len() - missing.len();
-            let first = missing.first().copied().unwrap_or("-");
-            let _ = write!(
-                std::io::stderr(),
-                "\r\x1b[K{settled} of {} keys; waiting for {first} ...",
-                snapshot.keys.len()
-            );
-            self.shown = true;
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
+/// What is being waited for.
+fn waited_for(snapshot: &Snapshot) -> String {
+    let missing: Vec<&str> = snapshot
+        .unsettled(SystemTime::now())
+        .map(|key| key.name.as_str())
+        .collect();
+    let settled = snapshot.keys.len() - missing.len();
+    let first = missing.first().copied().unwrap_or("-");
+    format!(
+        "{settled} of {} keys; waiting for {first} ...",
+        snapshot.keys.len()
+    )
 }

@@ -1,8 +1,7 @@
 //! The file of the new key, in the config directory.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::error::Error;
@@ -91,30 +90,6 @@ pub(super) fn standing(path: &Path, fingerprint: &str) -> Result<Standing, Error
     })
 }
 
-/// Writes a key file whole, and never over another.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |source: io::Error| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}.{}.draft", std::process::id()));
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        // Unlike a rename, this never replaces what stands there.
-        .and_then(|()| fs::hard_link(&draft, path));
-    // What is left of it is not read: its name begins with a dot.
-    let _ = fs::remove_file(&draft);
-    written.map_err(failed)
-}
-
 /// As a TOML basic string. What JSON escapes, TOML escapes alike.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text)
@@ -125,6 +100,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::new_file;
 
     const FINGERPRINT: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
@@ -142,7 +118,7 @@ mod tests {
                 replace,
             };
             let _ = fs::remove_file(&path);
-            write(&path, &draft.text()).unwrap();
+            new_file::write(&path, &draft.text()).unwrap();
             let expected = Standing::Adopted {
                 hosts: hosts.to_vec(),
                 replaces: replace,
@@ -151,7 +127,10 @@ mod tests {
             assert_eq!(standing(&path, "SHA256:other").unwrap(), Standing::Other);
         }
         let before = fs::read(&path).unwrap();
-        let error = write(&path, "account = \"other\"\n").err().unwrap().to_string();
+        let error = new_file::write(&path, "account = \"other\"\n")
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("exists"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);
         let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().flatten().collect();

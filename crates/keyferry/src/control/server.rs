@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 mod adopt;
 mod attach;
 mod exec;
+mod plugins;
 mod questions;
 mod rotation;
 mod silent;
@@ -27,6 +28,7 @@ use crate::catalogue::Catalogue;
 use crate::clouds::Couriers;
 use crate::hosts::SshHosts;
 use crate::prompts::Desk;
+pub(crate) use plugins::SeenPlugins;
 use silent::Silent;
 
 /// What the answers are made of.
@@ -51,6 +53,8 @@ pub(crate) struct Control {
     pub(crate) couriers: Arc<Couriers>,
     /// The plugins.
     pub(crate) catalogue: Arc<Catalogue>,
+    /// What was last seen of them.
+    pub(crate) plugins: SeenPlugins,
     /// Has the config directory read again.
     pub(crate) rescan: mpsc::Sender<oneshot::Sender<()>>,
 }
@@ -263,7 +267,9 @@ impl Control {
         let reports = match timeout(CLOUD_TIME, self.engine.survey(names)).await {
             _ if self.engine_ended.get().is_some() => return self.ended(),
             Ok(Ok(reports)) => reports,
-            Ok(Err(error)) => return Answer::Refused(format!("{error}; `keyferry status` lists both")),
+            Ok(Err(error)) => {
+                return Answer::Refused(format!("{error}; `keyferry status --json` lists both"));
+            }
             Err(_) => {
                 return Answer::Refused(
                     "the providers take long to answer, and are still being asked; `keyferry status` shows what is found"
@@ -278,9 +284,13 @@ impl Control {
 
     /// Has the config directory read. What takes longer than a moment is not waited for: what is known so far counts.
     async fn read_again(&self) {
+        let _ = timeout(READ_TIME, self.reread()).await;
+    }
+
+    async fn reread(&self) {
         let (asked, read_again) = oneshot::channel();
         if self.rescan.send(asked).await.is_ok() {
-            let _ = timeout(READ_TIME, read_again).await;
+            let _ = read_again.await;
         }
     }
 
@@ -304,11 +314,9 @@ impl Control {
 
     async fn wait(&self, time: Duration, writing: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
         let end = Instant::now() + time.min(MAX_WAIT);
-        let (asked, read_again) = oneshot::channel();
-        if self.rescan.send(asked).await.is_ok()
-            && timeout_at(end.max(Instant::now() + READ_TIME), read_again)
-                .await
-                .is_err()
+        if timeout_at(end.max(Instant::now() + READ_TIME), self.reread())
+            .await
+            .is_err()
         {
             return write(writing, &Answer::TimedOut(self.snapshot().await)).await;
         }
@@ -379,11 +387,7 @@ impl Control {
 
     async fn snapshot(&self) -> Box<Snapshot> {
         let mut snapshot = self.current();
-        let catalogue = Arc::clone(&self.catalogue);
-        // Reads libraries that changed, which is the disk's time and not this thread's.
-        snapshot.plugins = tokio::task::spawn_blocking(move || catalogue.statuses())
-            .await
-            .unwrap_or_default();
+        snapshot.plugins = self.plugins.statuses(&self.catalogue).await;
         Box::new(snapshot)
     }
 }

@@ -105,6 +105,7 @@ fn without_its_engine_it_goes_on_serving_the_agent_and_says_so() {
             engine_ended: Arc::clone(&reason),
             couriers,
             catalogue,
+            plugins: server::SeenPlugins::default(),
             rescan,
         };
         let control_listener = Listener::bind(&control_socket).unwrap();

@@ -9,11 +9,12 @@ use keyferry_sandbox::signals::is_ignored;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{self, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Key;
 use crate::control::exec::ExecAnswer;
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::table;
 
 /// Runs a command with this agent socket, and gives the key back when it has ended. Gives the command's exit code.
@@ -89,12 +90,21 @@ async fn until_it_ends(mut child: Child, signals: &mut Signals, key: &mut Key) -
 
 /// Waits until the key is gone. Whoever sends a signal does not want to wait: keyferry goes on with it.
 async fn until_nothing_is_left(signals: &mut Signals, key: &mut Key) {
+    let mut progress = Progress::new();
+    let mut is_long = false;
+    let long = sleep(Duration::from_secs(1));
+    tokio::pin!(long);
     loop {
         tokio::select! {
             _ = signals.next() => return,
+            () = &mut long, if !is_long => {
+                is_long = true;
+                progress.show(&format!("the command ended; key {} is taken off its hosts ...", key.name));
+            }
             said = key.news.recv() => match said {
                 Some(Ok(ExecAnswer::Ended { left: Some(left) })) => {
                     let name = &key.name;
+                    drop(progress);
                     table::complain(&format!(
                         "the command ended, and of key {name} there is left {left}\n  keyferry goes on with it: see `keyferry \
                          status`"
@@ -117,14 +127,14 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// Whether the command got the signal too: ^C goes to all that run in the foreground of a terminal, and a program that gets
+/// Whether the command got the signal too: ^C and ^\ go to all that run in the foreground of a terminal, and a program that gets
 /// it twice may take that for something else.
 fn is_from_the_terminal(signal: Signal) -> bool {
     let is_foreground = || {
         let terminal = std::fs::File::open("/dev/tty").ok()?;
         Some(rustix::termios::tcgetpgrp(&terminal).ok()? == getpgrp())
     };
-    signal == Signal::INT && is_foreground().unwrap_or(false)
+    matches!(signal, Signal::INT | Signal::QUIT) && is_foreground().unwrap_or(false)
 }
 
 /// How long the daemon is waited for once the command has ended; it waits 30 s itself.
@@ -135,6 +145,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 struct Signals {
     hangup: Option<unix::Signal>,
     interrupt: Option<unix::Signal>,
+    quit: Option<unix::Signal>,
     terminate: Option<unix::Signal>,
 }
 
@@ -143,6 +154,7 @@ impl Signals {
         Ok(Self {
             hangup: unless_ignored(SignalKind::hangup())?,
             interrupt: unless_ignored(SignalKind::interrupt())?,
+            quit: unless_ignored(SignalKind::quit())?,
             terminate: unless_ignored(SignalKind::terminate())?,
         })
     }
@@ -151,6 +163,7 @@ impl Signals {
         tokio::select! {
             () = comes(&mut self.hangup) => Signal::HUP,
             () = comes(&mut self.interrupt) => Signal::INT,
+            () = comes(&mut self.quit) => Signal::QUIT,
             () = comes(&mut self.terminate) => Signal::TERM,
         }
     }

@@ -1,9 +1,6 @@
 //! The files that `keyferry init` would write.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use keyferry_engine::config;
@@ -11,6 +8,7 @@ use keyferry_engine::config;
 use super::found::Offer;
 use crate::catalogue::Catalogue;
 use crate::error::Error;
+use crate::new_file;
 
 /// A config directory to be. Files that are there already stay as they are.
 pub(super) struct Draft {
@@ -125,24 +123,7 @@ impl Draft {
     /// Writes what is not there. Directories are made for the user alone.
     pub(super) fn write(&self) -> Result<(), Error> {
         for (path, text) in &self.files {
-            let failed = |source| Error::Write {
-                path: path.clone(),
-                source,
-            };
-            if let Some(folder) = path.parent() {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(folder)
-                    .map_err(failed)?;
-            }
-            fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .and_then(|mut file| file.write_all(text.as_bytes()))
-                .map_err(failed)?;
+            new_file::write(path, text)?;
         }
         Ok(())
     }

@@ -3,17 +3,25 @@
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use super::{Kind, NO_ANSWER, terminal};
 use crate::control::client::{Conversation, Door};
 use crate::control::{Answer, Request};
 use crate::error::Error;
 
-/// Questions are answered until this is dropped.
+/// Questions are answered until this is dropped; from then on the terminal is the caller's alone.
 pub(crate) struct Answering {
     /// None: there is nobody who could be asked.
-    connection: Option<UnixStream>,
+    asking: Option<Asking>,
+}
+
+struct Asking {
+    /// To the daemon.
+    connection: UnixStream,
+    /// Its end ends a question that stands on the terminal.
+    stop: UnixStream,
+    thread: JoinHandle<()>,
 }
 
 impl Answering {
@@ -24,7 +32,7 @@ impl Answering {
     /// When the daemon cannot be talked to.
     pub(crate) fn start(door: &Door, keys: &[String], hosts: &[String]) -> Result<Self, Error> {
         if !terminal::has_person() {
-            return Ok(Self { connection: None });
+            return Ok(Self { asking: None });
         }
         let request = Request::Questions {
             keys: keys.to_vec(),
@@ -36,12 +44,13 @@ impl Answering {
             Answer::Refused(message) => return Err(Error::Refused(message)),
             other => return Err(crate::control::client::strange(&other)),
         }
-        let connection = stream.try_clone().ok();
-        // It ends with the connection, or with the process.
-        thread::spawn(move || {
+        let lost = |error: std::io::Error| Error::Refused(format!("nobody can be asked: {error}"));
+        let connection = stream.try_clone().map_err(lost)?;
+        let (stop, stopped) = UnixStream::pair().map_err(lost)?;
+        let thread = thread::spawn(move || {
             while let Ok(Answer::Question { host, kind, text }) = conversation.next() {
                 // Without a terminal there is no answer.
-                let answer = terminal::ask(&host, kind, &text).ok().flatten();
+                let answer = terminal::ask(&host, kind, &text, &stopped).ok().flatten();
                 let sent = match (kind, answer) {
                     (Kind::Notice, _) => Ok(()),
                     (_, None) => stream.write_all(&NO_ANSWER.to_be_bytes()),
@@ -57,15 +66,22 @@ impl Answering {
                 }
             }
         });
-        Ok(Self { connection })
+        let asking = Asking {
+            connection,
+            stop,
+            thread,
+        };
+        Ok(Self { asking: Some(asking) })
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            let _ = connection.shutdown(Shutdown::Both);
-            terminal::give_up();
+        if let Some(asking) = self.asking.take() {
+            let _ = asking.connection.shutdown(Shutdown::Both);
+            drop(asking.stop);
+            // What is typed next is for whoever comes next.
+            let _ = asking.thread.join();
         }
     }
 }

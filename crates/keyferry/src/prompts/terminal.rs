@@ -2,8 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -14,11 +17,17 @@ pub(crate) fn has_person() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks; none: there is no answer, or none is wanted.
+/// Asks; none: there is no answer, or none is wanted. It ends without one when something is to be read from `stopped`, as its
+/// end is.
 ///
 /// # Errors
 /// When there is no terminal.
-pub(crate) fn ask(host: &str, kind: Kind, text: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+pub(crate) fn ask(
+    host: &str,
+    kind: Kind,
+    text: &str,
+    stopped: &impl AsFd,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let _asking = lock(&ASKING);
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let text = text.trim_end_matches('\n');
@@ -30,7 +39,7 @@ pub(crate) fn ask(host: &str, kind: Kind, text: &str) -> io::Result<Option<Zeroi
         }
         Kind::Confirm => {
             write!(terminal, " [y/N] ")?;
-            let answer = read_hidden(&mut terminal)?;
+            let answer = read_hidden(&mut terminal, stopped)?;
             let agrees = answer.is_some_and(|answer| matches!(&answer[..], b"y" | b"Y" | b"yes"));
             Ok(agrees.then(|| Zeroizing::new(Vec::new())))
         }
@@ -38,16 +47,19 @@ pub(crate) fn ask(host: &str, kind: Kind, text: &str) -> io::Result<Option<Zeroi
             if !text.ends_with(' ') {
                 write!(terminal, " ")?;
             }
-            read_hidden(&mut terminal)
+            read_hidden(&mut terminal, stopped)
         }
     }
 }
 
 /// A line that is not shown. `^C` and `^D` are no answer.
-fn read_hidden(terminal: &mut File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+fn read_hidden(terminal: &mut File, stopped: &impl AsFd) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let hidden = Hidden::new(terminal)?;
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_ANSWER));
     let answer = loop {
+        if !is_typed(terminal, stopped)? {
+            break None;
+        }
         let mut byte = Zeroizing::new([0]);
         if terminal.read(&mut *byte)? == 0 {
             break None;
@@ -67,13 +79,28 @@ fn read_hidden(terminal: &mut File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     Ok(answer)
 }
 
+/// Waits until something is typed; false: nobody waits for it any more.
+fn is_typed(terminal: &File, stopped: &impl AsFd) -> io::Result<bool> {
+    let mut waits = [
+        PollFd::new(terminal, PollFlags::IN),
+        PollFd::new(stopped, PollFlags::IN),
+    ];
+    loop {
+        match poll(&mut waits, None) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(waits[1].revents().is_empty()),
+        }
+    }
+}
+
 /// Whether a question stands on the terminal, which nobody else should write to now.
 pub(crate) fn is_asking() -> bool {
     ASKING.try_lock().is_err()
 }
 
 /// Nobody waits for an answer any more: what is typed shows again.
-pub(crate) fn give_up() {
+fn give_up() {
     if let Some((terminal, before)) = lock(&BEFORE).take() {
         // There is nobody else to tell.
         let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);

@@ -53,7 +53,9 @@ pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
     let is_something = !hosts.is_empty() || !preview.own.is_empty() || preview.retires.is_some();
     if !is_something {
         if arguments.json {
-            print_json(&json!({ "preview": preview, "revoked": [], "own": [], "under_way": false }))?;
+            print_json(
+                &json!({ "preview": preview, "revoked": [], "own": [], "retired": null, "under_way": false }),
+            )?;
         }
         return Ok(Exit::Fine);
     }
@@ -68,11 +70,13 @@ pub(crate) fn revoke(arguments: &RevokeArguments) -> Result<Exit, Error> {
     }
     .done(&hosts)?;
     if arguments.json {
+        let is_retiring = done.retired.as_ref().is_some_and(|end| end.exit() != Exit::Fine);
         print_json(&json!({
             "preview": preview,
             "revoked": done.revoked,
             "own": done.own,
-            "under_way": done.is_under_way,
+            "retired": done.retired.as_ref().map(retire::End::status),
+            "under_way": done.is_under_way || is_retiring,
         }))?;
     } else {
         let mut text = words::revoked(&done.revoked, &done.own, style);
