@@ -20,5 +20,7 @@ mod recovery;
 mod scene;
 #[path = "rotation/soak.rs"]
 mod soak;
+#[path = "rotation/waiting.rs"]
+mod waiting;
 #[path = "rotation/ways.rs"]
 mod ways;
