@@ -1,6 +1,7 @@
 //! A person answers what ssh asks, while a command of theirs waits, and nobody else is ever asked.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -162,6 +163,66 @@ fn a_second_factor_is_asked_for_where_lines_are_put_and_never_where_a_key_is_pro
     let code = terminal.answer_all("password:", PASSWORD);
     assert_eq!(code, 0, "{}\n{}", terminal.shown(), scene.daemon.log());
     scene.assert_nothing_of(PASSWORD, &terminal);
+}
+
+/// Stands before ssh where somebody is asked, and asks as ssh does with a key that has to be touched, an agent's key that
+/// wants to be confirmed, and a server that wants a code. What was agreed to logs in with the admin key.
+const ASKING_SSH: &str = r#"#!/bin/sh
+if [ -n "$KEYFERRY_ASKPASS_SOCKET" ]; then
+    # ssh does not look at what becomes of a notice.
+    SSH_ASKPASS_PROMPT=none "$SSH_ASKPASS" "Confirm user presence for key ED25519-SK"
+    if SSH_ASKPASS_PROMPT=confirm "$SSH_ASKPASS" "Allow use of key id_web?" &&
+        code=$("$SSH_ASKPASS" "(deploy@web-1) Verification code: ") && [ "$code" = CODE ]; then
+        shift
+        exec ssh -i ADMIN "$@"
+    fi
+fi
+exec "$@"
+"#;
+
+#[test]
+fn notices_confirmations_and_codes_come_to_whoever_waits() {
+    const CODE: &str = "135 790";
+    let scene = Scene::new("", |_| String::new());
+    let program = scene.home.path("asking-ssh");
+    let text = ASKING_SSH
+        .replace("CODE", &format!("'{CODE}'"))
+        .replace("ADMIN", &scene.fleet.admin_key().display().to_string());
+    fs::write(&program, text).expect("a file can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("modes can be set");
+    scene.home.write(
+        "keyferry.toml",
+        &format!(
+            "[ssh]\ncommand = [\"{}\", \"ssh\", \"-F\", \"{}\"]\n",
+            program.display(),
+            scene.home.path("ssh_config").display()
+        ),
+    );
+    scene.declare("");
+    let notice = "web-1: Confirm user presence for key ED25519-SK";
+    let question = "web-1: Allow use of key id_web? [y/N] ";
+
+    // Whoever does not say yes says no.
+    let mut terminal = scene.rotate();
+    let shown = terminal.answer(question, "");
+    assert!(shown.contains(notice), "{shown}");
+    assert_ne!(terminal.end(), 0);
+    assert!(
+        !terminal.shown().contains("Verification code"),
+        "{}",
+        terminal.shown()
+    );
+    scene.wait_for("failed");
+
+    let mut terminal = scene.rotate();
+    let shown = terminal.answer(question, "yes");
+    // It is told, and waits for nothing that could be typed.
+    assert!(shown.contains(notice), "{shown}");
+    terminal.answer("web-1: (deploy@web-1) Verification code: ", CODE);
+    scene.wait_for("verified");
+    let code = terminal.end();
+    assert_eq!(code, 0, "{}\n{}", terminal.shown(), scene.daemon.log());
+    scene.assert_nothing_of(CODE, &terminal);
 }
 
 #[test]

@@ -20,5 +20,9 @@ mod recovery;
 mod scene;
 #[path = "rotation/soak.rs"]
 mod soak;
+#[path = "rotation/telling.rs"]
+mod telling;
+#[path = "rotation/waiting.rs"]
+mod waiting;
 #[path = "rotation/ways.rs"]
 mod ways;

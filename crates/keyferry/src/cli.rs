@@ -48,7 +48,8 @@ pub(crate) enum Command {
     Daemon(DaemonArguments),
     /// Show keys, hosts, accounts, plugins and files, each with its last error and what to do about it
     ///
-    /// It exits with 1 when a key is lost or blocked, is so on a host, or could not be brought to one: somebody has to look.
+    /// It exits with 1 when a key is lost or blocked, is so on a host, or could not be brought to or off one: somebody has to
+    /// look.
     #[command(after_help = exit::HELP)]
     Status(StatusArguments),
     /// Check a config directory without touching anything
@@ -61,7 +62,8 @@ pub(crate) enum Command {
     ///
     /// The new generation is put on one host first and seen to log in there before anybody is offered it; the old one stays
     /// until the new one was seen to log in, host by host, and the grace time is over. Nothing is waited for unless --wait says
-    /// so: `keyferry status` shows how it goes, and ending the command changes nothing.
+    /// so: `keyferry status` shows how it goes, and ending the command changes nothing. With --wait, at a terminal, whatever ssh
+    /// asks while it logs in (a passphrase, a password, a code) is asked there; without, nobody is asked.
     #[command(after_help = exit::HELP)]
     Rotate(RotateArguments),
     /// Give up a rotation that is not through, or go back to the generation before

@@ -1,4 +1,4 @@
-//! Key files that vanish in the middle of a rotation.
+//! Key files that vanish in the middle of a rotation, where the user wants keys retired whose files are removed.
 
 use std::fs;
 use std::path::Path;
@@ -10,16 +10,28 @@ use serde_json::Value;
 use crate::scene::{LONG_GRACE, Scene, key_file, lines};
 
 /// Two hosts of which one is down: the rotation cannot end.
-fn in_the_middle(tables: &str) -> Scene {
+fn in_the_middle() -> Scene {
     let scene = Scene::of_shells(&[Shell::Bash, Shell::Dash]);
     // An ordinary folder of a user who keeps it in git.
     scene.home.write("keys/.gitkeep", "");
-    scene.deploy("web", tables);
+    scene.deploy("web", &tables());
     scene.leave_only_ours();
     scene.fleet.host("web-2").stop();
     scene.daemon.keyferry(&["rotate", "web"]);
     scene.wait_verified_on("web", 2, Some(&["web-1"]));
     scene
+}
+
+fn tables() -> String {
+    format!("on_remove = \"retire\"\n{LONG_GRACE}")
+}
+
+/// What status says about a key's file that is gone.
+#[track_caller]
+fn assert_says(scene: &Scene, words: &str) {
+    let key = scene.daemon.key("web");
+    let message = key["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains(words), "{key:#}");
 }
 
 /// Everything that stood there still does, and lets in.
@@ -55,12 +67,15 @@ fn assert_goes_on(scene: &Scene) {
 
 #[test]
 fn a_config_directory_that_vanishes_retires_nothing() {
-    // Even where the user wants keys retired whose files are removed.
-    let scene = in_the_middle(&format!("on_remove = \"retire\"\n{LONG_GRACE}"));
+    let scene = in_the_middle();
     let away = scene.home.path("away");
     fs::rename(scene.home.config(), &away).expect("a folder can be renamed");
     wait_for_file(&scene, "keys/web.toml", "missing");
     assert_nothing_retired(&scene);
+    assert_says(
+        &scene,
+        "went with its folder, so the key is not retired by itself",
+    );
     fs::rename(&away, scene.home.config()).expect("a folder can be renamed");
     wait_for_file(&scene, "keys/web.toml", "loaded");
     assert_nothing_retired(&scene);
@@ -69,7 +84,7 @@ fn a_config_directory_that_vanishes_retires_nothing() {
 
 #[test]
 fn an_older_branch_of_the_config_directory_retires_nothing() {
-    let scene = in_the_middle(LONG_GRACE);
+    let scene = in_the_middle();
     let config = scene.home.config();
     let key = config.join("keys/web.toml");
     let now = fs::read_to_string(&key).expect("the key has a file");
@@ -78,16 +93,23 @@ fn an_older_branch_of_the_config_directory_retires_nothing() {
     git(&config, &["commit", "--quiet", "--message=now"]);
     git(&config, &["checkout", "--quiet", "-b", "older"]);
     // Before the second host was there.
-    fs::write(&key, key_file(&["web-1"], LONG_GRACE)).expect("a file can be written");
+    fs::write(&key, key_file(&["web-1"], &tables())).expect("a file can be written");
     git(&config, &["commit", "--quiet", "--all", "--message=older"]);
     git(&config, &["checkout", "--quiet", "-b", "oldest"]);
     git(&config, &["rm", "--quiet", "keys/web.toml"]);
     git(&config, &["commit", "--quiet", "--message=oldest"]);
     wait_for_file(&scene, "keys/web.toml", "missing");
     assert_nothing_retired(&scene);
+    // There is a day to come back.
+    assert_says(&scene, "the key is taken off its hosts and its pair deleted");
     git(&config, &["checkout", "--quiet", "older"]);
     wait_for_file(&scene, "keys/web.toml", "loaded");
     assert_nothing_retired(&scene);
+    assert!(
+        scene.daemon.key("web")["error"].is_null(),
+        "{:#}",
+        scene.daemon.key("web")
+    );
     let shown = scene.host_status("web", "web-2");
     assert_eq!(shown["listed"], false, "{shown:#}");
     git(&config, &["checkout", "--quiet", "now"]);
@@ -102,7 +124,7 @@ fn an_older_branch_of_the_config_directory_retires_nothing() {
 
 #[test]
 fn a_key_file_that_is_renamed_retires_nothing() {
-    let scene = in_the_middle(LONG_GRACE);
+    let scene = in_the_middle();
     let keys = scene.home.config().join("keys");
     let rename = |from: &str, to: &str| {
         fs::rename(keys.join(from), keys.join(to)).expect("a file can be renamed");
@@ -112,6 +134,7 @@ fn a_key_file_that_is_renamed_retires_nothing() {
     // It is a key of its own now, which comes to the host over what lets it in there: the admin key is gone.
     scene.wait_for_key("renamed", "there", |_| true);
     assert_nothing_retired(&scene);
+    assert_says(&scene, "seems to be keys/renamed.toml now");
     rename("renamed.toml", "web.toml");
     wait_for_file(&scene, "keys/web.toml", "loaded");
     assert_nothing_retired(&scene);

@@ -41,11 +41,11 @@ pub(crate) struct Chain {
     pub(crate) steps: Vec<Step>,
 }
 
-/// How often a daemon was killed where it was meant to be, and how often a life was over before.
-#[derive(Clone, Copy, Debug, Default)]
+/// How often a daemon was killed where it was meant to be, and the lives that were over before.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) killed: usize,
-    pub(crate) missed: usize,
+    pub(crate) missed: Vec<Step>,
 }
 
 impl Chain {
@@ -95,7 +95,7 @@ impl Chain {
             (daemon, was_hit) = live(&world, step, daemon.take());
             match was_hit {
                 true => tally.killed += 1,
-                false => tally.missed += 1,
+                false => tally.missed.push(step.clone()),
             }
         }
         let _doing = Doing(&"the last of them");

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use keyferry_tests::daemon::{Daemon, Options};
+use keyferry_tests::processes::{self, Process};
 use keyferry_tests::wait;
 
 use crate::lives::{self, Chain, Step, Stop, Story};
@@ -31,15 +33,15 @@ const SYNC: [&str; 2] = ["fdatasync", "fsync"];
 
 #[test]
 fn killed_at_every_ledger_write() {
-    let mut chains = Vec::new();
-    for way_in in [WayIn::SshConfig, WayIn::Recovery] {
-        if way_in == WayIn::Recovery && !is_soak() {
-            continue;
-        }
-        let setting = Setting {
-            made_by: MadeBy::Keyferry,
-            way_in,
-        };
+    let settings = [
+        (MadeBy::Keyferry, WayIn::SshConfig),
+        (MadeBy::Keyferry, WayIn::Recovery),
+        (MadeBy::Provider, WayIn::SshConfig),
+    ];
+    let settings = settings.map(|(made_by, way_in)| Setting { made_by, way_in });
+    let walked = if is_soak() { &settings[..] } else { &settings[..1] };
+    let mut wanted = BTreeMap::new();
+    for &setting in walked {
         let mut steps = Vec::new();
         for (story, hits) in hits(setting) {
             println!("{setting:?} {story:?}: {} writes", hits.len());
@@ -53,10 +55,30 @@ fn killed_at_every_ledger_write() {
                 stop: Stop::Write(hit),
             }));
         }
-        let at_least = steps.len() / 4;
-        chains.extend(Chain::split(setting, steps, at_least));
+        wanted.insert(setting, steps);
     }
-    let missed = std::sync::Mutex::new(0);
+    let count = |wanted: &BTreeMap<Setting, Vec<Step>>| wanted.values().map(Vec::len).sum::<usize>();
+    let all = count(&wanted);
+    // What is done on two hosts at once is not written down in the same order each time, nor always in as many writes: a life
+    // may be over before the write that is meant. Then others are lived until one comes to it.
+    for _ in 0..MOST_LIVES {
+        if count(&wanted) == 0 {
+            break;
+        }
+        wanted = walk(&wanted);
+        println!("{} of {all} were beyond the end of their life", count(&wanted));
+    }
+    let left = count(&wanted);
+    assert!(left * 50 <= all, "{left} of {all} were never met: {wanted:#?}");
+}
+
+/// Lives that are to be killed; those that were over before.
+fn walk(wanted: &BTreeMap<Setting, Vec<Step>>) -> BTreeMap<Setting, Vec<Step>> {
+    let chains: Vec<Chain> = wanted
+        .iter()
+        .flat_map(|(setting, steps)| Chain::split(*setting, steps.clone(), steps.len() / 4))
+        .collect();
+    let missed = Mutex::new(BTreeMap::<_, Vec<_>>::new());
     side_by_side::run(
         "ledger writes of rotations",
         1,
@@ -64,15 +86,15 @@ fn killed_at_every_ledger_write() {
         |chain| format!("{chain:?}"),
         |chain| {
             let tally = chain.run();
-            *missed.lock().expect("no thread panics with it") += tally.missed;
+            let mut missed = missed.lock().expect("no thread panics with it");
+            missed.entry(chain.setting).or_default().extend(tally.missed);
         },
     );
-    // What is done on two hosts at once is not written down in the same order each time, nor always in as many writes.
-    let missed = missed.into_inner().expect("all threads have ended");
-    let all: usize = chains.iter().map(|chain| chain.steps.len()).sum();
-    println!("{missed} of {all} were beyond the end of their life");
-    assert!(missed * 8 <= all, "{missed} of {all}");
+    missed.into_inner().expect("all threads have ended")
 }
+
+/// So often a write is aimed at before it counts as never met.
+const MOST_LIVES: usize = 8;
 
 /// One of so many writes is walked in the short form.
 const SAMPLE: usize = 6;
@@ -140,7 +162,7 @@ pub(crate) fn stop(world: &World, story: Story, running: Option<Daemon>, hit: Hi
     lives::ask(story, &watched.daemon);
     let (begin, mut seen) = (Instant::now(), None);
     let was_hit = wait::until("the worker is killed", 2 * DEADLINE, || {
-        if watched.daemon.has_ended() {
+        if watched.has_worker_ended() {
             return Some(true);
         }
         if !world.has_written(&mut seen) {
@@ -171,6 +193,8 @@ struct Watched {
     daemon: Daemon,
     /// strace, where the daemon was there before.
     tracer: Option<Child>,
+    /// The worker, once it is known, where strace has started it.
+    worker: Option<u32>,
     trace: PathBuf,
 }
 
@@ -199,10 +223,12 @@ impl Watched {
             return Self {
                 daemon,
                 tracer,
+                worker: None,
                 trace,
             };
         }
-        let mut wrapper: Vec<String> = ["strace", "-f"].map(str::to_owned).to_vec();
+        // It can be asked to end at any time.
+        let mut wrapper: Vec<String> = ["strace", "-f", "-I", "2"].map(str::to_owned).to_vec();
         wrapper.extend(words);
         let options = Options {
             wrapper,
@@ -215,25 +241,41 @@ impl Watched {
         Self {
             daemon,
             tracer: None,
+            worker: None,
             trace,
         }
     }
 
+    /// Whether the worker has ended. strace goes on for as long as an ssh of it does, and one that had not opened its log yet
+    /// waits until the next daemon lets it go.
+    fn has_worker_ended(&mut self) -> bool {
+        if self.tracer.is_none() && self.worker.is_none() {
+            // strace has had other children before.
+            let is_worker = |process: &Process| {
+                let program = process.arguments.first();
+                program.is_some_and(|program| program.ends_with("/keyferry"))
+            };
+            let children = self.daemon.children();
+            let mut own = children.iter().filter(|child| child.parent == self.daemon.pid());
+            self.worker = own.find(|child| is_worker(child)).map(|child| child.pid);
+        }
+        let is_gone = |pid: u32| !Path::new("/proc").join(pid.to_string()).exists();
+        self.daemon.has_ended() || self.worker.is_some_and(is_gone)
+    }
+
     /// Ends the worker, if it still runs, and strace; what strace saw.
     fn end(&mut self) -> String {
-        let children = self.daemon.children();
-        let worker = match self.tracer {
-            Some(_) => self.daemon.pid(),
-            // strace has one child of its own.
-            None => children
-                .iter()
-                .find(|process| process.parent == self.daemon.pid())
-                .map_or(self.daemon.pid(), |process| process.pid),
-        };
-        if !self.daemon.has_ended() {
-            keyferry_tests::processes::kill(worker);
+        if !self.has_worker_ended() {
+            let worker = self.worker.unwrap_or_else(|| self.daemon.pid());
+            processes::kill(worker);
         }
-        wait::until("the worker ends, and strace with it", DEADLINE, || {
+        wait::until("the worker ends", DEADLINE, || {
+            self.has_worker_ended().then_some(())
+        });
+        if self.tracer.is_none() && !self.daemon.has_ended() {
+            processes::terminate(self.daemon.pid());
+        }
+        wait::until("strace ends", DEADLINE, || {
             let tracer_ended = match &mut self.tracer {
                 Some(tracer) => tracer.try_wait().expect("a child can be waited for").is_some(),
                 None => true,

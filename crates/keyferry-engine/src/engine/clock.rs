@@ -99,3 +99,6 @@ fn uptime() -> u64 {
     let milliseconds = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or_default();
     seconds * 1000 + milliseconds
 }
+
+#[cfg(test)]
+mod tests;

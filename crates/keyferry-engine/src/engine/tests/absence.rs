@@ -5,6 +5,8 @@ use crate::config::fixture::Directory;
 use crate::desired::{FileReport, FileState, HostList, KeyFolder, OnRemove};
 use crate::ledger::KeyRow;
 
+mod rotating;
+
 /// A world whose key files lie on a disk.
 struct Files {
     directory: Directory,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use keyferry_hosts::{HostError, HostErrorKind, Identity, Line, Outcome, Reply, Task, Work};
 
-use super::super::{DeployFuture, HostFuture, HostListFuture, Hosts, Offer};
+use super::super::{DeployFuture, GenerationId, HostFuture, HostListFuture, Hosts, Offer};
 use super::{JumpingClock, Ring};
 use crate::desired::HostList;
 
@@ -43,6 +43,10 @@ struct FakeHost {
     host_key: Vec<u8>,
     /// Whether a client of this daemon was seen to be offered a key that logs in.
     is_served: bool,
+    /// The latest life of the daemon of which a line stood there whose key had been offered to it.
+    life: u64,
+    /// How many lines of [`State::watched`] stood there.
+    watched: usize,
     /// Fails like this, until told otherwise.
     standing: Option<Fault>,
 }
@@ -53,6 +57,14 @@ struct State {
     ring: Ring,
     faults: VecDeque<Option<Fault>>,
     violations: Vec<String>,
+    /// How many daemons have begun.
+    lives: u64,
+    /// Of every generation that was offered: in which life.
+    offered: BTreeMap<GenerationId, u64>,
+    /// Something that is in no line any more where it once was.
+    watched: Option<String>,
+    /// What only a case knows to be wrong in which nobody is meant to be locked out.
+    losses: Vec<String>,
     busy: BTreeSet<String>,
     most_busy: usize,
     /// Of every task: the host, and what.
@@ -98,6 +110,8 @@ impl FakeHosts {
             takes_no_editor: false,
             host_key: format!("host key of {name}").into_bytes(),
             is_served: false,
+            life: 0,
+            watched: 0,
             standing: None,
         };
         self.state.lock().unwrap().hosts.insert(name.to_owned(), host);
@@ -107,6 +121,7 @@ impl FakeHosts {
     pub(super) fn begin(&self, ring: Ring) {
         let mut state = self.state.lock().unwrap();
         state.ring = ring;
+        state.lives += 1;
         for host in state.hosts.values_mut() {
             host.is_served = false;
         }
@@ -256,6 +271,27 @@ impl FakeHosts {
                 "somebody else's line on {name}"
             );
         }
+    }
+
+    /// That text stays in as many lines of each host as it ever was.
+    pub(super) fn watch(&self, text: &str) {
+        self.state.lock().unwrap().watched = Some(text.to_owned());
+    }
+
+    /// For cases in which nobody ends a key, or takes a line away: from one life of the daemon to the next each host kept what
+    /// stood there until the later life's key did.
+    #[track_caller]
+    pub(super) fn assert_lives_follow_each_other(&self) {
+        assert_eq!(self.losses(), Vec::<String>::new());
+        let state = self.state.lock().unwrap();
+        for (name, host) in &state.hosts {
+            assert_eq!(host.life, state.lives, "{name}: it has no line of the last life");
+        }
+    }
+
+    /// What went although the later life's was not there, in words.
+    pub(super) fn losses(&self) -> Vec<String> {
+        self.state.lock().unwrap().losses.clone()
     }
 
     fn host(&self, name: &str, change: impl FnOnce(&mut FakeHost)) {
@@ -553,16 +589,20 @@ impl State {
         for (name, host) in &mut self.hosts {
             let is_for = |offer: &Offer| matches!(offer, Offer::To(keys) if keys.contains(&host.host_key));
             let keys: BTreeSet<&String> = ring.keys().map(|(key, _)| key).collect();
-            let is_served = keys.into_iter().any(|key| {
-                let of_key = || ring.iter().filter(|((name, _), _)| name == key);
+            let offered = keys.into_iter().flat_map(|key| {
+                let of_key = || ring.iter().filter(move |((name, _), _)| name == key);
                 let own = of_key().any(|(_, offer)| is_for(offer));
-                let offered = of_key().filter(|(_, offer)| match own {
+                let is_offered = move |offer: &Offer| match own {
                     true => is_for(offer),
-                    false => **offer == Offer::Everywhere,
-                });
-                let mut offered = offered.map(|((key, n), _)| format!("key={key} gen={n}"));
-                offered.any(|marker| host.read().any(|line| line.ends_with(&marker)))
+                    false => *offer == Offer::Everywhere,
+                };
+                of_key().filter(move |(_, offer)| is_offered(offer))
             });
+            let mut is_served = false;
+            for (id, _) in offered {
+                self.offered.entry(id.clone()).or_insert(self.lives);
+                is_served |= host.has_line_of(id);
+            }
             if host.is_served && !is_served {
                 violations.push(format!(
                     "{name} lets in nobody any more: {:?} are offered, it has {:?}",
@@ -572,6 +612,25 @@ impl State {
             host.is_served |= is_served;
         }
         self.violations.extend(violations);
+        self.look_at_earlier_lives();
+    }
+
+    /// Whether each host still has a line of a life as late as before, and of what is watched. What a life before held logs in
+    /// no more, but says that the host was brought from one life to the next without a gap.
+    fn look_at_earlier_lives(&mut self) {
+        for (name, host) in &mut self.hosts {
+            let there = self.offered.iter().filter(|(id, _)| host.has_line_of(id));
+            let life = there.map(|(_, life)| *life).max().unwrap_or_default();
+            let is_watched = |line: &&String| self.watched.as_ref().is_some_and(|text| line.contains(text));
+            let watched = host.read().filter(is_watched).count();
+            if life < host.life || watched < host.watched {
+                self.losses.push(format!(
+                    "{name} had a line of life {}, and {} that are watched: now {life} and {watched}, {:?}",
+                    host.life, host.watched, host.lines
+                ));
+            }
+            (host.life, host.watched) = (life, watched);
+        }
     }
 
     fn host(&mut self, name: &str) -> &mut FakeHost {
@@ -606,6 +665,11 @@ impl FakeHost {
         let usual = Some(&self.lines).filter(|_| !self.unread.contains(""));
         let others = self.files.iter().filter(|(path, _)| !self.unread.contains(*path));
         usual.into_iter().chain(others.map(|(_, lines)| lines)).flatten()
+    }
+
+    fn has_line_of(&self, (key, n): &GenerationId) -> bool {
+        let marker = format!("key={key} gen={n}");
+        self.read().any(|line| line.ends_with(&marker))
     }
 }
 

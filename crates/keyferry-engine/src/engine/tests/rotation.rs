@@ -6,7 +6,7 @@ use keyferry_hosts::HostErrorKind;
 
 use super::hosts::{Fault, What};
 use super::*;
-use crate::desired::HostList;
+use crate::desired::{HostList, Rotate};
 use crate::ledger::{PlacementState, Stage};
 use crate::snapshot::HostCondition;
 
@@ -458,7 +458,7 @@ fn a_held_key_is_left_alone_on_its_hosts() {
 #[test]
 fn a_file_that_vanishes_during_a_rotation_retires_nothing() {
     run(async {
-        // The file alone, the whole directory, and the directory with a restart in between.
+        // The file alone, or the whole directory. Of a key that ends with its file: absence.
         for is_whole_directory in [false, true] {
             let mut world = world();
             let daemon = world.start();
@@ -747,5 +747,77 @@ fn a_rotation_waits_for_its_network_and_says_so() {
         assert!(daemon.rest().await);
         world.assert_one_generation(&daemon, &HOSTS);
         daemon.kill().await;
+    });
+}
+
+#[test]
+fn after_a_month_off_one_rotation_begins() {
+    run(async {
+        let every = Duration::from_secs(10 * 86_400);
+        let rotating = || {
+            world_with(&HOSTS, |spec| {
+                spec.rotate = Some(Rotate {
+                    every,
+                    grace: Duration::from_secs(86_400),
+                    between: None,
+                });
+            })
+        };
+        for is_under_way in [false, true] {
+            let world = rotating();
+            let daemon = world.start();
+            let has = |n: u64| {
+                move |key: &KeyStatus| {
+                    let is_there = |host: &crate::snapshot::HostStatus| {
+                        host.state == HostCondition::Verified && host.generation == Some(n)
+                    };
+                    key.hosts.len() == HOSTS.len() && key.hosts.iter().all(is_there)
+                }
+            };
+            daemon.until("the first is everywhere", has(1)).await;
+            for host in HOSTS {
+                world.hosts.let_ssh_config_in(host, false);
+            }
+            let mut last = 1;
+            if is_under_way {
+                world
+                    .hosts
+                    .always("web-2", Some(Fault::Fails(HostErrorKind::Busy)));
+                daemon.rotate().await;
+                daemon
+                    .until("the second is promoted", |key| key.generation == Some(2))
+                    .await;
+                last = 2;
+            }
+            // The machine is off, or sleeps.
+            world.clock.pass(40 * 24 * HOUR);
+            let back_at = world.clock.now().wall_ms();
+            world.hosts.always("web-2", None);
+            daemon.until("the next one is everywhere", has(last + 1)).await;
+            world.hosts.assert_nobody_was_locked_out();
+            // What was missed meanwhile is not made up for: the one after it begins in its own time.
+            daemon
+                .until("the one after it is everywhere", has(last + 2))
+                .await;
+            let rows = world.history().generations;
+            let requested = |n: u64| rows.iter().find(|row| row.n == n).unwrap().requested_at;
+            assert!(
+                (back_at..back_at + 24 * HOUR.cast_signed()).contains(&requested(last + 1)),
+                "it begins when the machine is back"
+            );
+            let promoted = rows
+                .iter()
+                .find(|row| row.n == last + 1)
+                .unwrap()
+                .promoted_at
+                .unwrap();
+            let served = Duration::from_millis((requested(last + 2) - promoted).unsigned_abs());
+            assert!((every * 9 / 10..every).contains(&served), "{served:?}");
+            world.hosts.assert_nobody_was_locked_out();
+            for host in HOSTS {
+                assert!(world.hosts.generations(host).contains(&(last + 2)), "{host}");
+            }
+            daemon.kill().await;
+        }
     });
 }

@@ -19,6 +19,11 @@ fn with_ssh_config() -> World {
     world_with(&HOSTS, |_| {})
 }
 
+/// Two hosts, and a key whose private halves are made at the provider.
+fn made_by_provider() -> World {
+    world_with(&HOSTS, |spec| spec.generated_by = GeneratedBy::Provider)
+}
+
 /// Two hosts, where nothing but the recovery identity gets in beside keyferry's keys.
 fn with_recovery() -> World {
     let mut world = world_with(&HOSTS, |_| {});
@@ -30,6 +35,7 @@ fn with_recovery() -> World {
             .hosts
             .write(host, |lines| lines.push(format!("{public_key} me@laptop")));
     }
+    world.hosts.watch(&public_key);
     world.desired.daemon.recovery = Some(Recovery {
         public_key,
         agent: Some("/run/user/1000/ssh-agent".into()),
@@ -49,7 +55,7 @@ async fn live(world: &World, stop: Option<Stop>, faults: &[Option<Fault>]) -> (D
     (daemon, is_through)
 }
 
-async fn killed_at_every_write(world: impl Fn() -> World) {
+async fn killed_at_every_write(world: impl Fn() -> World, making: EffectKind) {
     let faults = [
         vec![],
         vec![Some(Fault::LostAfter); 8],
@@ -86,6 +92,7 @@ async fn killed_at_every_write(world: impl Fn() -> World) {
                 let daemon = world.start();
                 assert!(daemon.rest().await, "nothing stops the last one");
                 world.assert_one_generation(&daemon, &HOSTS);
+                world.hosts.assert_lives_follow_each_other();
                 kinds.extend(world.history().effects.iter().map(|effect| effect.kind));
                 daemon.kill().await;
             }
@@ -96,24 +103,24 @@ async fn killed_at_every_write(world: impl Fn() -> World) {
             "{script:?}: a rotation of two hosts has more than {number} writes"
         );
     }
-    for kind in [
-        EffectKind::Put,
-        EffectKind::TakeOff,
-        EffectKind::Import,
-        EffectKind::Delete,
-    ] {
+    for kind in [EffectKind::Put, EffectKind::TakeOff, making, EffectKind::Delete] {
         assert!(kinds.contains(&kind), "the walk met {kind:?}");
     }
 }
 
 #[test]
 fn killed_at_every_write_of_a_rotation() {
-    run(killed_at_every_write(with_ssh_config));
+    run(killed_at_every_write(with_ssh_config, EffectKind::Import));
 }
 
 #[test]
 fn killed_at_every_write_of_a_rotation_with_a_recovery_identity() {
-    run(killed_at_every_write(with_recovery));
+    run(killed_at_every_write(with_recovery, EffectKind::Import));
+}
+
+#[test]
+fn killed_at_every_write_of_a_rotation_of_a_key_made_by_its_provider() {
+    run(killed_at_every_write(made_by_provider, EffectKind::Create));
 }
 
 #[test]
@@ -128,7 +135,33 @@ fn killed_again_and_again_in_one_rotation() {
         let daemon = world.start();
         assert!(daemon.rest().await);
         world.assert_one_generation(&daemon, &HOSTS);
+        world.hosts.assert_lives_follow_each_other();
         daemon.kill().await;
+    });
+}
+
+#[test]
+fn a_host_that_falls_back_to_an_earlier_life_is_noticed() {
+    run(async {
+        let world = with_recovery();
+        let first = world.start();
+        assert!(first.rest().await);
+        let before = world.hosts.lines("web-1");
+        first.kill().await;
+        let second = world.start();
+        assert!(second.rest().await);
+        world.hosts.assert_lives_follow_each_other();
+        world.hosts.write("web-1", |lines| *lines = before);
+        world.hosts.look_at_offers();
+        assert_eq!(world.hosts.losses().len(), 1, "{:?}", world.hosts.losses());
+        // And so is a recovery identity that lets in no more.
+        world.hosts.write("web-2", |lines| {
+            let at = lines.iter().position(|line| line.ends_with("me@laptop"));
+            lines.remove(at.unwrap());
+        });
+        world.hosts.look_at_offers();
+        assert_eq!(world.hosts.losses().len(), 2, "{:?}", world.hosts.losses());
+        second.kill().await;
     });
 }
 

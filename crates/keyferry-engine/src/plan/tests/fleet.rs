@@ -7,6 +7,7 @@ use super::*;
 use crate::desired::HostList;
 use crate::ledger::{HostRow, HostState, Placement, PlacementState, Stage};
 
+mod hours;
 mod instances;
 mod renewing;
 mod standing_still;
