@@ -429,3 +429,28 @@ fn a_host_that_is_down_is_not_forgotten() {
         ],
     );
 }
+
+#[test]
+fn a_host_whose_key_nobody_knows_yet_is_not_forgotten() {
+    let scene = Scene::new(&[Shell::Bash, Shell::Dash]);
+    let old = scene.old_key("prod-web.pem", &["web-1", "web-2"]);
+    let file = old.to_str().expect("a plain path");
+    let known_hosts = scene.fleet.known_hosts();
+    let known = fs::read_to_string(&known_hosts).expect("known_hosts");
+    let of_the_other = scene.fleet.host("web-2").host_key();
+    let others: Vec<&str> = known
+        .lines()
+        .filter(|line| !line.contains(of_the_other))
+        .collect();
+    assert!(others.len() < known.lines().count(), "{known}");
+    fs::write(&known_hosts, others.join("\n") + "\n").expect("a file can be written");
+    let arguments = [file, "--hosts=web-1,web-2", "--replace", "--key=web"];
+    let output = scene.adopt(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_says(
+        &output,
+        &["host key unknown", "once the new one logs in everywhere"],
+    );
+    let written = fs::read_to_string(scene.key_file("web")).expect("the key's file");
+    assert!(written.contains("\"web-2\""), "{written}");
+}

@@ -165,6 +165,52 @@ fn a_second_factor_is_asked_for_where_lines_are_put_and_never_where_a_key_is_pro
     scene.assert_nothing_of(PASSWORD, &terminal);
 }
 
+#[test]
+fn what_is_typed_when_nobody_asks_any_more_is_the_commands() {
+    let wants_password = HostOptions::new("web-1", Shell::Dash)
+        .with_sshd_config("AuthenticationMethods password publickey\nPasswordAuthentication yes");
+    let fleet = Fleet::start([wants_password, HostOptions::new("web-2", Shell::Dash)]);
+    fleet.host("web-1").set_authorized_keys(b"");
+    let cloud = keyferry_tests::cloud();
+    let home = Home::new();
+    home.account("ecs", ECS.name(), cloud.url(ECS));
+    let config = home.path("ssh_config");
+    let theirs = fs::read_to_string(fleet.ssh_config()).expect("the fleet's ssh_config");
+    let own = format!("Host web-1\n  PreferredAuthentications publickey,password\n{theirs}");
+    fs::write(&config, own).expect("a file can be written");
+    home.write(
+        "keyferry.toml",
+        &format!("[ssh]\ncommand = [\"ssh\", \"-F\", \"{}\"]\n", config.display()),
+    );
+    let daemon = Daemon::start(&home);
+    home.key(
+        "web",
+        "account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\nhosts = [\"web-1\", \"web-2\"]\n",
+    );
+    wait::until("web-2 is verified", DEADLINE, || {
+        let status = daemon.status();
+        let hosts = status["keys"][0]["hosts"].as_array()?.clone();
+        let states: Vec<&str> = hosts.iter().filter_map(|host| host["state"].as_str()).collect();
+        (states.contains(&"verified") && states.contains(&"failed")).then_some(())
+    });
+    let mut terminal = Terminal::start(&format!(
+        "{} exec --key web --wait=8 --runtime {} -- sh -c 'echo begun; read line; echo \"got $line\"'",
+        built().keyferry().display(),
+        home.path("run").display()
+    ));
+    // Nobody answers it.
+    wait::until("a question stands there", DEADLINE, || {
+        terminal.shown().contains("password:").then_some(())
+    });
+    terminal.answer("begun", "for the command");
+    assert_eq!(terminal.end(), 0, "{}\n{}", terminal.shown(), daemon.log());
+    assert!(
+        terminal.shown().contains("got for the command"),
+        "{}",
+        terminal.shown()
+    );
+}
+
 /// Stands before ssh where somebody is asked, and asks as ssh does with a key that has to be touched, an agent's key that
 /// wants to be confirmed, and a server that wants a code. What was agreed to logs in with the admin key.
 const ASKING_SSH: &str = r#"#!/bin/sh

@@ -90,6 +90,8 @@ fn what_cannot_be_done_is_refused_with_the_way_out() {
     refuses(&daemon, &["rotate", "web", "--wait=soon"], 2, &["--wait"]);
     refuses(&daemon, &["rotate"], 2, &["KEY"]);
     refuses(&daemon, &["rollback", "web"], 1, &["nothing to go back to"]);
+    let time = ["rotate", "web", "--wait", "60"];
+    refuses(&daemon, &time, 1, &["no key named 60", "--wait=60"]);
     refuses(&daemon, &["rollback", "wbe"], 1, &["no key named wbe"]);
     refuses(&daemon, &["plan", "wbe"], 1, &["no key named wbe"]);
     refuses(&daemon, &["retire", "web"], 2, &["nobody to ask", "--yes"]);

@@ -235,6 +235,10 @@ fn a_path_that_no_socket_can_have_is_refused_with_its_length() {
     let (code, log) = refused(&home, &[&common[..], &["--runtime", &long(100)]].concat());
     assert_eq!(code, 1, "{log}");
     assert!(log.contains("107"), "{log}");
+    // The control socket fits, and those of logins do not.
+    let (code, log) = refused(&home, &[&common[..], &["--runtime", &long(90)]].concat());
+    assert_eq!(code, 1, "{log}");
+    assert!(log.contains("115 bytes") && log.contains("--runtime"), "{log}");
     // One byte less is fine.
     let options = Options {
         arguments: vec!["--agent-socket".to_owned(), long(107)],
