@@ -115,8 +115,8 @@ fn command(program: &Program, arguments: &[&str]) -> Command {
         .env("CARGO_MANIFEST_DIR", &program.folder)
         .env("KEYFERRY_BUILT", "1")
         .stdin(Stdio::null());
-    if program.target == PATIENT {
-        command.env("RUST_TEST_THREADS", "6");
+    if let Some((_, cases)) = PATIENT.iter().find(|(name, _)| program.target == *name) {
+        command.env("RUST_TEST_THREADS", cases);
     }
     command
 }
@@ -152,8 +152,8 @@ const ALONE: [&str; 4] = ["authors", "courier", "interference", "sandbox"];
 /// Programs that take minutes, begun first so that none of them runs alone at the end.
 const LONGEST: [&str; 1] = ["rotation_crashes"];
 
-/// A program whose cases wait most of their time for deadlines to pass, with the whole machine to themselves.
-const PATIENT: &str = "courier";
+/// Programs whose cases wait most of their time for deadlines to pass, and how many of them run at once.
+const PATIENT: [(&str, &str); 3] = [("clouds", "4"), ("courier", "6"), ("hosts", "4")];
 
 /// Programs some of whose cases have a long form.
 const LONG: [&str; 5] = [
