@@ -275,7 +275,12 @@ impl Watched {
         if self.tracer.is_none() && !self.daemon.has_ended() {
             processes::terminate(self.daemon.pid());
         }
+        // It may wait for an ssh of the worker's that does not let itself be stopped; what it saw is written.
+        let patience = Instant::now() + DEADLINE / 3;
         wait::until("strace ends", DEADLINE, || {
+            if self.tracer.is_none() && Instant::now() > patience && !self.daemon.has_ended() {
+                processes::kill(self.daemon.pid());
+            }
             let tracer_ended = match &mut self.tracer {
                 Some(tracer) => tracer.try_wait().expect("a child can be waited for").is_some(),
                 None => true,
