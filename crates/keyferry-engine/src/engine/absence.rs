@@ -2,8 +2,8 @@
 //!
 //! Files also go when another branch is checked out, when links are taken away, and when a home is not mounted. So a key
 //! stays where nobody may have meant that: when the folder went too, when many files or all went at about the same time, when
-//! git was told to show another branch, and when the file seems to have another name now. And when the time has come, the folder is looked at once more before anything
-//! is asked; the rest is [`KeyRow::retire_asked_at`]'s.
+//! git was told to show another branch, and when the file seems to have another name now. And when the time has come, the
+//! folder is looked at once more before anything is asked; the rest is [`KeyRow::retire_asked_at`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
