@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use cloud_sim::{CloudSim, Options, RequestRecord, Service};
 use keyferry_tests::daemon::Daemon;
-use keyferry_tests::fleet::{self, AuthorizedKey, Fleet, Host, HostOptions, Shell, fingerprint, parse};
+use keyferry_tests::fleet::{
+    self, AuthorizedKey, Fleet, Host, HostOptions, Login, LoginOutcome, Shell, fingerprint, parse,
+};
 use keyferry_tests::home::{ACCESS_KEY, Home, SECRET_KEY};
 use keyferry_tests::other_agent::OtherAgent;
 use keyferry_tests::{processes, wait};
@@ -262,12 +264,18 @@ impl World {
         let public_key = public_key.expect("it has settled");
         for host in self.fleet.hosts() {
             let mut ssh = self.fleet.ssh(&self.fleet.agent_config());
-            ssh.args([host.name(), "true"])
+            ssh.args([host.name(), "echo $SSH_CLIENT"])
                 .env("SSH_AUTH_SOCK", self.home.agent_socket());
             let output = ssh.output().expect("ssh can be started (Debian: openssh-client)");
             assert!(output.status.success(), "{output:?}\n{}", daemon.log());
-            let last = host.logins().pop().expect("a login is in the log");
-            assert_eq!(last.fingerprint, fingerprint(&public_key));
+            // The daemon may log in too meanwhile: to see whether the recovery identity still can, for instance.
+            let client = String::from_utf8_lossy(&output.stdout).into_owned();
+            let port = client.split_whitespace().nth(1);
+            let is_ours = |login: &Login| port == Some(login.client_port.to_string().as_str());
+            let mut logins = host.logins().into_iter();
+            let login = logins.rfind(|login| login.outcome == LoginOutcome::Accepted && is_ours(login));
+            let login = login.unwrap_or_else(|| panic!("{client:?}: {}", host.log()));
+            assert_eq!(login.fingerprint, fingerprint(&public_key));
         }
         let status = daemon.keyferry(&["status"]);
         assert_eq!(status.status.code(), Some(0), "{status:?}");
