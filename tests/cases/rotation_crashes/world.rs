@@ -270,7 +270,8 @@ impl World {
             assert!(output.status.success(), "{output:?}\n{}", daemon.log());
             // The daemon may log in too meanwhile: to see whether the recovery identity still can, for instance.
             let client = String::from_utf8_lossy(&output.stdout).into_owned();
-            let port = client.split_whitespace().nth(1);
+            // Behind what the host says to everybody.
+            let port = client.split_whitespace().rev().nth(1);
             let is_ours = |login: &Login| port == Some(login.client_port.to_string().as_str());
             let mut logins = host.logins().into_iter();
             let login = logins.rfind(|login| login.outcome == LoginOutcome::Accepted && is_ours(login));
