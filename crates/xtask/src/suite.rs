@@ -150,7 +150,7 @@ const AT_ONCE: usize = 2;
 const ALONE: [&str; 4] = ["authors", "courier", "interference", "sandbox"];
 
 /// Programs that take minutes, begun first so that none of them runs alone at the end.
-const LONGEST: [&str; 1] = ["rotation_crashes"];
+const LONGEST: [&str; 4] = ["nova", "rotation_crashes", "crashes", "clouds"];
 
 /// Programs whose cases wait most of their time for deadlines to pass, and how many of them run at once.
 const PATIENT: [(&str, &str); 3] = [("clouds", "4"), ("courier", "6"), ("hosts", "4")];
