@@ -185,6 +185,14 @@ fn exit_codes_and_signals_are_the_commands() {
         .key("plain", "account = \"ecs\"\nalgorithm = \"ecdsa-p256\"\n");
     scene.daemon.wait_loaded(60);
     let plain = ["--key", "plain"];
+    // keyferry dumps no core; what it starts may, where it might before.
+    let limit = ["sh", "-c", "ulimit -H -c"];
+    let own = Command::new(limit[0])
+        .args(&limit[1..])
+        .output()
+        .expect("sh can be started");
+    let output = run(&scene, &plain, &limit);
+    assert_eq!(output.stdout, own.stdout, "{}", said(&output));
     for (script, code) in [("exit 0", 0), ("exit 3", 3), ("kill -KILL $$", 137)] {
         let output = run(&scene, &plain, &["sh", "-c", script]);
         assert_eq!(output.status.code(), Some(code), "{script}: {}", said(&output));

@@ -50,6 +50,7 @@ mod when;
 use cli::{Command, CommandLine, PluginCommand, Role};
 use error::Error;
 use exit::Exit;
+use harden::Children;
 
 /// Runs the program: reads the command line, runs the command, prints what went wrong.
 pub fn main() -> ExitCode {
@@ -80,7 +81,11 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Error> {
     // Commands read passwords and private keys too.
-    harden::process().map_err(Error::Harden)?;
+    let children = match command {
+        Command::Exec(_) => Children::Users,
+        _ => Children::Ours,
+    };
+    harden::process(children).map_err(Error::Harden)?;
     let exit = match command {
         Command::Account(command) => account::run(&command)?,
         Command::Adopt(arguments) => adopt::run(&arguments)?,

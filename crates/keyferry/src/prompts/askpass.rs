@@ -13,7 +13,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{ANSWER_TIME, LONGEST_ANSWER};
-use crate::harden;
+use crate::harden::{self, Children};
 
 /// The name that this program is started under for it.
 pub(crate) const NAME: &str = "keyferry-askpass";
@@ -35,7 +35,7 @@ pub(crate) fn is_meant() -> bool {
 /// Asks, and prints the answer; fails where there is none.
 pub(crate) fn main() -> ExitCode {
     let question = env::args_os().nth(1).unwrap_or_default();
-    match harden::process().and_then(|()| ask(&question)) {
+    match harden::process(Children::Ours).and_then(|()| ask(&question)) {
         Ok(true) => ExitCode::SUCCESS,
         // ssh says what it means for the login.
         Ok(false) | Err(_) => ExitCode::FAILURE,
