@@ -18,6 +18,10 @@ pub(crate) struct SeenPlugins {
 
 impl SeenPlugins {
     pub(super) async fn statuses(&self, catalogue: &Arc<Catalogue>) -> Vec<PluginStatus> {
+        self.looked_at(catalogue, LOOK_TIME).await
+    }
+
+    async fn looked_at(&self, catalogue: &Arc<Catalogue>, time: Duration) -> Vec<PluginStatus> {
         let catalogue = Arc::clone(catalogue);
         let look = async {
             let only = Arc::clone(&self.looking).lock_owned().await;
@@ -36,8 +40,35 @@ impl SeenPlugins {
             }
             last.clone()
         };
-        last(timeout(LOOK_TIME, look).await.ok().flatten())
+        last(timeout(time, look).await.ok().flatten())
     }
 }
 
 const LOOK_TIME: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_leaves_what_was_seen_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join(keyferry_sandbox::library::file_name("broken"));
+        std::fs::write(&library, "no library").unwrap();
+        let catalogue = Arc::new(Catalogue::new(&[folder.path().to_owned()], None).unwrap());
+        let plugins = SeenPlugins::default();
+        let seen = plugins.statuses(&catalogue).await;
+        assert_eq!(seen.len(), 1, "{seen:?}");
+
+        // A look that does not end.
+        let hanging = Arc::clone(&plugins.looking).lock_owned().await;
+        std::fs::remove_file(&library).unwrap();
+        assert_eq!(
+            plugins.looked_at(&catalogue, Duration::from_millis(10)).await,
+            seen
+        );
+
+        drop(hanging);
+        assert_eq!(plugins.statuses(&catalogue).await, []);
+    }
+}
