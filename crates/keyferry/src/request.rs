@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::RequestArguments;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::{clouds, logging, paths, plugin, table};
 
 /// Runs the plugin and a courier as the daemon would, and prints what would be sent.
@@ -52,7 +53,11 @@ pub(crate) fn run(arguments: &RequestArguments) -> Result<Exit, Error> {
     };
     humantime::parse_rfc3339(&preview.now)
         .map_err(|error| Error::Usage(format!("--now {:?} is not RFC 3339 in UTC: {error}", preview.now)))?;
+    let mut progress = Progress::new();
+    // The account's credentials may come from a command, which takes its time.
+    progress.show(&format!("{} makes the request ...", arguments.plugin));
     let request = preview_of(account, &facts, operation, preview)?;
+    drop(progress);
     table::print(&if arguments.json {
         to_json(&request)
     } else {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::commands::CheckArguments;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::table::{self, Style, Table};
 use crate::{clouds, paths};
 
@@ -31,8 +32,11 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<Exit, Error> {
         rounds: arguments.rounds,
         seed: arguments.seed,
     };
+    let mut progress = Progress::new();
+    progress.show(&format!("checking {}, which may take a minute ...", facts.name));
     let report = keyferry_conformance::check(&launch, &facts, recorded.as_deref(), options)
         .map_err(|error| failed(&error))?;
+    drop(progress);
     table::print(&match arguments.json {
         true => format!(
             "{:#}",
