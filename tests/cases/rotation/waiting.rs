@@ -13,7 +13,10 @@ use crate::scene::{DEADLINE, NO_GRACE, Scene, said};
 
 /// `keyferry rotate web --wait --json`, as a person or a script started it.
 fn rotate(scene: &Scene) -> Child {
-    Command::new(built().keyferry())
+    Command::new("env")
+        // Whoever runs the tests in the background may have them ignore signals, and so would the command.
+        .arg("--default-signal=INT")
+        .arg(built().keyferry())
         .args(["rotate", "web", "--wait", "--json", "--runtime"])
         .arg(scene.home.path("run"))
         .stdin(Stdio::null())
