@@ -210,7 +210,8 @@ enter() {
 # In the place of a holder that is gone. Whoever finds that he took away another than the one he judged gives it back, and that
 # one finds it again: so what is taken away has a name of its own.
 take_over() {
-    if [ -n "$judged" ]; then
+    # One that did not reach the disk before the power failed is empty.
+    if [ -e "$lock/holder" ]; then
         mv "$lock/holder" "$lock/judged.$$" 2>/dev/null || return 1
         if [ "$(cat "$lock/judged.$$" 2>/dev/null)" != "$judged" ]; then
             mv "$lock/judged.$$" "$lock/holder"
@@ -219,6 +220,14 @@ take_over() {
         rm -f "$lock/judged.$$"
     fi
     enter
+}
+# Where the name could not be written the disk may be full: that is said, once what was made is cleared away.
+not_entered() {
+    case $reason in *exist* | "") return ;; esac
+    if [ -d "$lock" ] && [ ! -s "$lock/holder" ]; then
+        "$@"
+        refuse write "${reason%%"$newline"*}"
+    fi
 }
 holding=
 finish() {
@@ -241,15 +250,7 @@ while [ -z "$locked" ]; do
             locked=yes
             break
         fi
-        case $reason in
-        *exist* | "") ;;
-        *)
-            if [ -d "$lock" ] && [ ! -s "$lock/holder" ]; then
-                rm -rf "$lock"
-                refuse write "${reason%%"$newline"*}"
-            fi
-            ;;
-        esac
+        not_entered rm -rf "$lock"
     elif [ -L "$lock" ]; then
         refuse write "${reason%%"$newline"*}"
     elif [ ! -d "$lock" ]; then
@@ -257,9 +258,12 @@ while [ -z "$locked" ]; do
         vanished=$((vanished + 1))
         if [ "$vanished" -gt 5 ]; then refuse write "${reason%%"$newline"*}"; fi
         continue
-    elif is_abandoned && take_over; then
-        locked=yes
-        break
+    elif is_abandoned; then
+        if take_over; then
+            locked=yes
+            break
+        fi
+        not_entered rm -f "$lock/holder"
     fi
     tries=$((tries + 1))
     if [ "$tries" -gt 20 ]; then refuse busy "$lock"; fi
@@ -317,8 +321,8 @@ elif [ "$uid" != "$owner_uid" ]; then
 fi
 if [ "$order" = hold ]; then
     try cp -p "$lock/new" "$lock/wrote"
-    # Of these two the next one makes out what was cut off, should the power fail.
-    if [ -n "$there" ]; then to_disk "$lock/old" "$lock/wrote" "$lock"; fi
+    # Of these the next one makes out what was cut off, should the power fail.
+    if [ -n "$there" ]; then to_disk "$lock/old" "$lock/wrote" "$lock/holder" "$lock"; fi
 fi
 to_disk "$lock/new"
 if [ -L "$file" ]; then refuse changed "$file"; fi
@@ -363,6 +367,8 @@ if ! mine; then
 fi
 if [ "$verdict" = keep ] && mv "$lock/old" "$lock/kept" 2>/dev/null; then
     holding=
+    # The next one would undo what it took for cut off.
+    to_disk "$lock"
     done_with kept
 fi
 restore

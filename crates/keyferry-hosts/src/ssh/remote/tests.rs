@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fs, thread};
 
 use super::*;
@@ -267,6 +267,63 @@ fn a_change_that_was_cut_off_before_it_was_final_is_undone() {
             assert_clean(&home);
         }
     }
+}
+
+#[test]
+fn a_lock_whose_holder_did_not_reach_the_disk_is_taken_over() {
+    for shell in SHELLS {
+        let home = home("one\n");
+        cut_off(&home, "", "one\ntwo\n", "one\n");
+        let lock = home.path().join(".ssh/.keyferry-lock");
+        let long_ago = SystemTime::now() - Duration::from_secs(600);
+        let folder = fs::File::open(&lock).expect("it is there");
+        folder.set_modified(long_ago).expect("times can be set");
+        let mut script = Script::start(shell, home.path(), 30);
+        script.expect(&format!(
+            "MARK file {}/.ssh/authorized_keys",
+            home.path().display()
+        ));
+        script.expect("one");
+        script.expect("two");
+        script.expect("MARK end 0");
+        script.send("leave\n");
+        script.end("MARK unchanged\n");
+        assert_eq!(file(&home), b"one\ntwo\n", "{shell:?}");
+        assert_clean(&home);
+    }
+}
+
+#[test]
+fn what_is_final_is_on_the_disk_before_it_is_said() {
+    let tools = tempfile::tempdir().expect("a folder");
+    let said = tools.path().join("said");
+    let sync = tools.path().join("sync");
+    let text = format!(
+        "#!/bin/sh\nfor path; do if [ -e \"$path/kept\" ]; then echo final >>{0}; else echo \"${{path##*/}}\" >>{0}; fi; done\n",
+        said.display()
+    );
+    fs::write(&sync, text).expect("a file");
+    fs::set_permissions(&sync, fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    let path = std::env::var("PATH").expect("there is one");
+    let home = home("one\ntwo");
+    let path = format!("{}:{path}", tools.path().display());
+    let mut script = Script::with_path(&["dash"], home.path(), 30, &path);
+    script.expect(&format!(
+        "MARK file {}/.ssh/authorized_keys",
+        home.path().display()
+    ));
+    script.expect("one");
+    script.expect("twoMARK end 0");
+    script.send("hold 4\none\n");
+    script.expect("MARK written");
+    script.send("keep\n");
+    script.end("MARK kept\n");
+    let said = fs::read_to_string(said).expect("it was called");
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        said,
+        ["old", "wrote", "holder", ".keyferry-lock", "new", ".ssh", "final"]
+    );
 }
 
 #[test]
