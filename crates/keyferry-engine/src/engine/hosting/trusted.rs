@@ -25,10 +25,10 @@ pub(in crate::engine) enum Trusting {
         written: Box<Trusted>,
         /// What was known of it before that.
         before: Option<Box<Trusted>>,
-        /// The file that it is put into.
+        /// The file that is changed now.
         file: String,
-        /// What is left to do: take it out of the file where it stood before.
-        leaves: Option<Box<(Identity, String, Line)>>,
+        /// What is left to do, in which files.
+        rest: Vec<(String, Work)>,
         effects: Vec<Effect>,
     },
     /// Lines of foreign keys that are taken off.
@@ -108,14 +108,23 @@ impl Engine {
             .unwrap_or_else(|| self.file_for(&over.0));
         let old = stands.filter(|stands| *stands != file);
         let old_line = before.as_ref().and_then(|before| marker_of(&before.line));
-        let leaves = old.clone().map(|old| {
+        let work = Work::Put {
+            over: self.editors(&over.0, &host, &identity),
+            line: line.clone(),
+            itself: None,
+            proof: self.proof(&over.0),
+        };
+        let mut rest = Vec::new();
+        if let Some(old) = &old {
             let marker = old_line.unwrap_or_else(|| line.marker.clone());
-            let line = Line {
+            let before = Line {
                 marker,
                 ..line.clone()
             };
-            Box::new((identity.clone(), old, line))
-        });
+            let leave = self.removal(&over.0, &host, identity, vec![before]);
+            // Both may be one file, under two names: then it is gone from there now.
+            rest = vec![(old.clone(), leave), (file.clone(), work.clone())];
+        }
         let row = Trusted {
             key: over.0.clone(),
             host: host.clone(),
@@ -140,17 +149,11 @@ impl Engine {
         if !self.settle_trusted(&over.0, &host, write).await? {
             return Ok(());
         }
-        let work = Work::Put {
-            over: self.editors(&over.0, &host, &identity),
-            line,
-            itself: None,
-            proof: self.proof(&over.0),
-        };
         let putting = Trusting::Put {
             written: Box::new(row),
             before: before.map(Box::new),
             file,
-            leaves,
+            rest,
             effects,
         };
         self.start_on_host(host, work, OnHost::Trusted(putting));
@@ -244,24 +247,21 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match trusting {
             Trusting::Put {
-                written,
+                mut written,
                 before,
-                file,
-                leaves: Some(leaves),
+                mut rest,
                 effects,
-            } if matches!(result, Ok(Reply::Put { .. })) => {
-                let (over, old, line) = *leaves;
-                let key = written.key.clone();
-                let work = self.removal(&key, &host, over, vec![line]);
-                let written = Box::new(Trusted {
-                    file: Some(file),
-                    ..*written
-                });
+                ..
+            } if !rest.is_empty() && matches!(result, Ok(Reply::Put { .. } | Reply::Removed { .. })) => {
+                let (next, work) = rest.remove(0);
+                if rest.is_empty() {
+                    written.file = Some(next.clone());
+                }
                 let putting = Trusting::Put {
                     written,
                     before,
-                    file: old,
-                    leaves: None,
+                    file: next,
+                    rest,
                     effects,
                 };
                 self.start_on_host(host, work, OnHost::Trusted(putting));

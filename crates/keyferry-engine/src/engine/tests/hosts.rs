@@ -642,6 +642,8 @@ impl State {
         let host = self.host(name);
         match path {
             None => &mut host.lines,
+            // Another name of the same file.
+            Some("%h/.ssh/authorized_keys") => &mut host.lines,
             Some(path) => host.files.entry(path.to_owned()).or_default(),
         }
     }

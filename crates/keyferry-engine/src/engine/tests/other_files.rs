@@ -113,6 +113,53 @@ fn a_line_that_was_never_read_goes_when_the_path_is_corrected() {
 }
 
 #[test]
+fn another_name_of_the_same_file_leaves_what_stands_in_it() {
+    run(async {
+        for fault in [None, Some(Fault::LostBefore), Some(Fault::LostAfter)] {
+            let mut world = world_with(&[HOST], |spec| spec.deploy.also_trust = vec![ed25519(7)]);
+            let daemon = world.start();
+            until_verified(&daemon).await;
+            grant(&world, &daemon).await;
+            name(&mut world, &daemon, Some("%h/.ssh/authorized_keys"));
+            daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+            daemon
+                .until("the next one logs in", |key| {
+                    key.hosts[0].state == HostCondition::Verified && key.hosts[0].generation == Some(2)
+                })
+                .await;
+            assert!(daemon.rest().await);
+            let mut there = others(&world, HOST);
+            there.sort();
+            assert_eq!(
+                there,
+                [ed25519(5), ed25519(7)],
+                "{fault:?}: {:?}",
+                world.hosts.lines(HOST)
+            );
+            // Whatever is lost on the way, it is put there in the end.
+            name(&mut world, &daemon, None);
+            world.hosts.expect([None, None, None, fault]);
+            daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+            daemon
+                .until("the third one logs in", |key| {
+                    key.hosts[0].state == HostCondition::Verified && key.hosts[0].generation == Some(3)
+                })
+                .await;
+            assert!(daemon.rest().await);
+            let mut there = others(&world, HOST);
+            there.sort();
+            assert_eq!(
+                there,
+                [ed25519(5), ed25519(7)],
+                "{fault:?}: {:?}",
+                world.hosts.lines(HOST)
+            );
+            daemon.kill().await;
+        }
+    });
+}
+
+#[test]
 fn what_is_revoked_goes_from_the_file_where_it_stands() {
     run(async {
         let mut world = world_with(&[HOST], |_| {});
