@@ -564,7 +564,7 @@ impl Clock for JumpingClock {
         Box::pin(async move {
             loop {
                 // What other threads do goes first where a jump would skip much; and every fake request.
-                if at.saturating_sub(uptime.load(Ordering::Relaxed)) > HOUR {
+                if at.saturating_sub(uptime.load(Ordering::Relaxed)) > HOUR / 2 {
                     tokio::task::spawn_blocking(|| ()).await.unwrap();
                 }
                 for _ in 0..64 {
