@@ -28,6 +28,9 @@ use crate::desired::FileState;
 /// Why nothing is done at hosts while the agent is locked, and what to do.
 pub const LOCKED: &str = "the agent is locked: ssh-add -X";
 
+/// The kind of error of a key that was retired and whose file is still there.
+pub const RETIRED: &str = "retired";
+
 /// Everything that status shows.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {

@@ -13,7 +13,8 @@ use crate::ledger::{Generation, GenerationState, ORPHANS};
 use crate::plan::{MAX_UNWANTED, Retry, Subject, Waiting};
 use crate::private_key::PublicKey;
 use crate::snapshot::{
-    AccountStatus, Asked, FileStatus, FurtherProblem, KeyState, KeyStatus, Snapshot, StatusError, Timestamp,
+    AccountStatus, Asked, FileStatus, FurtherProblem, KeyState, KeyStatus, RETIRED, Snapshot, StatusError,
+    Timestamp,
 };
 
 impl Engine {
@@ -282,6 +283,17 @@ impl Engine {
         }
     }
 
+    /// Whether the user ended the key, and nothing of it is left.
+    fn is_retired(&self, name: &str) -> bool {
+        let row = self.view.key(name);
+        row.retire_asked_at.is_some()
+            && !row.is_for_command()
+            && self
+                .view
+                .of_key(name)
+                .all(|generation| generation.state.is_final())
+    }
+
     /// That nobody knows what `keyferry.toml` asks for.
     fn unusable_settings(&self) -> Option<StatusError> {
         let standstill = self.desired.standstill();
@@ -319,6 +331,13 @@ impl Engine {
     ) -> Option<StatusError> {
         if let Some((message, remedy)) = self.absence_remark(name) {
             return Some(remark("missing", message, &remedy));
+        }
+        if spec.is_some_and(|spec| spec.present) && self.is_retired(name) {
+            return Some(remark(
+                RETIRED,
+                format!("{name} was retired, and keys/{name}.toml still declares it: no other key is made"),
+                &format!("remove the file; or keyferry resume {name}, if the key is to be made anew"),
+            ));
         }
         if let Some(error) = self.tidying_error(name) {
             return Some(error);

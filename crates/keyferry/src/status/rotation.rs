@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use keyferry_engine::snapshot::{
-    AfterReboot, Asked, ExecStatus, HostCondition, HostStatus, KeyStatus, Pause, RotationStatus, Snapshot,
-    Timestamp,
+    AfterReboot, Asked, ExecStatus, HostCondition, HostStatus, KeyStatus, Pause, RETIRED, RotationStatus,
+    Snapshot, Timestamp,
 };
 
 use crate::table::{self, Style};
@@ -127,8 +127,9 @@ fn parked(hosts: &[&HostStatus], now: SystemTime) -> String {
 
 fn rotation_parts(rotation: &RotationStatus, key: &KeyStatus, now: SystemTime) -> Vec<String> {
     let mut parts = Vec::new();
+    let is_over = key.error.as_ref().is_some_and(|error| error.kind == RETIRED);
     if rotation.retiring {
-        parts.push("being retired".to_owned());
+        parts.push(if is_over { "retired" } else { "being retired" }.to_owned());
     }
     if let Some(staged) = rotation.staged {
         let verified = key

@@ -124,7 +124,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn says(&self, name: &str, words: &[&str]) {
+    pub(super) fn says(&self, name: &str, words: &[&str]) {
         let error = self.status(name).error.unwrap();
         let text = format!("{}\n{}", error.message, error.remedy.unwrap());
         for word in words {

@@ -67,6 +67,11 @@ fn those_who_were_let_in_beside_the_key_go_before_its_own_last_line() {
         assert!(daemon.rest().await);
         assert_ended(&world);
         daemon.kill().await;
+        // Its file declares it, and nothing is made: that is said, also to whoever writes a new file of that name later.
+        let daemon = world.start();
+        daemon.rest().await;
+        daemon.says("web", &["was retired", "remove the file", "keyferry resume web"]);
+        daemon.kill().await;
     });
 }
 
