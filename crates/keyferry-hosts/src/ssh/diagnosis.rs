@@ -96,7 +96,10 @@ impl Trouble<'_> {
                 format!(
                     "{host}: the host takes the key, and no signature came in time: its agent waits for somebody"
                 ),
-                "touch the security key, or confirm its use, while it is tried again".to_owned(),
+                format!(
+                    "run `keyferry host retry {host}`, and touch the security key or confirm its use meanwhile; where there \
+                     is nothing to confirm, the connection broke, and that will do"
+                ),
             );
         }
         if jump_said(REFUSED_OR_TOO_MANY) && !self.log.asks_for_keys && !host_said(REFUSED_OR_TOO_MANY) {

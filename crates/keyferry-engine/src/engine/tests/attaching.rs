@@ -207,7 +207,11 @@ fn what_the_provider_refuses_did_not_happen_and_what_is_lost_may_have() {
             let said = error.remedy.as_deref().unwrap_or_default();
             assert!(said.contains(remedy), "{fault:?}: {error:?}");
             assert_eq!(world.attach_effects()[0].outcome, Some(outcome), "{fault:?}");
-            assert_eq!(world.placement(1, "web-1"), Some(state), "{fault:?}");
+            // Meanwhile a login may be trying to put the line there, in vain.
+            let what = format!("{fault:?}: it is {state:?}");
+            daemon
+                .until(&what, |_| world.placement(1, "web-1") == Some(state))
+                .await;
             assert_eq!(world.attach_requests().len(), 1, "nothing is repeated by itself");
 
             // Asked for again it is done, and done once.

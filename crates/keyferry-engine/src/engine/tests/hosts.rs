@@ -76,6 +76,8 @@ struct State {
     documents: Vec<String>,
     /// Keys with which the agent signs nothing.
     silent: BTreeSet<String>,
+    /// Generations whose type of key no host takes any more.
+    outdated: BTreeSet<GenerationId>,
     /// Whether the agent signs nothing.
     is_locked: bool,
     /// How many signatures were refused for that.
@@ -195,6 +197,11 @@ impl FakeHosts {
     /// As with a key that is held.
     pub(super) fn sign_nothing_with(&self, key: &str) {
         self.state.lock().unwrap().silent.insert(key.to_owned());
+    }
+
+    /// No host takes this generation's type of key any more.
+    pub(super) fn outdate(&self, key: &str, n: u64) {
+        self.state.lock().unwrap().outdated.insert((key.to_owned(), n));
     }
 
     /// As with an agent that is locked.
@@ -575,7 +582,8 @@ impl State {
             Identity::Generation { key, n, public_key } => {
                 let is_loaded = self.ring.lock().unwrap().contains_key(&(key.clone(), *n));
                 let signs = !self.is_locked && !self.silent.contains(key);
-                is_loaded && has(host, public_key) && !host.reads_another_file && signs
+                let is_taken = !self.outdated.contains(&(key.clone(), *n)) && !host.reads_another_file;
+                is_loaded && has(host, public_key) && is_taken && signs
             }
             Identity::Agent { public_key, .. } => has(host, public_key) && !host.takes_no_agent,
             Identity::SshConfig => host.has_ssh_config,

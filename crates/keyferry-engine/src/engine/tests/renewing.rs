@@ -216,6 +216,31 @@ fn a_next_generation_that_waits_for_a_person_keeps_no_line_from_being_renewed() 
 }
 
 #[test]
+fn a_line_that_cannot_be_renewed_keeps_the_next_generation_from_no_host() {
+    run(async {
+        let world = world_with(&["web-1"], |spec| spec.deploy.expires = Some(days(10)));
+        let (daemon, before, _) = begin(&world).await;
+        // As where sshd was upgraded: of this line nothing comes any more.
+        world.hosts.outdate("web", 1);
+        daemon
+            .until("its renewal is refused", |key| {
+                let error = key.hosts[0].error.as_ref();
+                error.is_some_and(|error| error.kind == "refused")
+            })
+            .await;
+        assert_eq!(line(&world), before);
+        daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+        daemon
+            .until("the next one logs in", |key| {
+                let host = &key.hosts[0];
+                host.state == HostCondition::Verified && host.generation == Some(2)
+            })
+            .await;
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn a_renewal_that_needs_a_person_is_not_tried_all_the_time() {
     run(async {
         let world = world_with(&["web-1"], |spec| spec.deploy.expires = Some(days(10)));

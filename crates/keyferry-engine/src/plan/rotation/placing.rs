@@ -153,8 +153,10 @@ impl<'a> Planner<'a> {
     /// What is to be done on a host now.
     fn work_on(&mut self, rotation: &Rotation<'a>, host: &HostFacts<'a>, target: u64) -> Option<Work> {
         let is_away = host.is(HostState::Parked) || host.is(HostState::Blocked);
-        // Nothing holds that up: a line that ends lets nobody in any more.
-        if let Some(action) = self.upkeep(rotation, host) {
+        // Nothing holds that up: a line that ends lets nobody in any more. But where it is refused, which a host does for good
+        // that takes its type of key no more, the next generation is tried every other time.
+        let is_next = self.is_turn_of_next(rotation, host, target);
+        if let Some(action) = self.upkeep(rotation, host).filter(|_| !is_next) {
             return Some(Work {
                 rank: (is_away, BEGUN),
                 is_placing: false,
@@ -194,6 +196,15 @@ impl<'a> Planner<'a> {
             address: host.address.to_string(),
             action,
         })
+    }
+
+    /// Whether an even number of refusals came from a host where the target does not log in yet: the first may be its own.
+    fn is_turn_of_next(&self, rotation: &Rotation<'a>, host: &HostFacts<'a>, target: u64) -> bool {
+        let subject = Subject::Host(rotation.key.to_owned(), host.address.to_string());
+        let failed = self.observed.retries.get(&subject);
+        let is_refusal = |kind: &str| matches!(kind, "another_key" | "refused");
+        failed.is_some_and(|retry| retry.failures % 2 == 0 && is_refusal(&retry.error.kind))
+            && !rotation.is_verified(host, target)
     }
 
     pub(super) fn is_refused(&self, key: &str, n: u64, address: &str) -> bool {
