@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use keyferry_engine::config;
 use keyferry_engine::desired::FileState;
-use keyferry_engine::private_key::PrivateKey;
 use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot, StatusError};
-use keyferry_hosts::{HostErrorKind, fingerprint};
+use keyferry_hosts::HostErrorKind;
 
 use crate::cli::AdoptArguments;
 use crate::control::adopt::{AdoptAnswer, AdoptRequest};
@@ -20,20 +19,20 @@ use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::new_file;
-use crate::paths;
 use crate::progress::Progress;
 use crate::prompts::answering::Answering;
 use crate::table::{self, Style, Table};
 
 mod agent;
+mod holding;
 mod key_file;
 mod names;
 mod private_file;
 mod words;
 
-use agent::{Agent, Listed, Stay};
+use agent::Agent;
+use holding::Adopted;
 use key_file::{Draft, Standing};
-use private_file::Found;
 
 /// `keyferry adopt`.
 pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
@@ -84,27 +83,6 @@ struct Adoption<'a> {
     end: Instant,
 }
 
-/// The key, in the agent.
-struct Adopted<'a> {
-    agent: &'a Agent,
-    public_blob: Vec<u8>,
-    /// `SHA256:...`.
-    fingerprint: String,
-    /// What was added here, and goes by itself after a while; none: ssh-add added it, or it was there before.
-    private: Option<PrivateKey>,
-    /// It was there before, or something relies on it by now.
-    is_to_stay: bool,
-}
-
-impl Drop for Adopted<'_> {
-    fn drop(&mut self) {
-        if !self.is_to_stay {
-            // An agent that is gone has it no more either.
-            let _ = self.agent.remove(&self.public_blob);
-        }
-    }
-}
-
 impl<'a> Adoption<'a> {
     fn prepare(arguments: &'a AdoptArguments, key: String) -> Result<Self, Error> {
         let door = Door::of(&arguments.runtime)?;
@@ -149,92 +127,6 @@ impl<'a> Adoption<'a> {
             // Longer than anybody waits, and short enough for a clock.
             end: Instant::now() + Duration::from_secs(arguments.wait).min(MAX_WAIT),
         })
-    }
-
-    /// Adds the private half to the agent.
-    fn put_into_agent(&self, found: Found) -> Result<Adopted<'_>, Error> {
-        let before = self.agent.list()?;
-        let was_there = |blob: &[u8]| before.iter().any(|known| known.public_blob == blob);
-        let (public_blob, private) = match found {
-            Found::Plain(key) => (key.public_key().blob().to_vec(), Some(key)),
-            Found::Encrypted(public) => match public.or_else(|| self.public_half_beside()) {
-                Some(public) if was_there(&public) => (public, None),
-                _ => {
-                    self.agent
-                        .add_with_passphrase(&self.arguments.file, Stay::ForNow)?;
-                    (self.added_since(&before)?, None)
-                }
-            },
-        };
-        let is_to_stay = was_there(&public_blob);
-        let fingerprint = fingerprint(&public_blob);
-        if let Some((_, key)) = self.own.iter().find(|(own, _)| *own == fingerprint) {
-            return Err(Error::Refused(format!(
-                "that is a generation of key {key}: keyferry has made it, and there is nothing to adopt"
-            )));
-        }
-        if let (Some(key), false) = (&private, is_to_stay) {
-            self.agent.add(key, &self.comment(), Stay::ForNow)?;
-        }
-        Ok(Adopted {
-            agent: &self.agent,
-            fingerprint,
-            private: private.filter(|_| !is_to_stay),
-            is_to_stay,
-            public_blob,
-        })
-    }
-
-    /// Has the agent keep the key until it is taken out: something relies on it from now on.
-    fn let_stay(&self, adopted: &mut Adopted<'_>) -> Result<(), Error> {
-        match (adopted.private.take(), adopted.is_to_stay) {
-            (Some(key), _) => self.agent.add(&key, &self.comment(), Stay::ForGood)?,
-            (None, true) => {}
-            (None, false) => {
-                table::complain("the agent has the key for ten minutes: once more, so that it keeps it");
-                self.agent
-                    .add_with_passphrase(&self.arguments.file, Stay::ForGood)?;
-            }
-        }
-        adopted.is_to_stay = true;
-        Ok(())
-    }
-
-    fn comment(&self) -> String {
-        format!("adopted as {}", self.key)
-    }
-
-    /// The public half that lies beside the file.
-    fn public_half_beside(&self) -> Option<Vec<u8>> {
-        let file = paths::absolute(&self.arguments.file).ok()?;
-        let line = std::fs::read_to_string(format!("{}.pub", file.display())).ok()?;
-        keyferry_hosts::public_blob(&config::public_key(&line).ok()?)
-    }
-
-    /// Which key `ssh-add` added: a new one, or one that got this file's comment.
-    fn added_since(&self, before: &[Listed]) -> Result<Vec<u8>, Error> {
-        let now = self.agent.list()?;
-        let is_new = |key: &&Listed| !before.iter().any(|known| known.public_blob == key.public_blob);
-        if let Some(key) = now.iter().find(is_new) {
-            return Ok(key.public_blob.clone());
-        }
-        let file = paths::absolute(&self.arguments.file)?;
-        let with_comment = now
-            .iter()
-            .find(|key| key.comment == file.as_os_str().as_encoded_bytes());
-        let public_half = || {
-            let blob = self.public_half_beside()?;
-            now.iter().any(|known| known.public_blob == blob).then_some(blob)
-        };
-        with_comment
-            .map(|key| key.public_blob.clone())
-            .or_else(public_half)
-            .ok_or_else(|| {
-                Error::Refused(
-                    "the key is in the agent already, and which one it is cannot be told\n  take it out first: `ssh-add -d`"
-                        .to_owned(),
-                )
-            })
     }
 
     /// The file is there from an earlier run: it counts.
@@ -285,9 +177,10 @@ impl<'a> Adoption<'a> {
         table::print(&format!("{}\n", adopted.fingerprint))?;
         table::print(listed.render_within(style, table::width()).trim_end())?;
         if !logs_in {
-            table::complain(
-                "the key logs in nowhere: nothing was written, and it is not in the agent any more",
-            );
+            table::complain(&format!(
+                "the key logs in nowhere: nothing was written, and it {}",
+                adopted.without_adoption()
+            ));
             return Ok(None);
         }
         let text = Draft {
@@ -307,7 +200,10 @@ impl<'a> Adoption<'a> {
             false => "write this file, and have keyferry's own key put on these hosts?",
         };
         if !self.arguments.yes && !table::is_confirmed(question)? {
-            table::print("nothing was written, and the key is not in the agent any more")?;
+            table::print(&format!(
+                "nothing was written, and the key {}",
+                adopted.without_adoption()
+            ))?;
             return Ok(None);
         }
         new_file::write(&self.path, &text)?;
@@ -383,6 +279,7 @@ impl<'a> Adoption<'a> {
             file: &self.arguments.file,
             public_blob: &adopted.public_blob,
             agent_socket: self.agent.socket(),
+            stays_as_it_was: adopted.stays_as_it_was(),
             path: &self.path,
             is_needed: left_out || !unseen.is_empty(),
         };

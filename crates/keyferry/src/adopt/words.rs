@@ -98,6 +98,8 @@ pub(super) struct Farewell<'a> {
     pub(super) file: &'a Path,
     pub(super) public_blob: &'a [u8],
     pub(super) agent_socket: &'a Path,
+    /// Somebody else put the key into the agent, maybe for a while.
+    pub(super) stays_as_it_was: bool,
     /// The new key's file.
     pub(super) path: &'a Path,
     /// The new key is not seen everywhere yet.
@@ -128,10 +130,14 @@ impl Farewell<'_> {
                      worthless."
                 .to_owned(),
         };
+        let end = match self.stays_as_it_was {
+            true => "or as long as it was added for",
+            false => "or until the daemon ends",
+        };
         format!(
             "{when}\n  the file:       shred -u -- {file}\n{caution}\n  in the agent:   \
              export SSH_AUTH_SOCK={socket}; ssh-add -L | grep -F -- {tail} | ssh-add -d -\n    \
-             it stays there until then, or until the daemon ends; afterwards `agent:...` may go from login_with in\n    {}",
+             it stays there until then, {end}; afterwards `agent:...` may go from login_with in\n    {}",
             self.path.display()
         )
     }

@@ -16,6 +16,8 @@ pub(crate) enum AdoptRequest {
         /// Milliseconds after which to give up waiting.
         timeout_ms: u64,
     },
+    /// How long the agent has the keys that were added to it.
+    Lifetimes,
     /// Where things are.
     Places,
     /// Log in with a key that was added to the agent, and with no other.
@@ -31,6 +33,8 @@ pub(crate) enum AdoptRequest {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AdoptAnswer {
+    /// Of [`AdoptRequest::Lifetimes`]: the keys that go by themselves.
+    Lifetimes(Vec<Lifetime>),
     /// Of [`AdoptRequest::Places`].
     Places {
         /// The agent's socket.
@@ -47,4 +51,13 @@ pub(crate) enum AdoptAnswer {
     },
     /// Of [`AdoptRequest::Try`], at the end.
     TriedAll,
+}
+
+/// How long the agent has a key still.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Lifetime {
+    /// The key, `SHA256:...`.
+    pub(crate) fingerprint: String,
+    /// Milliseconds until it goes.
+    pub(crate) left_ms: u64,
 }

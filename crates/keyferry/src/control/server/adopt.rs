@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Answer, Control, write};
-use crate::control::adopt::{AdoptAnswer, AdoptRequest};
+use crate::control::adopt::{AdoptAnswer, AdoptRequest, Lifetime};
 use crate::rotation::course::{self, Course};
 
 impl Control {
@@ -26,6 +26,15 @@ impl Control {
             AdoptRequest::Follow { key, timeout_ms } => {
                 self.follow_adopted(key, Duration::from_millis(timeout_ms), writing)
                     .await
+            }
+            AdoptRequest::Lifetimes => {
+                let lifetimes = self.hosts.lifetimes_of_added().into_iter();
+                let lifetimes = lifetimes.map(|(fingerprint, left)| Lifetime {
+                    fingerprint,
+                    left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                });
+                let answer = AdoptAnswer::Lifetimes(lifetimes.collect());
+                write(writing, &Answer::Adopt(answer)).await
             }
             AdoptRequest::Places => {
                 let places = AdoptAnswer::Places {
