@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyferry_engine::config;
 use keyferry_engine::desired::FileState;
-use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot, StatusError};
-use keyferry_hosts::HostErrorKind;
+use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot};
 
 use crate::cli::AdoptArguments;
 use crate::control::adopt::{AdoptAnswer, AdoptRequest};
@@ -28,6 +27,7 @@ mod holding;
 mod key_file;
 mod names;
 mod private_file;
+mod trying;
 mod words;
 
 use agent::Agent;
@@ -152,27 +152,17 @@ impl<'a> Adoption<'a> {
     /// Finds where the key logs in, shows what is to be written, asks, and writes it. None: nothing was written.
     fn begin(&self, adopted: &Adopted<'_>) -> Result<Option<Vec<String>>, Error> {
         let tried = self.tried(adopted, &self.arguments.hosts)?;
-        let logs_in = tried.iter().any(|(_, error)| error.is_none());
+        let logs_in = tried.iter().any(|tried| tried.error.is_none());
         // Where it could not be tried, the key may be the only way in: keyferry's own is put there as soon as that is mended.
-        let is_refused = |error: &StatusError| {
-            let refusals = [HostErrorKind::AnotherKey, HostErrorKind::Refused];
-            refusals.iter().any(|kind| error.kind == kind.name())
-        };
         let hosts: Vec<String> = tried
             .iter()
-            .filter(|(_, error)| !error.as_ref().is_some_and(is_refused))
-            .map(|(host, _)| host.clone())
+            .filter(|tried| !tried.is_refused)
+            .map(|tried| tried.host.clone())
             .collect();
         let style = Style::of_stdout();
         let mut listed = Table::new(&["HOST", "KEY"]);
-        for (host, error) in &tried {
-            listed.row(vec![
-                host.clone(),
-                match error {
-                    None => "logs in".to_owned(),
-                    Some(error) => words::problem(error, style),
-                },
-            ]);
+        for tried in &tried {
+            listed.row(vec![tried.host.clone(), words::tried(tried, style)]);
         }
         table::print(&format!("{}\n", adopted.fingerprint))?;
         table::print(listed.render_within(style, table::width()).trim_end())?;
@@ -210,35 +200,6 @@ impl<'a> Adoption<'a> {
         Ok(Some(hosts))
     }
 
-    /// Where the adopted key logs in, in the order of the hosts.
-    fn tried(
-        &self,
-        adopted: &Adopted<'_>,
-        hosts: &[String],
-    ) -> Result<Vec<(String, Option<StatusError>)>, Error> {
-        let mut tried: Vec<(String, Option<StatusError>)> = Vec::new();
-        let mut progress = Progress::new();
-        for some in hosts.chunks(AT_ONCE) {
-            let request = Request::Adopt(AdoptRequest::Try {
-                fingerprint: adopted.fingerprint.clone(),
-                hosts: some.to_vec(),
-            });
-            let mut conversation = Conversation::start(&self.door, &request)?;
-            loop {
-                progress.show(&format!("logging in: {} of {} hosts", tried.len(), hosts.len()));
-                match conversation.next()? {
-                    Answer::Adopt(AdoptAnswer::Tried { host, error }) => tried.push((host, error)),
-                    Answer::Adopt(AdoptAnswer::TriedAll) => break,
-                    Answer::Refused(message) => return Err(Error::Refused(message)),
-                    other => return Err(client::strange(&other)),
-                }
-            }
-        }
-        drop(progress);
-        tried.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
-        Ok(tried)
-    }
-
     /// Waits for the new key, and says what is left to do.
     fn end(&self, adopted: &Adopted<'_>, hosts: &[String], goes_on: bool) -> Result<Exit, Error> {
         let answering = Answering::start(&self.door, &[], hosts)?;
@@ -258,7 +219,8 @@ impl<'a> Adoption<'a> {
         );
         // Those that its file does not name may have no other way in either.
         let is_left_out = |host: &String| goes_on && !hosts.contains(host);
-        let left_out = self.arguments.hosts.iter().any(is_left_out);
+        let named = self.arguments.hosts.iter();
+        let left_out: Vec<&String> = named.filter(|host| is_left_out(host)).collect();
         let seen: Vec<String> = seen.into_iter().cloned().collect();
         let still = match replaces && !seen.is_empty() {
             true => self.still_let_in(adopted, &seen)?,
@@ -268,6 +230,7 @@ impl<'a> Adoption<'a> {
             key,
             seen: &seen,
             unseen: &unseen,
+            left_out: &left_out,
             still: &still,
             replaces,
             timed_out,
@@ -281,11 +244,11 @@ impl<'a> Adoption<'a> {
             agent_socket: self.agent.socket(),
             stays_as_it_was: adopted.stays_as_it_was(),
             path: &self.path,
-            is_needed: left_out || !unseen.is_empty(),
+            is_needed: !left_out.is_empty() || !unseen.is_empty(),
         };
         // Its commands are to be copied: no line of it is broken.
         table::print(&format!("\n{}", farewell.text()))?;
-        match !left_out && unseen.is_empty() && (!replaces || still.is_empty()) {
+        match left_out.is_empty() && unseen.is_empty() && (!replaces || still.is_empty()) {
             true => Ok(Exit::Fine),
             false => Ok(Exit::Failed),
         }
@@ -317,29 +280,6 @@ impl<'a> Adoption<'a> {
         Ok(result)
     }
 
-    /// The hosts that still let the adopted key in, although its lines are to go. It takes a moment until they are gone.
-    fn still_let_in(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Vec<String>, Error> {
-        let end = self.end.max(Instant::now() + REMOVAL_TIME);
-        let mut left = hosts.to_vec();
-        loop {
-            let tried = self.tried(adopted, &left)?;
-            left = tried
-                .into_iter()
-                // Where that cannot be told, it may.
-                .filter(|(_, error)| {
-                    error
-                        .as_ref()
-                        .is_none_or(|error| error.kind != "refused" && error.kind != "another_key")
-                })
-                .map(|(host, _)| host)
-                .collect();
-            if left.is_empty() || Instant::now() >= end {
-                return Ok(left);
-            }
-            std::thread::sleep(REMOVAL_PAUSE);
-        }
-    }
-
     /// Why the daemon does not take the file that was written.
     fn not_taken(&self, snapshot: &Snapshot) -> Error {
         let path = self.path.display().to_string();
@@ -360,10 +300,5 @@ fn verified(key: &KeyStatus) -> usize {
     hosts.filter(|host| host.state == HostCondition::Verified).count()
 }
 
-/// Each host's lines go over two logins.
-const REMOVAL_TIME: Duration = Duration::from_secs(30);
-/// Hosts in one request: each of them may take a while.
-const AT_ONCE: usize = 200;
 /// A day.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-const REMOVAL_PAUSE: Duration = Duration::from_secs(1);

@@ -43,14 +43,21 @@ pub(crate) enum AdoptAnswer {
         config_directory: PathBuf,
     },
     /// Of [`AdoptRequest::Try`], as each is known.
-    Tried {
-        /// The host.
-        host: String,
-        /// Why the key does not log in there, as far as is known; none: it does.
-        error: Option<StatusError>,
-    },
+    Tried(Tried),
     /// Of [`AdoptRequest::Try`], at the end.
     TriedAll,
+}
+
+/// How a login came out.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Tried {
+    /// The host.
+    pub(crate) host: String,
+    /// Why the key does not log in there, as far as is known; none: it does.
+    pub(crate) error: Option<StatusError>,
+    /// Whether the host said that it does not take the key. A login that is cut off says nothing of the kind, whatever kind
+    /// the error is of.
+    pub(crate) is_refused: bool,
 }
 
 /// How long the agent has a key still.

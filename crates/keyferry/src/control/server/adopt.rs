@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Answer, Control, write};
-use crate::control::adopt::{AdoptAnswer, AdoptRequest, Lifetime};
+use crate::control::adopt::{AdoptAnswer, AdoptRequest, Lifetime, Tried};
 use crate::rotation::course::{self, Course};
 
 impl Control {
@@ -84,12 +84,18 @@ impl Control {
             let Ok((host, result)) = tried else {
                 continue;
             };
+            let is_refused = result.as_ref().is_err_and(HostError::is_final_refusal);
             let error = match result {
                 Ok(Reply::Verified { .. }) => None,
                 Ok(_) => Some(unclear()),
                 Err(error) => Some(of_host(&error)),
             };
-            write(writing, &Answer::Adopt(AdoptAnswer::Tried { host, error })).await?;
+            let tried = Tried {
+                host,
+                error,
+                is_refused,
+            };
+            write(writing, &Answer::Adopt(AdoptAnswer::Tried(tried))).await?;
         }
         write(writing, &Answer::Adopt(AdoptAnswer::TriedAll)).await
     }
