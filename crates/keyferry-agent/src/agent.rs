@@ -194,6 +194,16 @@ impl Agent {
         added.map(|added| added.key.public_blob().to_vec()).collect()
     }
 
+    /// Of the keys of [`Agent::added`], those that go by themselves, and how long they stay still.
+    #[must_use]
+    pub fn lifetimes_of_added(&self) -> Vec<(Vec<u8>, Duration)> {
+        let (snapshot, now) = (self.snapshot(), Moment::now());
+        let added = snapshot.added().iter();
+        added
+            .filter_map(|added| Some((added.key.public_blob().to_vec(), added.expires?.since(now))))
+            .collect()
+    }
+
     /// The keys that list and sign at this moment.
     pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         let snapshot = self.shared.snapshot.load();

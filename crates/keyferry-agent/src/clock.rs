@@ -26,6 +26,11 @@ impl Moment {
         Self(self.0.saturating_add(wait))
     }
 
+    /// How much later it is than another; nothing, if it is earlier.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Waits until this moment, and may come back early.
     pub(crate) async fn reached(self) {
         #[cfg(target_os = "linux")]
@@ -35,7 +40,7 @@ impl Moment {
         }
         // Late by the time suspended, which does no harm: an expired key is refused whether or not this woke
         // up.
-        tokio::time::sleep(self.0.saturating_sub(Self::now().0)).await;
+        tokio::time::sleep(self.since(Self::now())).await;
     }
 
     #[cfg(target_os = "linux")]

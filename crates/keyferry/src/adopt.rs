@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyferry_engine::config;
 use keyferry_engine::desired::FileState;
-use keyferry_engine::private_key::PrivateKey;
-use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot, StatusError};
-use keyferry_hosts::{HostErrorKind, fingerprint};
+use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot};
 
 use crate::cli::AdoptArguments;
 use crate::control::adopt::{AdoptAnswer, AdoptRequest};
@@ -20,20 +18,21 @@ use crate::control::{Answer, Request};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::new_file;
-use crate::paths;
 use crate::progress::Progress;
 use crate::prompts::answering::Answering;
 use crate::table::{self, Style, Table};
 
 mod agent;
+mod holding;
 mod key_file;
 mod names;
 mod private_file;
+mod trying;
 mod words;
 
-use agent::{Agent, Listed, Stay};
+use agent::Agent;
+use holding::Adopted;
 use key_file::{Draft, Standing};
-use private_file::Found;
 
 /// `keyferry adopt`.
 pub(crate) fn run(arguments: &AdoptArguments) -> Result<Exit, Error> {
@@ -84,27 +83,6 @@ struct Adoption<'a> {
     end: Instant,
 }
 
-/// The key, in the agent.
-struct Adopted<'a> {
-    agent: &'a Agent,
-    public_blob: Vec<u8>,
-    /// `SHA256:...`.
-    fingerprint: String,
-    /// What was added here, and goes by itself after a while; none: ssh-add added it, or it was there before.
-    private: Option<PrivateKey>,
-    /// It was there before, or something relies on it by now.
-    is_to_stay: bool,
-}
-
-impl Drop for Adopted<'_> {
-    fn drop(&mut self) {
-        if !self.is_to_stay {
-            // An agent that is gone has it no more either.
-            let _ = self.agent.remove(&self.public_blob);
-        }
-    }
-}
-
 impl<'a> Adoption<'a> {
     fn prepare(arguments: &'a AdoptArguments, key: String) -> Result<Self, Error> {
         let door = Door::of(&arguments.runtime)?;
@@ -151,92 +129,6 @@ impl<'a> Adoption<'a> {
         })
     }
 
-    /// Adds the private half to the agent.
-    fn put_into_agent(&self, found: Found) -> Result<Adopted<'_>, Error> {
-        let before = self.agent.list()?;
-        let was_there = |blob: &[u8]| before.iter().any(|known| known.public_blob == blob);
-        let (public_blob, private) = match found {
-            Found::Plain(key) => (key.public_key().blob().to_vec(), Some(key)),
-            Found::Encrypted(public) => match public.or_else(|| self.public_half_beside()) {
-                Some(public) if was_there(&public) => (public, None),
-                _ => {
-                    self.agent
-                        .add_with_passphrase(&self.arguments.file, Stay::ForNow)?;
-                    (self.added_since(&before)?, None)
-                }
-            },
-        };
-        let is_to_stay = was_there(&public_blob);
-        let fingerprint = fingerprint(&public_blob);
-        if let Some((_, key)) = self.own.iter().find(|(own, _)| *own == fingerprint) {
-            return Err(Error::Refused(format!(
-                "that is a generation of key {key}: keyferry has made it, and there is nothing to adopt"
-            )));
-        }
-        if let (Some(key), false) = (&private, is_to_stay) {
-            self.agent.add(key, &self.comment(), Stay::ForNow)?;
-        }
-        Ok(Adopted {
-            agent: &self.agent,
-            fingerprint,
-            private: private.filter(|_| !is_to_stay),
-            is_to_stay,
-            public_blob,
-        })
-    }
-
-    /// Has the agent keep the key until it is taken out: something relies on it from now on.
-    fn let_stay(&self, adopted: &mut Adopted<'_>) -> Result<(), Error> {
-        match (adopted.private.take(), adopted.is_to_stay) {
-            (Some(key), _) => self.agent.add(&key, &self.comment(), Stay::ForGood)?,
-            (None, true) => {}
-            (None, false) => {
-                table::complain("the agent has the key for ten minutes: once more, so that it keeps it");
-                self.agent
-                    .add_with_passphrase(&self.arguments.file, Stay::ForGood)?;
-            }
-        }
-        adopted.is_to_stay = true;
-        Ok(())
-    }
-
-    fn comment(&self) -> String {
-        format!("adopted as {}", self.key)
-    }
-
-    /// The public half that lies beside the file.
-    fn public_half_beside(&self) -> Option<Vec<u8>> {
-        let file = paths::absolute(&self.arguments.file).ok()?;
-        let line = std::fs::read_to_string(format!("{}.pub", file.display())).ok()?;
-        keyferry_hosts::public_blob(&config::public_key(&line).ok()?)
-    }
-
-    /// Which key `ssh-add` added: a new one, or one that got this file's comment.
-    fn added_since(&self, before: &[Listed]) -> Result<Vec<u8>, Error> {
-        let now = self.agent.list()?;
-        let is_new = |key: &&Listed| !before.iter().any(|known| known.public_blob == key.public_blob);
-        if let Some(key) = now.iter().find(is_new) {
-            return Ok(key.public_blob.clone());
-        }
-        let file = paths::absolute(&self.arguments.file)?;
-        let with_comment = now
-            .iter()
-            .find(|key| key.comment == file.as_os_str().as_encoded_bytes());
-        let public_half = || {
-            let blob = self.public_half_beside()?;
-            now.iter().any(|known| known.public_blob == blob).then_some(blob)
-        };
-        with_comment
-            .map(|key| key.public_blob.clone())
-            .or_else(public_half)
-            .ok_or_else(|| {
-                Error::Refused(
-                    "the key is in the agent already, and which one it is cannot be told\n  take it out first: `ssh-add -d`"
-                        .to_owned(),
-                )
-            })
-    }
-
     /// The file is there from an earlier run: it counts.
     fn goes_on(&self, hosts: &[String], replaces: bool) -> Result<(), Error> {
         table::print(&format!(
@@ -260,34 +152,25 @@ impl<'a> Adoption<'a> {
     /// Finds where the key logs in, shows what is to be written, asks, and writes it. None: nothing was written.
     fn begin(&self, adopted: &Adopted<'_>) -> Result<Option<Vec<String>>, Error> {
         let tried = self.tried(adopted, &self.arguments.hosts)?;
-        let logs_in = tried.iter().any(|(_, error)| error.is_none());
+        let logs_in = tried.iter().any(|tried| tried.error.is_none());
         // Where it could not be tried, the key may be the only way in: keyferry's own is put there as soon as that is mended.
-        let is_refused = |error: &StatusError| {
-            let refusals = [HostErrorKind::AnotherKey, HostErrorKind::Refused];
-            refusals.iter().any(|kind| error.kind == kind.name())
-        };
         let hosts: Vec<String> = tried
             .iter()
-            .filter(|(_, error)| !error.as_ref().is_some_and(is_refused))
-            .map(|(host, _)| host.clone())
+            .filter(|tried| !tried.is_refused)
+            .map(|tried| tried.host.clone())
             .collect();
         let style = Style::of_stdout();
         let mut listed = Table::new(&["HOST", "KEY"]);
-        for (host, error) in &tried {
-            listed.row(vec![
-                host.clone(),
-                match error {
-                    None => "logs in".to_owned(),
-                    Some(error) => words::problem(error, style),
-                },
-            ]);
+        for tried in &tried {
+            listed.row(vec![tried.host.clone(), words::tried(tried, style)]);
         }
         table::print(&format!("{}\n", adopted.fingerprint))?;
         table::print(listed.render_within(style, table::width()).trim_end())?;
         if !logs_in {
-            table::complain(
-                "the key logs in nowhere: nothing was written, and it is not in the agent any more",
-            );
+            table::complain(&format!(
+                "the key logs in nowhere: nothing was written, and it {}",
+                adopted.without_adoption()
+            ));
             return Ok(None);
         }
         let text = Draft {
@@ -307,40 +190,14 @@ impl<'a> Adoption<'a> {
             false => "write this file, and have keyferry's own key put on these hosts?",
         };
         if !self.arguments.yes && !table::is_confirmed(question)? {
-            table::print("nothing was written, and the key is not in the agent any more")?;
+            table::print(&format!(
+                "nothing was written, and the key {}",
+                adopted.without_adoption()
+            ))?;
             return Ok(None);
         }
         new_file::write(&self.path, &text)?;
         Ok(Some(hosts))
-    }
-
-    /// Where the adopted key logs in, in the order of the hosts.
-    fn tried(
-        &self,
-        adopted: &Adopted<'_>,
-        hosts: &[String],
-    ) -> Result<Vec<(String, Option<StatusError>)>, Error> {
-        let mut tried: Vec<(String, Option<StatusError>)> = Vec::new();
-        let mut progress = Progress::new();
-        for some in hosts.chunks(AT_ONCE) {
-            let request = Request::Adopt(AdoptRequest::Try {
-                fingerprint: adopted.fingerprint.clone(),
-                hosts: some.to_vec(),
-            });
-            let mut conversation = Conversation::start(&self.door, &request)?;
-            loop {
-                progress.show(&format!("logging in: {} of {} hosts", tried.len(), hosts.len()));
-                match conversation.next()? {
-                    Answer::Adopt(AdoptAnswer::Tried { host, error }) => tried.push((host, error)),
-                    Answer::Adopt(AdoptAnswer::TriedAll) => break,
-                    Answer::Refused(message) => return Err(Error::Refused(message)),
-                    other => return Err(client::strange(&other)),
-                }
-            }
-        }
-        drop(progress);
-        tried.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
-        Ok(tried)
     }
 
     /// Waits for the new key, and says what is left to do.
@@ -362,7 +219,8 @@ impl<'a> Adoption<'a> {
         );
         // Those that its file does not name may have no other way in either.
         let is_left_out = |host: &String| goes_on && !hosts.contains(host);
-        let left_out = self.arguments.hosts.iter().any(is_left_out);
+        let named = self.arguments.hosts.iter();
+        let left_out: Vec<&String> = named.filter(|host| is_left_out(host)).collect();
         let seen: Vec<String> = seen.into_iter().cloned().collect();
         let still = match replaces && !seen.is_empty() {
             true => self.still_let_in(adopted, &seen)?,
@@ -372,6 +230,7 @@ impl<'a> Adoption<'a> {
             key,
             seen: &seen,
             unseen: &unseen,
+            left_out: &left_out,
             still: &still,
             replaces,
             timed_out,
@@ -383,12 +242,13 @@ impl<'a> Adoption<'a> {
             file: &self.arguments.file,
             public_blob: &adopted.public_blob,
             agent_socket: self.agent.socket(),
+            stays_as_it_was: adopted.stays_as_it_was(),
             path: &self.path,
-            is_needed: left_out || !unseen.is_empty(),
+            is_needed: !left_out.is_empty() || !unseen.is_empty(),
         };
         // Its commands are to be copied: no line of it is broken.
         table::print(&format!("\n{}", farewell.text()))?;
-        match !left_out && unseen.is_empty() && (!replaces || still.is_empty()) {
+        match left_out.is_empty() && unseen.is_empty() && (!replaces || still.is_empty()) {
             true => Ok(Exit::Fine),
             false => Ok(Exit::Failed),
         }
@@ -420,29 +280,6 @@ impl<'a> Adoption<'a> {
         Ok(result)
     }
 
-    /// The hosts that still let the adopted key in, although its lines are to go. It takes a moment until they are gone.
-    fn still_let_in(&self, adopted: &Adopted<'_>, hosts: &[String]) -> Result<Vec<String>, Error> {
-        let end = self.end.max(Instant::now() + REMOVAL_TIME);
-        let mut left = hosts.to_vec();
-        loop {
-            let tried = self.tried(adopted, &left)?;
-            left = tried
-                .into_iter()
-                // Where that cannot be told, it may.
-                .filter(|(_, error)| {
-                    error
-                        .as_ref()
-                        .is_none_or(|error| error.kind != "refused" && error.kind != "another_key")
-                })
-                .map(|(host, _)| host)
-                .collect();
-            if left.is_empty() || Instant::now() >= end {
-                return Ok(left);
-            }
-            std::thread::sleep(REMOVAL_PAUSE);
-        }
-    }
-
     /// Why the daemon does not take the file that was written.
     fn not_taken(&self, snapshot: &Snapshot) -> Error {
         let path = self.path.display().to_string();
@@ -463,10 +300,5 @@ fn verified(key: &KeyStatus) -> usize {
     hosts.filter(|host| host.state == HostCondition::Verified).count()
 }
 
-/// Each host's lines go over two logins.
-const REMOVAL_TIME: Duration = Duration::from_secs(30);
-/// Hosts in one request: each of them may take a while.
-const AT_ONCE: usize = 200;
 /// A day.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-const REMOVAL_PAUSE: Duration = Duration::from_secs(1);

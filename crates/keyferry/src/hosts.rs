@@ -69,6 +69,14 @@ impl SshHosts {
     pub(crate) fn has_added(&self, fingerprint: &str) -> bool {
         agent_keys::added(&self.agent, fingerprint).is_some()
     }
+
+    /// Fingerprints of keys that were added to the daemon's agent and go by themselves, and when they do.
+    pub(crate) fn lifetimes_of_added(&self) -> Vec<(String, Duration)> {
+        let lifetimes = self.agent.lifetimes_of_added().into_iter();
+        lifetimes
+            .map(|(blob, left)| (keyferry_hosts::fingerprint(&blob), left))
+            .collect()
+    }
 }
 
 impl Hosts for SshHosts {

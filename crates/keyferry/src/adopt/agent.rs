@@ -61,7 +61,7 @@ impl Agent {
         put_string(&mut message, comment.as_bytes());
         if let Stay::ForNow = stay {
             message.push(CONSTRAIN_LIFETIME);
-            message.extend_from_slice(&FOR_NOW.to_be_bytes());
+            message.extend_from_slice(&seconds(FOR_NOW).to_be_bytes());
         }
         match self.ask(&message)?.first() {
             Some(&SUCCESS) => Ok(()),
@@ -88,7 +88,7 @@ impl Agent {
         let mut command = Command::new("ssh-add");
         command.args(["-q", "-k"]);
         if let Stay::ForNow = stay {
-            command.args(["-t", &FOR_NOW.to_string()]);
+            command.args(["-t", &seconds(FOR_NOW).to_string()]);
         }
         command.arg(crate::paths::absolute(file)?);
         command.env("SSH_AUTH_SOCK", &self.socket).stdout(Stdio::null());
@@ -135,6 +135,11 @@ impl Agent {
     }
 }
 
+/// As the agent is told how long a key stays.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
 fn put_string(message: &mut Vec<u8>, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     message.extend_from_slice(&length.to_be_bytes());
@@ -172,8 +177,8 @@ const ADD_IDENTITY: u8 = 17;
 const REMOVE_IDENTITY: u8 = 18;
 const ADD_ID_CONSTRAINED: u8 = 25;
 const CONSTRAIN_LIFETIME: u8 = 1;
-/// Seconds.
-const FOR_NOW: u32 = 600;
+/// How long a key stays of which nobody knows yet whether it is adopted.
+pub(super) const FOR_NOW: Duration = Duration::from_secs(600);
 /// As OpenSSH's own client has it.
 const MAX_REPLY: u32 = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -3,9 +3,25 @@
 use std::path::Path;
 
 use keyferry_engine::snapshot::{HostCondition, KeyStatus, StatusError};
+use keyferry_hosts::HostErrorKind;
 
 use super::{private_file, verified};
+use crate::control::adopt::Tried;
 use crate::table::Style;
+
+/// How the adopted key fares at a host.
+pub(super) fn tried(tried: &Tried, style: Style) -> String {
+    match &tried.error {
+        None => "logs in".to_owned(),
+        // Its remedy is one for a key that is not taken.
+        Some(error) if error.kind == HostErrorKind::Refused.name() && !tried.is_refused => format!(
+            "{}: {}; that says nothing about this key, so the host stays among those that get the new one",
+            style.bad("cut off"),
+            error.message
+        ),
+        Some(error) => problem(error, style),
+    }
+}
 
 /// Why the key does not log in somewhere.
 pub(super) fn problem(error: &StatusError, style: Style) -> String {
@@ -40,6 +56,8 @@ pub(super) struct Outcome<'a> {
     /// Hosts where it was seen to log in.
     pub(super) seen: &'a [String],
     pub(super) unseen: &'a [&'a String],
+    /// Hosts that were named, and are not among the new key's.
+    pub(super) left_out: &'a [&'a String],
     /// Of those where it was seen, the hosts that let the adopted one in too.
     pub(super) still: &'a [String],
     pub(super) replaces: bool,
@@ -82,11 +100,20 @@ impl Outcome<'_> {
                  replaces = [...] with its fingerprint, as login_with has it behind `agent:`"
             )),
         }
+        let listed = |hosts: &[&String]| {
+            let hosts: Vec<&str> = hosts.iter().map(|host| host.as_str()).collect();
+            hosts.join(", ")
+        };
         if !self.unseen.is_empty() {
-            let unseen: Vec<&str> = self.unseen.iter().map(|host| host.as_str()).collect();
             lines.push(format!(
                 "  is needed at {} until the new key logs in there",
-                unseen.join(", ")
+                listed(self.unseen)
+            ));
+        }
+        if !self.left_out.is_empty() {
+            lines.push(format!(
+                "  may be needed at {}, which get no new key: {path} does not name them",
+                listed(self.left_out)
             ));
         }
         lines.join("\n")
@@ -98,6 +125,8 @@ pub(super) struct Farewell<'a> {
     pub(super) file: &'a Path,
     pub(super) public_blob: &'a [u8],
     pub(super) agent_socket: &'a Path,
+    /// Somebody else put the key into the agent, maybe for a while.
+    pub(super) stays_as_it_was: bool,
     /// The new key's file.
     pub(super) path: &'a Path,
     /// The new key is not seen everywhere yet.
@@ -128,10 +157,14 @@ impl Farewell<'_> {
                      worthless."
                 .to_owned(),
         };
+        let end = match self.stays_as_it_was {
+            true => "or as long as it was added for",
+            false => "or until the daemon ends",
+        };
         format!(
             "{when}\n  the file:       shred -u -- {file}\n{caution}\n  in the agent:   \
              export SSH_AUTH_SOCK={socket}; ssh-add -L | grep -F -- {tail} | ssh-add -d -\n    \
-             it stays there until then, or until the daemon ends; afterwards `agent:...` may go from login_with in\n    {}",
+             it stays there until then, {end}; afterwards `agent:...` may go from login_with in\n    {}",
             self.path.display()
         )
     }

@@ -16,6 +16,8 @@ pub(crate) enum AdoptRequest {
         /// Milliseconds after which to give up waiting.
         timeout_ms: u64,
     },
+    /// How long the agent has the keys that were added to it.
+    Lifetimes,
     /// Where things are.
     Places,
     /// Log in with a key that was added to the agent, and with no other.
@@ -31,6 +33,8 @@ pub(crate) enum AdoptRequest {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AdoptAnswer {
+    /// Of [`AdoptRequest::Lifetimes`]: the keys that go by themselves.
+    Lifetimes(Vec<Lifetime>),
     /// Of [`AdoptRequest::Places`].
     Places {
         /// The agent's socket.
@@ -39,12 +43,28 @@ pub(crate) enum AdoptAnswer {
         config_directory: PathBuf,
     },
     /// Of [`AdoptRequest::Try`], as each is known.
-    Tried {
-        /// The host.
-        host: String,
-        /// Why the key does not log in there, as far as is known; none: it does.
-        error: Option<StatusError>,
-    },
+    Tried(Tried),
     /// Of [`AdoptRequest::Try`], at the end.
     TriedAll,
+}
+
+/// How a login came out.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Tried {
+    /// The host.
+    pub(crate) host: String,
+    /// Why the key does not log in there, as far as is known; none: it does.
+    pub(crate) error: Option<StatusError>,
+    /// Whether the host said that it does not take the key. A login that is cut off says nothing of the kind, whatever kind
+    /// the error is of.
+    pub(crate) is_refused: bool,
+}
+
+/// How long the agent has a key still.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Lifetime {
+    /// The key, `SHA256:...`.
+    pub(crate) fingerprint: String,
+    /// Milliseconds until it goes.
+    pub(crate) left_ms: u64,
 }

@@ -158,7 +158,8 @@ impl Conversation {
             // A question may come at any time, as long as the command waits.
             Request::Questions { .. } => LONG_PATIENCE,
             // It says something now and then.
-            Request::Exec(_)
+            Request::Adopt(AdoptRequest::Lifetimes)
+            | Request::Exec(_)
             | Request::ForgetHost { .. }
             | Request::GiveUpInstances { .. }
             | Request::History { .. }

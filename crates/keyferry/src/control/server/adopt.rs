@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Answer, Control, write};
-use crate::control::adopt::{AdoptAnswer, AdoptRequest};
+use crate::control::adopt::{AdoptAnswer, AdoptRequest, Lifetime, Tried};
 use crate::rotation::course::{self, Course};
 
 impl Control {
@@ -26,6 +26,15 @@ impl Control {
             AdoptRequest::Follow { key, timeout_ms } => {
                 self.follow_adopted(key, Duration::from_millis(timeout_ms), writing)
                     .await
+            }
+            AdoptRequest::Lifetimes => {
+                let lifetimes = self.hosts.lifetimes_of_added().into_iter();
+                let lifetimes = lifetimes.map(|(fingerprint, left)| Lifetime {
+                    fingerprint,
+                    left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                });
+                let answer = AdoptAnswer::Lifetimes(lifetimes.collect());
+                write(writing, &Answer::Adopt(answer)).await
             }
             AdoptRequest::Places => {
                 let places = AdoptAnswer::Places {
@@ -75,12 +84,18 @@ impl Control {
             let Ok((host, result)) = tried else {
                 continue;
             };
+            let is_refused = result.as_ref().is_err_and(HostError::is_final_refusal);
             let error = match result {
                 Ok(Reply::Verified { .. }) => None,
                 Ok(_) => Some(unclear()),
                 Err(error) => Some(of_host(&error)),
             };
-            write(writing, &Answer::Adopt(AdoptAnswer::Tried { host, error })).await?;
+            let tried = Tried {
+                host,
+                error,
+                is_refused,
+            };
+            write(writing, &Answer::Adopt(AdoptAnswer::Tried(tried))).await?;
         }
         write(writing, &Answer::Adopt(AdoptAnswer::TriedAll)).await
     }
