@@ -34,6 +34,8 @@ pub(in crate::engine) enum Trusting {
     /// Lines of foreign keys that are taken off.
     Replace {
         key: String,
+        /// The file where the key's own line lets in: sshd reads it.
+        file: Option<String>,
         fingerprints: Vec<String>,
         effects: Vec<Effect>,
     },
@@ -70,8 +72,8 @@ impl Trusting {
     pub(super) fn file(&self) -> Option<String> {
         match self {
             Self::Put { file, .. } => Some(file.clone()),
-            Self::TakeOff { file, .. } => file.clone(),
-            Self::Replace { .. } | Self::Verify { .. } => None,
+            Self::Replace { file, .. } | Self::TakeOff { file, .. } => file.clone(),
+            Self::Verify { .. } => None,
         }
     }
 }
@@ -280,6 +282,7 @@ impl Engine {
                 key,
                 fingerprints,
                 effects,
+                ..
             } => self.replaced(host, key, fingerprints, effects, result).await,
             Trusting::TakeOff {
                 key,

@@ -491,7 +491,11 @@ impl State {
                 }
             }
             Work::Remove {
-                over, editors, lines, ..
+                over,
+                editors,
+                lines,
+                foreign,
+                ..
             } => {
                 let own = std::slice::from_ref(over);
                 let editors = match task.host.account.editor {
@@ -506,6 +510,11 @@ impl State {
                     let end = format!("{} {}", line.public_key, line.marker);
                     self.file(name, path).retain(|there| !there.ends_with(&end));
                 }
+                let is_foreign = |there: &String| {
+                    let key = keyferry_hosts::public_blob(there.split(" somebody").next().unwrap_or(there));
+                    key.is_some_and(|blob| foreign.contains(&keyferry_hosts::fingerprint(&blob)))
+                };
+                self.file(name, path).retain(|there| !is_foreign(there));
                 // As the host itself does it: what was changed stays when the second login works.
                 if self.hosts[name].bars_second_logins || !self.logs_in(name, over) {
                     *self.file(name, path) = before;

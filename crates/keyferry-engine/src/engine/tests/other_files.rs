@@ -160,6 +160,32 @@ fn another_name_of_the_same_file_leaves_what_stands_in_it() {
 }
 
 #[test]
+fn what_is_replaced_goes_from_the_file_where_the_key_lets_in() {
+    run(async {
+        let mut world = world_with(&[HOST], |_| {});
+        let foreign = ed25519(9);
+        world
+            .hosts
+            .write(HOST, |lines| lines.push(format!("{foreign} somebody else")));
+        world.hosts.read_file(HOST, OTHER, false);
+        let daemon = world.start();
+        until_verified(&daemon).await;
+        let spec = key("web", GeneratedBy::Keyferry, |spec| {
+            *spec = (*world.desired.keys["web"]).clone();
+            spec.deploy.path = Some(OTHER.to_owned());
+            let blob = keyferry_hosts::public_blob(&foreign).unwrap();
+            spec.deploy.replaces = vec![keyferry_hosts::fingerprint(&blob)];
+        });
+        world.desired.keys.insert("web".to_owned(), spec);
+        daemon.read_again(&world.desired);
+        assert!(daemon.rest().await);
+        let lines = world.hosts.lines(HOST);
+        assert!(!lines.iter().any(|line| line.contains(&foreign)), "{lines:?}");
+        daemon.kill().await;
+    });
+}
+
+#[test]
 fn what_is_revoked_goes_from_the_file_where_it_stands() {
     run(async {
         let mut world = world_with(&[HOST], |_| {});

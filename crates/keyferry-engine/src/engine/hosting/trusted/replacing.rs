@@ -20,6 +20,12 @@ impl Engine {
             self.has_no_public_half(&over, &host);
             return Ok(());
         };
+        let login = (over.0.clone(), over.1, host.clone());
+        let file = self
+            .view
+            .placements
+            .get(&login)
+            .and_then(|placement| placement.file.clone());
         let effects = self.intents(EffectKind::TakeOffTrusted, &host, std::iter::once(over.clone()));
         let write = Write {
             effects: effects.clone(),
@@ -37,6 +43,7 @@ impl Engine {
         };
         let replacing = Trusting::Replace {
             key: over.0,
+            file,
             fingerprints,
             effects,
         };
