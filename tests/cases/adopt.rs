@@ -18,6 +18,8 @@ use keyferry_tests::wait;
 mod broken_off;
 #[path = "adopt/cut_off.rs"]
 mod cut_off;
+#[path = "adopt/retired.rs"]
+mod retired;
 
 const ECS: Service = Service::AlibabaEcs;
 

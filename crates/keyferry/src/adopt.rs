@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyferry_engine::config;
 use keyferry_engine::desired::FileState;
-use keyferry_engine::snapshot::{HostCondition, KeyStatus, Snapshot};
+use keyferry_engine::snapshot::{HostCondition, KeyStatus, RETIRED, Snapshot};
 
 use crate::cli::AdoptArguments;
 use crate::control::adopt::{AdoptAnswer, AdoptRequest};
@@ -267,6 +267,7 @@ impl<'a> Adoption<'a> {
             match conversation.next()? {
                 Answer::Progress(snapshot) => {
                     if let Some(key) = snapshot.keys.first() {
+                        self.check_is_made(key)?;
                         progress.show(&words::progress(key));
                     }
                 }
@@ -278,6 +279,17 @@ impl<'a> Adoption<'a> {
         };
         drop(progress);
         Ok(result)
+    }
+
+    /// Of one that was retired nothing is made until the user says so: there is nothing to wait for.
+    fn check_is_made(&self, key: &KeyStatus) -> Result<(), Error> {
+        let retired = key.error.as_ref().filter(|error| error.kind == RETIRED);
+        retired.map_or(Ok(()), |error| {
+            let (why, key) = (&error.message, &self.key);
+            Err(Error::Refused(format!(
+                "{why}\n  `keyferry resume {key}`, and run this again"
+            )))
+        })
     }
 
     /// Why the daemon does not take the file that was written.
