@@ -128,6 +128,8 @@ pub struct Engine {
     ledger_error: Option<StatusError>,
     manifests: BTreeMap<String, Result<Arc<Manifest>, PluginProblem>>,
     account_errors: BTreeMap<String, StatusError>,
+    /// Keys for which the user has said to go on while a provider was being asked: what comes of that may be of before.
+    resumed: BTreeSet<String>,
     waiting: BTreeMap<String, Waiting>,
     rotations_wait: BTreeMap<String, String>,
     /// When a time is over that a key's rotation waits for (milliseconds of uptime).
@@ -208,6 +210,7 @@ impl Engine {
             ledger_error: None,
             manifests: BTreeMap::new(),
             account_errors: BTreeMap::new(),
+            resumed: BTreeSet::new(),
             waiting: BTreeMap::new(),
             rotations_wait: BTreeMap::new(),
             goes_on_at: BTreeMap::new(),

@@ -261,6 +261,9 @@ impl Engine {
         let failures = self.observed.retries.len();
         self.observed.retries.retain(|subject, _| subject.key() != key);
         let mut is_changed = self.observed.retries.len() < failures;
+        if self.observed.jobs.keys().any(|(of, _)| of == key) {
+            self.resumed.insert(key.to_owned());
+        }
         let mut accounts: BTreeSet<&str> = self.view.of_key(key).map(|row| row.account.as_str()).collect();
         accounts.extend(self.desired.keys.get(key).map(|spec| spec.account.as_str()));
         for account in accounts {

@@ -42,6 +42,10 @@ impl Engine {
         let clock = Arc::clone(&self.clock);
         let delay = failure.delay(failures, |limit| clock.random(limit));
         let mut not_before = delay.map(|delay| now.uptime.saturating_add(delay));
+        // It was begun before the user said that all is well now.
+        if account.is_some() && self.resumed.remove(subject.key()) {
+            not_before = Some(now.uptime);
+        }
         if let (true, Some(account)) = (failure.kind == "throttled", &account) {
             // The step has its own growing delay too: others of the account may well succeed meanwhile.
             not_before = not_before.max(Some(self.slow_down(account, failure)));

@@ -9,7 +9,9 @@ mod aftermath;
 use super::*;
 use crate::desired::{HostList, Rotate};
 use crate::engine::commands::Command;
+use crate::engine::failure::{Failure, Pace};
 use crate::ledger::{Generation, HostRow, HostState, KeyRow, Placement, PlacementState, Stage, Write};
+use crate::plan::Subject;
 use crate::snapshot::Timestamp;
 
 /// An engine that obeys and plans nothing.
@@ -442,6 +444,41 @@ fn giving_instances_up_does_not_end_the_key() {
             .await;
         assert!(retired.is_ok());
         assert_eq!(asked.row().accepted_loss, None);
+    });
+}
+
+#[test]
+fn what_was_under_way_when_it_was_resumed_is_tried_once_more_at_once() {
+    run(async {
+        let mut asked = Asked::new().await;
+        let refused = Failure::local(
+            "unauthorized",
+            "the secret is wrong".to_owned(),
+            "correct it",
+            Pace::Never,
+        );
+        let making = || Subject::Making("web".to_owned());
+        let asks = ("web".to_owned(), 2);
+        asked
+            .engine
+            .observed
+            .jobs
+            .insert(asks.clone(), "cloud".to_owned());
+        let keys = vec!["web".to_owned()];
+        asked.ask(async |handle| handle.resume(keys).await).await.unwrap();
+        // The answer to what was sent before the secret was corrected.
+        asked.engine.fail(making(), &refused);
+        let now = asked.world.clock.now().uptime;
+        assert_eq!(asked.engine.observed.retries[&making()].not_before, Some(now));
+        // And to what was sent after it.
+        asked.engine.fail(making(), &refused);
+        assert_eq!(asked.engine.observed.retries[&making()].not_before, None);
+        // Where nothing was under way there is nothing to wait for.
+        asked.engine.observed.jobs.remove(&asks);
+        let keys = vec!["web".to_owned()];
+        asked.ask(async |handle| handle.resume(keys).await).await.unwrap();
+        asked.engine.fail(making(), &refused);
+        assert_eq!(asked.engine.observed.retries[&making()].not_before, None);
     });
 }
 
