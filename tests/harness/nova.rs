@@ -286,7 +286,11 @@ impl Nova {
     pub fn plant(&self, user: &User, name: &str) -> Value {
         let url = format!("{}/os-keypairs", self.compute_url());
         let body = json!({"keypair": {"name": name}});
-        let answer = self.ask("POST", &url, Some(&self.token(user)), Some(body));
+        // While others write, its database may be busy for longer than it waits.
+        let answer = wait::until("Nova makes a pair", Duration::from_secs(60), || {
+            let answer = self.ask("POST", &url, Some(&self.token(user)), Some(body.clone()));
+            (answer.status < 500).then_some(answer)
+        });
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut pair = answer.body["keypair"].clone();
         // As a list shows it.

@@ -197,7 +197,7 @@ is_gone() { ! kill -0 "$1" 2>/dev/null && [ ! -d "/proc/$1" ]; }
 is_abandoned() {
     judged=$(cat "$lock/holder" 2>/dev/null)
     node= number= watch=
-    { read -r node number && read -r first && read -r watch; } 2>/dev/null <"$lock/holder"
+    if [ -n "$judged" ]; then { read -r node number && read -r first && read -r watch; } 2>/dev/null <"$lock/holder"; fi
     if [ -n "$number" ] && [ "$node" = "$(uname -n)" ]; then
         if is_gone "$number" && { [ -z "$watch" ] || is_gone "$watch"; }; then return 0; fi
     fi
@@ -210,8 +210,8 @@ enter() {
 # In the place of a holder that is gone. Whoever finds that he took away another than the one he judged gives it back, and that
 # one finds it again: so what is taken away has a name of its own.
 take_over() {
-    # One that did not reach the disk before the power failed is empty.
-    if [ -e "$lock/holder" ]; then
+    # One that did not reach the disk before the power failed is empty. One that somebody has in his hands comes back.
+    if [ -n "$judged" ] || [ -e "$lock/holder" ]; then
         mv "$lock/holder" "$lock/judged.$$" 2>/dev/null || return 1
         if [ "$(cat "$lock/judged.$$" 2>/dev/null)" != "$judged" ]; then
             mv "$lock/judged.$$" "$lock/holder"
