@@ -1,8 +1,9 @@
 //! A key comes to its hosts, and the next one in its place.
 
 use keyferry_tests::fleet::{HostOptions, Shell};
+use keyferry_tests::wait;
 
-use crate::scene::{LONG_GRACE, NO_GRACE, Scene, lines, said, without_ours};
+use crate::scene::{DEADLINE, LONG_GRACE, NO_GRACE, Scene, lines, said, without_ours};
 
 /// Lines that are not keyferry's, as people have them.
 const OTHERS: &str = "# who may come in\n\n\
@@ -84,6 +85,11 @@ fn the_earlier_generation_stays_through_its_grace_and_can_be_gone_back_to() {
         key["rotation"]["active"] == 1
     });
     let first = scene.public_key("web", 1);
+    // What is decided is in the status before it is in the agent.
+    wait::until("the agent lists the first", DEADLINE, || {
+        let listed = keyferry_tests::openssh::listed(&scene.home.agent_socket());
+        listed.iter().any(|line| line.starts_with(&first)).then_some(())
+    });
     for host in scene.fleet.hosts() {
         scene.assert_logs_in_with(host.name(), &first);
     }
