@@ -112,6 +112,25 @@ fn a_line_that_was_never_read_goes_when_the_path_is_corrected() {
     });
 }
 
+/// The next generation logs in, and the two others still do.
+async fn assert_rotates_beside_others(world: &World, daemon: &Daemon, n: u64) {
+    daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
+    daemon
+        .until("the next one logs in", |key| {
+            key.hosts[0].state == HostCondition::Verified && key.hosts[0].generation == Some(n)
+        })
+        .await;
+    assert!(daemon.rest().await);
+    let mut there = others(world, HOST);
+    there.sort();
+    assert_eq!(
+        there,
+        [ed25519(5), ed25519(7)],
+        "{n}: {:?}",
+        world.hosts.lines(HOST)
+    );
+}
+
 #[test]
 fn another_name_of_the_same_file_leaves_what_stands_in_it() {
     run(async {
@@ -121,39 +140,11 @@ fn another_name_of_the_same_file_leaves_what_stands_in_it() {
             until_verified(&daemon).await;
             grant(&world, &daemon).await;
             name(&mut world, &daemon, Some("%h/.ssh/authorized_keys"));
-            daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
-            daemon
-                .until("the next one logs in", |key| {
-                    key.hosts[0].state == HostCondition::Verified && key.hosts[0].generation == Some(2)
-                })
-                .await;
-            assert!(daemon.rest().await);
-            let mut there = others(&world, HOST);
-            there.sort();
-            assert_eq!(
-                there,
-                [ed25519(5), ed25519(7)],
-                "{fault:?}: {:?}",
-                world.hosts.lines(HOST)
-            );
+            assert_rotates_beside_others(&world, &daemon, 2).await;
             // Whatever is lost on the way, it is put there in the end.
             name(&mut world, &daemon, None);
             world.hosts.expect([None, None, None, fault]);
-            daemon.handle.rotate(vec!["web".to_owned()]).await.unwrap();
-            daemon
-                .until("the third one logs in", |key| {
-                    key.hosts[0].state == HostCondition::Verified && key.hosts[0].generation == Some(3)
-                })
-                .await;
-            assert!(daemon.rest().await);
-            let mut there = others(&world, HOST);
-            there.sort();
-            assert_eq!(
-                there,
-                [ed25519(5), ed25519(7)],
-                "{fault:?}: {:?}",
-                world.hosts.lines(HOST)
-            );
+            assert_rotates_beside_others(&world, &daemon, 3).await;
             daemon.kill().await;
         }
     });
